@@ -1,0 +1,128 @@
+//! What the ledger holds, line by line.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened, before it is chained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// When.
+    pub at: Timestamp,
+    /// Ties the records of one decision together: 128 random bits, lower-case hexadecimal; empty where there
+    /// was no decision.
+    pub decision_id: String,
+    /// The session's id; empty outside sessions.
+    pub session_id: String,
+    /// Who; empty before authentication.
+    pub identity: String,
+    /// Who answers for the identity; empty without an owner.
+    pub owner: String,
+    /// `wire`, `mcp`, `console` or `gateway`.
+    pub door: String,
+    /// Where the client called from, `address:port`; empty where unknown.
+    pub client: String,
+    /// The database's name in the configuration; empty where none is meant.
+    pub database: String,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    /// The gateway started; `version` and where the chain stood.
+    Started {
+        /// The gateway's version.
+        version: String,
+    },
+    /// A session was opened for an authenticated identity.
+    SessionOpened {
+        /// The upstream role it was given; empty for the database's own credential.
+        role: String,
+        /// `application_name` or the MCP client's name, as claimed.
+        application: String,
+    },
+    /// A session ended.
+    SessionClosed {
+        /// Why.
+        reason: String,
+    },
+    /// A login or session was refused.
+    Refused {
+        /// As claimed by the client.
+        claimed_identity: String,
+        /// Why, for the operator; the client may have been told less.
+        reason: String,
+    },
+    /// A peer broke the protocol.
+    Malformed {
+        /// What it sent, shortened, without row data.
+        context: String,
+    },
+    /// A statement was decided. Written before it leaves.
+    Decided(Box<StatementRecord>),
+    /// What became of a statement.
+    Settled {
+        /// `ok`, `error`, `aborted`, `skipped`, `cancelled`, `stopped` or `unknown`.
+        outcome: String,
+        /// The server's command tag, for example `SELECT 3`; empty without one.
+        tag: String,
+        /// The SQLSTATE of a failure; empty without one.
+        sqlstate: String,
+        /// Rows that the client got.
+        rows: u64,
+        /// From decision to end, in milliseconds.
+        duration_ms: u64,
+    },
+    /// A person decided on a request for approval, or it ended otherwise.
+    ApprovalChanged {
+        /// The request.
+        approval_id: String,
+        /// `pending`, `approved`, `denied`, `expired`, `withdrawn` or `spent`.
+        state: String,
+        /// Who; empty where nobody did.
+        by: String,
+        /// What they said.
+        note: String,
+    },
+    /// A client asked to cancel.
+    Cancel {
+        /// Whether its key was right.
+        accepted: bool,
+    },
+    /// A part of the gateway changed state: policies reloaded or refused, a disk failed.
+    Gateway {
+        /// What.
+        what: String,
+    },
+}
+
+/// A decided statement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatementRecord {
+    /// `query`, `prepare`, `bind` or `tool`.
+    pub via: String,
+    /// The exact text as it came in.
+    pub statement: String,
+    /// The text as it leaves, where it differs; empty otherwise.
+    pub sent: String,
+    /// Bind values as text; `None` is NULL. Binary values are in hexadecimal behind `\x`.
+    pub parameters: Vec<Option<String>>,
+    /// SHA-256 over the facts document, in lower-case hexadecimal; empty without facts.
+    pub facts_digest: String,
+    /// The command, as in the facts.
+    pub command: String,
+    /// `allow`, `deny` or `escalate`.
+    pub decision: String,
+    /// The rule that decided; empty for a plain allow.
+    pub rule: String,
+    /// The reason that was given; empty for a plain allow.
+    pub message: String,
+    /// The rulebook's revision.
+    pub revision: String,
+    /// The approval that it runs on, or waits for; empty without one.
+    pub approval_id: String,
+    /// Masked columns, `schema.table.column`, among the relations it touches.
+    pub masked: Vec<String>,
+}

@@ -1,0 +1,224 @@
+//! What an identity can want. [`Act`] is sealed: a new way to reach a database is a change in this file.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::approval::{ApprovalId, Vote};
+use crate::sql::Statement;
+
+use super::Prepared;
+
+/// Something that an identity wants, and that [`super::Gate::admit`] may allow.
+pub trait Act: sealed::Sealed + Debug + Send + 'static {
+    /// What the proof carries besides the act: made by the gate only.
+    type Grant: Debug + Send;
+}
+
+pub(super) mod sealed {
+    /// Keeps [`super::Act`] closed.
+    pub trait Sealed {}
+}
+
+/// Which door somebody came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Door {
+    /// The PostgreSQL wire protocol.
+    Wire,
+    /// MCP tools.
+    Mcp,
+    /// The people's console and its API.
+    Console,
+}
+
+impl Door {
+    /// The word that policy, ledger and approvals use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wire => "wire",
+            Self::Mcp => "mcp",
+            Self::Console => "console",
+        }
+    }
+}
+
+/// Where statements of one session are judged and run. Made by admitting a [`Connect`] only.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) session_id: String,
+    pub(super) door: Door,
+    pub(super) client: String,
+    pub(super) application: String,
+    pub(super) database: String,
+    pub(super) role: Option<String>,
+}
+
+impl Context {
+    /// The session's id: 128 random bits, lower-case hexadecimal.
+    #[must_use]
+    pub fn session_id(&self) -> &str {
+        &self.session_id
+    }
+
+    /// The door.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.door
+    }
+
+    /// The client's `address:port`; empty where unknown.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// `application_name` or the MCP client's name, as claimed.
+    #[must_use]
+    pub fn application(&self) -> &str {
+        &self.application
+    }
+
+    /// The database's name in the configuration.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The upstream role's name in the configuration; `None` is the database's own credential.
+    #[must_use]
+    pub fn role(&self) -> Option<&str> {
+        self.role.as_deref()
+    }
+}
+
+/// To open a session on a database.
+#[derive(Debug)]
+pub struct Connect {
+    /// By which door.
+    pub door: Door,
+    /// The database's name in the configuration.
+    pub database: String,
+    /// The client's `address:port`; empty where unknown.
+    pub client: String,
+    /// `application_name` or the MCP client's name, as claimed.
+    pub application: String,
+}
+
+/// To run a simple-protocol query string of any number of statements.
+#[derive(Debug)]
+pub struct Query {
+    /// Where.
+    pub context: Arc<Context>,
+    /// What.
+    pub sql: Statement,
+}
+
+/// To define a prepared statement. Nothing runs.
+#[derive(Debug)]
+pub struct Prepare {
+    /// Where.
+    pub context: Arc<Context>,
+    /// What; exactly one statement, or an empty string.
+    pub sql: Statement,
+    /// The statement's name; empty for the unnamed one.
+    pub name: String,
+    /// OIDs of the parameter types that the client gives; 0 leaves one to the server.
+    pub parameter_types: Vec<u32>,
+}
+
+/// Bind values as the client sent them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// Format codes: none (all text), one for all, or one each; 0 is text, 1 binary.
+    pub formats: Vec<i16>,
+    /// The values; `None` is NULL.
+    pub values: Vec<Option<Bytes>>,
+    /// Format codes of the result columns, counted as `formats`.
+    pub result_formats: Vec<i16>,
+}
+
+/// To make a portal of a prepared statement, and run it.
+#[derive(Debug)]
+pub struct Bind {
+    /// Where.
+    pub context: Arc<Context>,
+    /// Which statement.
+    pub prepared: Arc<Prepared>,
+    /// The statement's name, as upstream knows it.
+    pub statement_name: String,
+    /// The portal's name; empty for the unnamed one.
+    pub portal: String,
+    /// The values.
+    pub parameters: Parameters,
+}
+
+/// To run one statement from parse to result, by an MCP tool.
+#[derive(Debug)]
+pub struct Run {
+    /// Where.
+    pub context: Arc<Context>,
+    /// What; exactly one statement.
+    pub sql: Statement,
+    /// The values in text form; `None` is NULL.
+    pub parameters: Vec<Option<String>>,
+    /// The tool's name.
+    pub tool: String,
+    /// What the agent says it is for; empty where the tool takes no reason.
+    pub purpose: String,
+    /// In which transaction.
+    pub mode: RunMode,
+}
+
+/// In which kind of transaction a [`Run`] runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunMode {
+    /// `BEGIN READ ONLY`; at most so many rows are fetched.
+    Read {
+        /// Most rows that the caller wants; the statement's ceiling may be lower.
+        max_rows: u64,
+    },
+    /// `BEGIN`, rolled back if more rows are affected.
+    Write {
+        /// Most rows that may be affected.
+        max_affected: Option<u64>,
+    },
+}
+
+/// To decide on a request for approval.
+#[derive(Debug)]
+pub struct Approve {
+    /// Which.
+    pub id: ApprovalId,
+    /// Yes or no.
+    pub vote: Vote,
+    /// Why; required for a no.
+    pub note: String,
+    /// The approver's `address:port`; empty where unknown.
+    pub client: String,
+}
+
+mod seals {
+    use super::super::authorized::{Clearance, PrepareClearance, QueryClearance};
+    use super::sealed::Sealed;
+    use super::{Act, Approve, Arc, Bind, Connect, Context, Prepare, Query, Run};
+
+    macro_rules! acts {
+        ($($act:ty => $grant:ty),* $(,)?) => {$(
+            impl Sealed for $act {}
+            impl Act for $act {
+                type Grant = $grant;
+            }
+        )*};
+    }
+
+    acts! {
+        Connect => Arc<Context>,
+        Query => QueryClearance,
+        Prepare => PrepareClearance,
+        Bind => Clearance,
+        Run => Clearance,
+        Approve => (),
+    }
+}

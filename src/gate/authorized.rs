@@ -1,0 +1,238 @@
+//! Proofs. An [`Authorized`] has private fields, no `Clone` and no public constructor: whoever holds one got it
+//! from [`super::Gate::admit`], and can spend it once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::audit::{Event, Ledger, Record};
+use crate::clock::{Clock, elapsed_ms};
+use crate::mask::{Plan, Release};
+use crate::policy::Limits;
+use crate::sql::{Analysis, Facts, Statement};
+
+use super::Act;
+
+/// Proof that an act passed the gate. Spent by value: one proof, one send.
+#[derive(Debug)]
+#[must_use = "an act that was admitted must be sent or dropped; dropping it is recorded as not run"]
+pub struct Authorized<A: Act> {
+    act: A,
+    grant: A::Grant,
+}
+
+impl<A: Act> Authorized<A> {
+    pub(super) fn mint(act: A, grant: A::Grant) -> Self {
+        Self { act, grant }
+    }
+
+    /// What was admitted.
+    #[must_use]
+    pub fn act(&self) -> &A {
+        &self.act
+    }
+
+    /// Takes the proof apart to send it. `tests/house.rs` holds that only `upstream` and `gate` call this.
+    pub(crate) fn spend(self) -> (A, A::Grant) {
+        (self.act, self.grant)
+    }
+}
+
+/// What the gate grants for one statement that will run.
+#[derive(Debug)]
+pub struct Clearance {
+    pub(super) sql: String,
+    pub(super) running: Running,
+}
+
+impl Clearance {
+    /// The SQL to send and the statement's running state.
+    pub(crate) fn split(self) -> (String, Running) {
+        (self.sql, self.running)
+    }
+}
+
+/// What the gate grants for a [`super::Query`]: one string, and one running state a statement in it.
+#[derive(Debug)]
+pub struct QueryClearance {
+    pub(super) sql: String,
+    pub(super) running: Vec<Running>,
+}
+
+impl QueryClearance {
+    /// The SQL to send and the statements' running states, in order.
+    pub(crate) fn split(self) -> (String, Vec<Running>) {
+        (self.sql, self.running)
+    }
+}
+
+/// What the gate grants for a [`super::Prepare`].
+#[derive(Debug)]
+pub struct PrepareClearance {
+    pub(super) prepared: Arc<Prepared>,
+    pub(super) receipt: Receipt,
+}
+
+impl PrepareClearance {
+    /// The statement as it will be sent, and its receipt.
+    pub(crate) fn split(self) -> (Arc<Prepared>, Receipt) {
+        (self.prepared, self.receipt)
+    }
+}
+
+/// A prepared statement as it was judged. Every Bind of it is judged again.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(super) statement: Statement,
+    pub(super) analysis: Arc<Analysis>,
+    pub(super) sql: String,
+    pub(super) plan: Plan,
+    pub(super) catalog_version: u64,
+    pub(super) decision_id: String,
+}
+
+impl Prepared {
+    /// The text as the client wrote it.
+    #[must_use]
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// The text as it is sent upstream.
+    pub(crate) fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// What results of it are held against: for the answer to Describe.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What it would do; `None` for an empty string.
+    #[must_use]
+    pub fn facts(&self) -> Option<&Facts> {
+        self.analysis.items().first().map(|item| &item.facts)
+    }
+
+    /// The decision that admitted it.
+    #[must_use]
+    pub fn decision_id(&self) -> &str {
+        &self.decision_id
+    }
+}
+
+/// A statement on its way: what its rows are held against, and the receipt to settle.
+#[derive(Debug)]
+pub struct Running {
+    /// The state of its result.
+    pub release: Release,
+    /// To be settled with what became of it.
+    pub receipt: Receipt,
+    /// What it does.
+    pub facts: Arc<Facts>,
+    /// Its ceilings.
+    pub limits: Limits,
+}
+
+impl Running {
+    /// Whether the result must be described upstream before a row of it may pass.
+    #[must_use]
+    pub fn forbidden(&self) -> &HashSet<(u32, i16)> {
+        &self.release.plan().forbidden
+    }
+}
+
+/// What became of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ran to its end.
+    Completed {
+        /// The server's command tag; empty for a Parse.
+        tag: String,
+    },
+    /// The server refused it.
+    Failed {
+        /// The SQLSTATE.
+        sqlstate: String,
+    },
+    /// The server skipped it, because something before it failed.
+    Skipped,
+    /// We stopped its result: ceiling or mismatch.
+    Stopped {
+        /// Why.
+        why: String,
+    },
+    /// Its session ended first: it may or may not have run.
+    Unknown,
+}
+
+impl Outcome {
+    /// The word in the ledger.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Completed { .. } => "ok",
+            Self::Failed { .. } => "error",
+            Self::Skipped => "skipped",
+            Self::Stopped { .. } => "stopped",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Owed to the ledger: what became of an admitted statement. Dropped unsettled, it records `unknown`.
+#[derive(Debug)]
+pub struct Receipt {
+    ledger: Ledger,
+    clock: Arc<dyn Clock>,
+    record: Option<Record>,
+    admitted_at: Timestamp,
+    decision_id: String,
+}
+
+impl Receipt {
+    /// `template` names the decision, identity and session; its event is replaced when it is settled.
+    pub(super) fn new(ledger: Ledger, clock: Arc<dyn Clock>, template: Record) -> Self {
+        let admitted_at = template.at;
+        let decision_id = template.decision_id.clone();
+        Self { ledger, clock, record: Some(template), admitted_at, decision_id }
+    }
+
+    /// The decision that it belongs to.
+    #[must_use]
+    pub fn decision_id(&self) -> &str {
+        &self.decision_id
+    }
+
+    /// Records what became of the statement, and how many rows the client got.
+    pub fn settle(mut self, outcome: &Outcome, rows: u64) {
+        self.write(outcome, rows);
+    }
+
+    fn write(&mut self, outcome: &Outcome, rows: u64) {
+        let Some(mut record) = self.record.take() else { return };
+        let now = self.clock.now();
+        let (tag, sqlstate) = match outcome {
+            Outcome::Completed { tag } => (tag.clone(), String::new()),
+            Outcome::Failed { sqlstate } => (String::new(), sqlstate.clone()),
+            Outcome::Skipped | Outcome::Stopped { .. } | Outcome::Unknown => (String::new(), String::new()),
+        };
+        record.at = now;
+        record.event = Event::Settled {
+            outcome: outcome.as_str().to_owned(),
+            tag,
+            sqlstate,
+            rows,
+            duration_ms: elapsed_ms(self.admitted_at, now),
+        };
+        self.ledger.note(record);
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        self.write(&Outcome::Unknown, 0);
+    }
+}

@@ -1,0 +1,72 @@
+//! What higher rooms plug into the gate.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::approval::ApprovalId;
+use crate::catalog::Snapshot;
+
+/// Where the gate gets catalog snapshots from.
+pub trait Catalogs: Debug + Send + Sync {
+    /// The newest snapshot of `database`, if one was ever loaded.
+    fn current(&self, database: &str) -> Option<Arc<Snapshot>>;
+
+    /// Loads `database`'s catalog again. Several callers at once share one load.
+    fn refresh<'a>(
+        &'a self,
+        database: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<Snapshot>, CatalogError>> + Send + 'a>>;
+
+    /// The names of the upstream roles configured for `database`; `None` if there is no such database.
+    fn roles(&self, database: &str) -> Option<&[String]>;
+}
+
+/// Why there is no catalog.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the catalog of `{database}` can't be read: {why}")]
+pub struct CatalogError {
+    /// The database's name in the configuration.
+    pub database: String,
+    /// What failed.
+    pub why: String,
+}
+
+/// How the gate speaks to the requester while a statement waits.
+pub trait Tell: Send + Sync {
+    /// The statement waits for approval. Must not block.
+    fn held(&self, hold: &Hold);
+
+    /// How long the requester waits.
+    fn patience(&self) -> Patience;
+}
+
+/// A statement that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// The request.
+    pub approval_id: ApprovalId,
+    /// The rule that asks for approval.
+    pub rule: String,
+    /// Why.
+    pub message: String,
+    /// Who may decide: members of any of these groups.
+    pub groups: Vec<String>,
+    /// When the request lapses.
+    pub expires_at: Timestamp,
+    /// Where people decide on it; empty without a console.
+    pub url: String,
+}
+
+/// How long a requester waits for a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Until it is decided or lapses; dropping the future of `admit` withdraws the request.
+    UntilDecided,
+    /// At most so long; the request stays open afterwards.
+    AtMost(Duration),
+}

@@ -1,0 +1,1 @@
+//! The identities in force.

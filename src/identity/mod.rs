@@ -1,0 +1,103 @@
+//! Who is asking: identities as written in `agents/*.toml`, and the proofs they bring.
+//!
+//! The room owns the directory of identities and checks SCRAM proofs and tokens. It never decides what an
+//! identity may do (that is `policy`), and it holds no secret in clear: only SCRAM verifiers and token
+//! digests. [`Identity`] can be made by authenticating only.
+
+pub mod directory;
+pub mod scram;
+pub mod token;
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What sort of principal an identity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A program that decides by itself what to ask for.
+    Agent,
+    /// A person.
+    Human,
+    /// A program with fixed statements.
+    Service,
+}
+
+/// How an identity proved itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// SCRAM-SHA-256 over the wire protocol.
+    Scram,
+    /// A bearer token.
+    Token,
+}
+
+/// Ceilings written in an identity's file; `None` leaves the ceiling to the rulebook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Most rows one statement may return.
+    pub rows: Option<u64>,
+    /// Most bytes of row data one statement may return.
+    pub bytes: Option<u64>,
+    /// `statement_timeout` upstream, in milliseconds.
+    pub statement_timeout_ms: Option<u64>,
+}
+
+/// An authenticated principal. Holding one means that somebody proved to be it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    name: String,
+    kind: Kind,
+    owner: Option<String>,
+    groups: Vec<String>,
+    limits: Limits,
+    proof: Proof,
+}
+
+impl Identity {
+    /// The name, as in `agents/NAME.toml`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What sort of principal it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Who answers for it: for an agent, the identity of its owner.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    /// The groups it belongs to.
+    #[must_use]
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// The ceilings written in its file.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// How it proved itself.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        self.proof
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}

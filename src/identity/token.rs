@@ -1,0 +1,1 @@
+//! Bearer tokens: made at random, kept as digests.

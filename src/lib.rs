@@ -1,0 +1,35 @@
+//! Portcullis: governed access to PostgreSQL for AI agents and people.
+//!
+//! One process stands between PostgreSQL and everyone who queries it. People and programs come in by the
+//! PostgreSQL wire protocol ([`wire`]), agents by MCP tools ([`mcp`]); both pass one [`gate`].
+//!
+//! # The house
+//!
+//! A room imports lower floors only. `tests/house.rs` holds the table below against the code.
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 11 | `cli` |
+//! | 10 | `serve` |
+//! | 9 | `config` |
+//! | 8 | `wire` `mcp` `console` |
+//! | 7 | `upstream` |
+//! | 6 | `gate` |
+//! | 5 | `audit` `approval` |
+//! | 4 | `policy` |
+//! | 3 | `mask` |
+//! | 2 | `store` `sql` `identity` |
+//! | 1 | `catalog` `protocol` `clock` `telemetry` |
+
+pub mod approval;
+pub mod audit;
+pub mod catalog;
+pub mod clock;
+pub mod gate;
+pub mod identity;
+pub mod mask;
+pub mod policy;
+pub mod protocol;
+pub mod sql;
+pub mod store;
+pub mod upstream;

@@ -1,0 +1,86 @@
+//! What a rulebook says, merged: error > deny > escalate > allow > none, and none is deny.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::mask::Masks;
+
+/// The answer of `portcullis.statement` for one statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// What happens.
+    pub effect: Effect,
+    /// Why, most important first; never empty unless the effect is `Allow`.
+    pub reasons: Vec<Reason>,
+    /// What the identity sees instead of governed columns of the whole database.
+    pub masks: Masks,
+    /// Ceilings.
+    pub limits: Limits,
+    /// The rulebook's revision: a digest over policies, data and identities.
+    pub revision: String,
+}
+
+/// What happens to a statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "effect", rename_all = "snake_case")]
+pub enum Effect {
+    /// It runs.
+    Allow,
+    /// It doesn't.
+    Deny,
+    /// It runs once enough people have said yes.
+    Escalate(Requirement),
+}
+
+/// Which approval a statement needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Requirement {
+    /// Who may approve: members of any of these groups, ordered.
+    pub groups: Vec<String>,
+    /// How long the request stays open, in seconds.
+    pub ttl_s: u64,
+}
+
+/// One rule's reason.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Reason {
+    /// The rule's name, for example `ddl_by_agent`.
+    pub rule: String,
+    /// What is wrong, naming the object.
+    pub message: String,
+    /// What would work, or whom to ask; empty where nothing would.
+    pub hint: String,
+}
+
+/// Ceilings of one statement, the smallest of all that apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Limits {
+    /// Most rows.
+    pub rows: Option<u64>,
+    /// Most bytes of row data.
+    pub bytes: Option<u64>,
+}
+
+/// The answer of `portcullis.session`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionDecision {
+    /// Whether the identity may use the database at all.
+    pub allow: bool,
+    /// Why not.
+    pub reasons: Vec<Reason>,
+    /// The upstream role by its name in the configuration; `None` is the database's own credential.
+    pub role: Option<String>,
+    /// The rulebook's revision.
+    pub revision: String,
+}
+
+/// The answer of `portcullis.approval` for one person and one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApprovalDecision {
+    /// Whether this person may decide on this request.
+    pub eligible: bool,
+    /// Why not.
+    pub reasons: Vec<Reason>,
+    /// The rulebook's revision.
+    pub revision: String,
+}

@@ -1,0 +1,117 @@
+//! The documents that the rulebook reads. Every field is always present.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::identity::Kind;
+use crate::sql::Facts;
+
+/// The input of `portcullis.statement`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct StatementInput<'a> {
+    /// Who asks.
+    pub identity: IdentityInput<'a>,
+    /// The database's name in the configuration.
+    pub database: &'a str,
+    /// `wire` or `mcp`.
+    pub door: &'a str,
+    /// `query` (simple protocol), `prepare`, `bind` or `tool`.
+    pub via: &'a str,
+    /// The MCP tool's name; empty at the wire door.
+    pub tool: &'a str,
+    /// What the statement would do.
+    pub statement: &'a Facts,
+    /// The statement's place among those sent together.
+    pub batch: Batch,
+    /// Approvals that were given for exactly this statement.
+    pub approvals: &'a [ApprovalEvidence],
+    /// Bind values as text, where the door decoded them; `known` is false where it did not.
+    pub bind: BindInput<'a>,
+    /// When.
+    pub time: Time,
+}
+
+/// An identity as policy sees it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct IdentityInput<'a> {
+    /// Its name; its file is `data.agents[name]`.
+    pub name: &'a str,
+    /// What sort of principal.
+    pub kind: Kind,
+    /// Who answers for it; empty without an owner.
+    pub owner: &'a str,
+    /// Its groups.
+    pub groups: &'a [String],
+}
+
+/// A statement's place in a simple query of several.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+pub struct Batch {
+    /// From 0.
+    pub index: usize,
+    /// How many there are.
+    pub size: usize,
+}
+
+/// An approval as evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ApprovalEvidence {
+    /// The request's id.
+    pub id: String,
+    /// Who approved.
+    pub by: String,
+    /// The approver's groups at that time.
+    pub groups: Vec<String>,
+}
+
+/// Bind values.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct BindInput<'a> {
+    /// Whether `values` holds them.
+    pub known: bool,
+    /// One text (or null) a parameter.
+    pub values: &'a [Option<String>],
+}
+
+/// The time of the decision, UTC.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+pub struct Time {
+    /// Seconds since 1970-01-01.
+    pub unix: i64,
+    /// From 0 to 23.
+    pub hour: i8,
+    /// From 1 (Monday) to 7.
+    pub weekday: i8,
+}
+
+/// The input of `portcullis.session`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SessionInput<'a> {
+    /// Who asks.
+    pub identity: IdentityInput<'a>,
+    /// The database's name in the configuration.
+    pub database: &'a str,
+    /// `wire` or `mcp`.
+    pub door: &'a str,
+    /// The names of the upstream roles that the configuration offers for the database.
+    pub roles: &'a [String],
+    /// When.
+    pub time: Time,
+}
+
+/// The input of `portcullis.approval`.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ApprovalInput<'a> {
+    /// Who wants to decide.
+    pub approver: IdentityInput<'a>,
+    /// Who asked.
+    pub requester: IdentityInput<'a>,
+    /// The groups that may decide, as the statement decision said.
+    pub groups: &'a [String],
+    /// The database's name in the configuration.
+    pub database: &'a str,
+    /// `approve` or `deny`.
+    pub vote: &'a str,
+    /// When.
+    pub time: Time,
+}

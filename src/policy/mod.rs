@@ -1,0 +1,16 @@
+//! The rulebook: Rego over facts. Input in, decision out; no I/O, no clock, no state.
+//!
+//! A [`Snapshot`] holds policies, their data and the identities as one immutable thing; a decision uses one
+//! snapshot from start to end. Everything that goes wrong in here is a deny with a reason.
+//!
+//! Decision points are Rego packages: `portcullis.session` (which upstream role), `portcullis.statement` (every
+//! way a statement arrives) and `portcullis.approval` (who may approve). What a package may declare is written
+//! down at [`decision`].
+
+pub mod decision;
+pub mod input;
+pub mod snapshot;
+
+pub use decision::{ApprovalDecision, Decision, Effect, Limits, Reason, Requirement, SessionDecision};
+pub use input::{ApprovalInput, SessionInput, StatementInput};
+pub use snapshot::{RulebookError, Snapshot, Source};

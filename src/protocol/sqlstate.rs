@@ -1,0 +1,1 @@
+//! SQLSTATE codes that the gateway itself uses.

@@ -1,0 +1,8 @@
+//! The back door: the only room that opens a socket to a governed database.
+//!
+//! Statements leave through an [`Outbox`], which takes proofs by value; the bytes it holds reach a socket by a
+//! `Link` only. Our own constant SQL is the closed enum [`House`].
+
+pub mod outbox;
+
+pub use outbox::{House, Outbox};

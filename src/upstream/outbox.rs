@@ -1,0 +1,257 @@
+//! What goes up: proofs, spent by value, become frames. Pure: no socket, no clock.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::gate::{Authorized, Bind, Prepare, Prepared, Query, Receipt, Run, Running};
+
+/// Bytes for one upstream connection, in order.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    buffer: BytesMut,
+}
+
+/// SQL of our own: constant, closed, and the only SQL that needs no proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum House {
+    /// `BEGIN READ ONLY`.
+    BeginReadOnly,
+    /// `BEGIN`.
+    Begin,
+    /// `COMMIT`.
+    Commit,
+    /// `ROLLBACK`.
+    Rollback,
+}
+
+impl House {
+    /// The text.
+    #[must_use]
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::BeginReadOnly => "BEGIN READ ONLY",
+            Self::Begin => "BEGIN",
+            Self::Commit => "COMMIT",
+            Self::Rollback => "ROLLBACK",
+        }
+    }
+}
+
+/// A portal or statement name that is never defined upstream: binding it fails at exactly that point.
+pub const NEVER_DEFINED: &str = "__portcullis_denied";
+
+/// A text that PostgreSQL's raw parser refuses in every transaction state.
+pub const NEVER_PARSES: &str = "portcullis denied";
+
+impl Outbox {
+    /// An empty outbox.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sends a Query. Returns one running state a statement, in order.
+    pub fn query(&mut self, proof: Authorized<Query>) -> Vec<Running> {
+        let (_, clearance) = proof.spend();
+        let (sql, running) = clearance.split();
+        self.frame(b'Q', |body| put_cstr(body, &sql));
+        running
+    }
+
+    /// Sends a Parse. The statement is usable once the server has confirmed it.
+    pub fn prepare(&mut self, proof: Authorized<Prepare>) -> (Arc<Prepared>, Receipt) {
+        let (act, clearance) = proof.spend();
+        let (prepared, receipt) = clearance.split();
+        self.parse(&act.name, prepared.sql(), &act.parameter_types);
+        (prepared, receipt)
+    }
+
+    /// Sends a Bind, and behind it a Describe of the new portal: its answer is ours to check and to swallow.
+    pub fn bind(&mut self, proof: Authorized<Bind>) -> Running {
+        let (act, clearance) = proof.spend();
+        let (_, running) = clearance.split();
+        self.frame(b'B', |body| {
+            put_cstr(body, &act.portal);
+            put_cstr(body, &act.statement_name);
+            put_formats(body, &act.parameters.formats);
+            put_count(body, act.parameters.values.len());
+            for value in &act.parameters.values {
+                put_value(body, value.as_deref());
+            }
+            put_formats(body, &act.parameters.result_formats);
+        });
+        self.describe_portal(&act.portal);
+        running
+    }
+
+    /// Sends Parse, Bind, Describe, Execute and Sync of one statement, all unnamed and in text format.
+    /// `max_rows` 0 fetches all.
+    pub fn run(&mut self, proof: Authorized<Run>, max_rows: u32) -> Running {
+        let (act, clearance) = proof.spend();
+        let (sql, running) = clearance.split();
+        self.parse("", &sql, &[]);
+        self.frame(b'B', |body| {
+            put_cstr(body, "");
+            put_cstr(body, "");
+            put_formats(body, &[]);
+            put_count(body, act.parameters.len());
+            for value in &act.parameters {
+                put_value(body, value.as_deref().map(str::as_bytes));
+            }
+            put_formats(body, &[]);
+        });
+        self.describe_portal("");
+        self.execute("", max_rows);
+        self.sync();
+        running
+    }
+
+    /// Sends our own constant SQL as a Query.
+    pub fn house(&mut self, house: House) {
+        self.frame(b'Q', |body| put_cstr(body, house.sql()));
+    }
+
+    /// Sends a Query that must fail, in the place of a denied one.
+    pub fn refuse_query(&mut self) {
+        self.frame(b'Q', |body| put_cstr(body, NEVER_PARSES));
+    }
+
+    /// Sends a Parse that must fail, in the place of a denied one.
+    pub fn refuse_parse(&mut self, name: &str) {
+        self.parse(name, NEVER_PARSES, &[]);
+    }
+
+    /// Sends a Bind that must fail, in the place of a denied Bind, Describe or Execute.
+    pub fn refuse_portal(&mut self) {
+        self.frame(b'B', |body| {
+            put_cstr(body, "");
+            put_cstr(body, NEVER_DEFINED);
+            put_formats(body, &[]);
+            put_count(body, 0);
+            put_formats(body, &[]);
+        });
+    }
+
+    /// Sends a Describe of a prepared statement.
+    pub fn describe_statement(&mut self, name: &str) {
+        self.target(b'D', b'S', name);
+    }
+
+    /// Sends a Describe of a portal.
+    pub fn describe_portal(&mut self, name: &str) {
+        self.target(b'D', b'P', name);
+    }
+
+    /// Sends an Execute of a portal that a proof has made. `max_rows` 0 fetches all.
+    pub fn execute(&mut self, portal: &str, max_rows: u32) {
+        self.frame(b'E', |body| {
+            put_cstr(body, portal);
+            body.extend_from_slice(&max_rows.to_be_bytes());
+        });
+    }
+
+    /// Sends a Close of a prepared statement.
+    pub fn close_statement(&mut self, name: &str) {
+        self.target(b'C', b'S', name);
+    }
+
+    /// Sends a Close of a portal.
+    pub fn close_portal(&mut self, name: &str) {
+        self.target(b'C', b'P', name);
+    }
+
+    /// Sends a Sync.
+    pub fn sync(&mut self) {
+        self.frame(b'S', |_| {});
+    }
+
+    /// Sends a Flush.
+    pub fn flush(&mut self) {
+        self.frame(b'H', |_| {});
+    }
+
+    /// Sends a Terminate.
+    pub fn terminate(&mut self) {
+        self.frame(b'X', |_| {});
+    }
+
+    /// Sends COPY data of an admitted `COPY ... FROM STDIN`.
+    pub fn copy_data(&mut self, data: &[u8]) {
+        self.frame(b'd', |body| body.extend_from_slice(data));
+    }
+
+    /// Ends COPY data.
+    pub fn copy_done(&mut self) {
+        self.frame(b'c', |_| {});
+    }
+
+    /// Fails a COPY.
+    pub fn copy_fail(&mut self, why: &str) {
+        self.frame(b'f', |body| put_cstr(body, why));
+    }
+
+    /// Whether nothing waits to be sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Takes everything that waits.
+    pub fn drain(&mut self) -> Bytes {
+        self.buffer.split().freeze()
+    }
+
+    fn parse(&mut self, name: &str, sql: &str, parameter_types: &[u32]) {
+        self.frame(b'P', |body| {
+            put_cstr(body, name);
+            put_cstr(body, sql);
+            put_count(body, parameter_types.len());
+            for oid in parameter_types {
+                body.extend_from_slice(&oid.to_be_bytes());
+            }
+        });
+    }
+
+    fn target(&mut self, tag: u8, kind: u8, name: &str) {
+        self.frame(tag, |body| {
+            body.extend_from_slice(&[kind]);
+            put_cstr(body, name);
+        });
+    }
+
+    fn frame(&mut self, tag: u8, fill: impl FnOnce(&mut BytesMut)) {
+        let mut body = BytesMut::new();
+        fill(&mut body);
+        let length = u32::try_from(body.len().saturating_add(4)).unwrap_or(u32::MAX);
+        self.buffer.extend_from_slice(&[tag]);
+        self.buffer.extend_from_slice(&length.to_be_bytes());
+        self.buffer.extend_from_slice(&body);
+    }
+}
+
+fn put_cstr(body: &mut BytesMut, text: &str) {
+    body.extend_from_slice(text.as_bytes());
+    body.extend_from_slice(&[0]);
+}
+
+fn put_count(body: &mut BytesMut, count: usize) {
+    body.extend_from_slice(&u16::try_from(count).unwrap_or(u16::MAX).to_be_bytes());
+}
+
+fn put_formats(body: &mut BytesMut, formats: &[i16]) {
+    put_count(body, formats.len());
+    for format in formats {
+        body.extend_from_slice(&format.to_be_bytes());
+    }
+}
+
+fn put_value(body: &mut BytesMut, value: Option<&[u8]>) {
+    match value {
+        None => body.extend_from_slice(&(-1_i32).to_be_bytes()),
+        Some(value) => {
+            body.extend_from_slice(&i32::try_from(value.len()).unwrap_or(i32::MAX).to_be_bytes());
+            body.extend_from_slice(value);
+        }
+    }
+}
