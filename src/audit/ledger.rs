@@ -54,7 +54,7 @@ impl Ledger {
     /// Appends `record` without waiting, for what has happened already (outcomes). A failure shows in
     /// [`Ledger::failure`] and fails the next [`Ledger::append`].
     pub fn note(&self, record: Record) {
-        let _ = record;
+        drop(record);
     }
 
     /// What is wrong with the ledger now, if anything.

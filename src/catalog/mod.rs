@@ -202,8 +202,7 @@ impl Snapshot {
             by_name.entry(function.name.clone()).or_default().push(function);
         }
         let relations_by_oid = relations.iter().map(|relation| (relation.oid, relation.key())).collect();
-        let relations =
-            relations.into_iter().map(|relation| (relation.key(), Arc::new(relation))).collect();
+        let relations = relations.into_iter().map(|relation| (relation.key(), Arc::new(relation))).collect();
         Self { version, server_version_num, search_path, relations, relations_by_oid, functions: by_name }
     }
 

@@ -19,7 +19,12 @@ pub struct Denial {
 impl Denial {
     /// A denial with one reason.
     #[must_use]
-    pub fn because(kind: DenialKind, rule: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn because(
+        kind: DenialKind,
+        rule: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         let reason = Reason { rule: rule.to_owned(), message: message.into(), hint: hint.into() };
         Self { kind, decision_id: String::new(), reasons: vec![reason] }
     }

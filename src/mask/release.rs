@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 
-use super::verify::{Field, Mismatch, verify};
 use super::Plan;
+use super::verify::{Field, Mismatch, verify};
 
 /// Row data that may leave. Made by [`Release::row`] only.
 #[derive(Debug)]

@@ -91,6 +91,9 @@ mod tests {
 
     #[test]
     fn two_masks_of_one_kind_that_differ_leave_null() {
-        assert_eq!(masks(&[Strategy::Partial { keep: 4 }, Strategy::Partial { keep: 2 }]), Some(Strategy::Null));
+        assert_eq!(
+            masks(&[Strategy::Partial { keep: 4 }, Strategy::Partial { keep: 2 }]),
+            Some(Strategy::Null)
+        );
     }
 }

@@ -1,8 +1,6 @@
 //! Policies, data and identities as one immutable thing, and the decisions it makes.
 
-use super::{
-    ApprovalDecision, ApprovalInput, Decision, SessionDecision, SessionInput, StatementInput,
-};
+use super::{ApprovalDecision, ApprovalInput, Decision, SessionDecision, SessionInput, StatementInput};
 
 /// One file of a rulebook: `.rego` or `.json`.
 #[derive(Debug, Clone)]

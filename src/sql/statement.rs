@@ -49,8 +49,8 @@ impl Statement {
         if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
             return Err(StatementError::Nul { at });
         }
-        let text =
-            std::str::from_utf8(bytes).map_err(|error| StatementError::NotUtf8 { at: error.valid_up_to() })?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| StatementError::NotUtf8 { at: error.valid_up_to() })?;
         Ok(Self(Arc::from(text)))
     }
 

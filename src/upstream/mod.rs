@@ -1,8 +1,15 @@
 //! The back door: the only room that opens a socket to a governed database.
 //!
 //! Statements leave through an [`Outbox`], which takes proofs by value; the bytes it holds reach a socket by a
-//! `Link` only. Our own constant SQL is the closed enum [`House`].
+//! [`Link`] only. Our own constant SQL is the closed enum [`House`].
 
+pub mod catalog;
+pub mod connect;
+pub mod execute;
+pub mod link;
 pub mod outbox;
 
+pub use connect::{ConnectError, DatabaseSettings, RoleSettings, Upstream};
+pub use execute::{RunError, RunResult, execute};
+pub use link::{Canceller, Link, LinkError, LinkReader, LinkWriter};
 pub use outbox::{House, Outbox};

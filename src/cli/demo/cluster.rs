@@ -1,0 +1,1 @@
+//! A throw-away PostgreSQL cluster: found, initialised, started, stopped and removed.

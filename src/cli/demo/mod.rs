@@ -1,0 +1,3 @@
+//! `portcullis demo`: a throw-away PostgreSQL with sample data, and the gateway before it.
+
+pub mod cluster;

@@ -1,0 +1,1 @@
+//! Loads catalog snapshots with constant SQL, over tokio-postgres.

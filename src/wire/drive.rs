@@ -1,0 +1,1 @@
+//! Sockets, gate and session, tied together: the only file here that awaits.

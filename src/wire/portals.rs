@@ -1,0 +1,1 @@
+//! Prepared statements and portals, with their proofs.

@@ -1,0 +1,1 @@
+//! What the server still owes, in order.

@@ -1,0 +1,1 @@
+//! One session after its start-up, as a pure state machine.

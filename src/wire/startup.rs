@@ -1,0 +1,1 @@
+//! From the first byte to a proven identity, as a pure state machine.

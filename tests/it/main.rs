@@ -1,0 +1,25 @@
+//! One binary for all integration tests: linking is what takes the time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod cli;
+mod compile_fail;
+mod console;
+mod facts;
+mod house;
+mod identity;
+mod ledger;
+mod masks;
+mod mcp;
+mod parity;
+mod rulebook;
+mod support;
+mod tour;
+mod upstream;
+mod wire_real;
+mod wire_sim;
