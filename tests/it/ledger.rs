@@ -366,9 +366,9 @@ fn outcomes_that_are_too_many_to_hold_are_counted_and_the_count_is_kept() {
     let disk = Memory::default();
     let ledger = Ledger::inline(disk.clone());
     disk.fail(true);
-    (0..4100).for_each(|rows| ledger.note(settled(rows)));
+    (0..1028).for_each(|rows| ledger.note(settled(rows)));
     disk.fail(false);
-    assert_eq!(append_now(&ledger, decided("SELECT 1")), Ok(4096 + 2));
+    assert_eq!(append_now(&ledger, decided("SELECT 1")), Ok(1024 + 2));
     assert!(disk.text().contains("4 outcome records could not be kept and are lost"));
     assert_eq!(ledger.failure(), None);
 }
