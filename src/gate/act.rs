@@ -53,6 +53,7 @@ pub struct Context {
     pub(super) application: String,
     pub(super) database: String,
     pub(super) role: Option<String>,
+    pub(super) settings: Vec<(String, String)>,
 }
 
 impl Context {
@@ -91,6 +92,12 @@ impl Context {
     pub fn role(&self) -> Option<&str> {
         self.role.as_deref()
     }
+
+    /// Settings that the client chose at start-up, checked by its door: `DateStyle`, `TimeZone`, ...
+    #[must_use]
+    pub fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
 }
 
 /// To open a session on a database.
@@ -104,6 +111,8 @@ pub struct Connect {
     pub client: String,
     /// `application_name` or the MCP client's name, as claimed.
     pub application: String,
+    /// Settings that the client chose at start-up, checked by its door: `DateStyle`, `TimeZone`, ...
+    pub settings: Vec<(String, String)>,
 }
 
 /// To run a simple-protocol query string of any number of statements.
