@@ -118,6 +118,10 @@ impl Catalogs for Upstream {
         Box::pin(async move { Err(CatalogError { database: database.to_owned(), why: String::new() }) })
     }
 
+    fn names(&self) -> Vec<String> {
+        self.databases.iter().map(|database| database.name.clone()).collect()
+    }
+
     fn roles(&self, database: &str) -> Option<&[String]> {
         let _ = database;
         None
