@@ -272,7 +272,7 @@ fn keep(rooms: &Rooms, waiting: &Waiting, envelope: &Envelope) {
     let Some(id) = waiting.approval() else { return };
     let desk = rooms.gate.desk();
     let used = desk.request(&id).is_ok_and(|request| request.state == State::Spent);
-    if used && let Err(error) = desk.record_outcome(&id, envelope.to_value()) {
+    if used && let Err(error) = desk.record_outcome(&id, &envelope.to_value()) {
         tracing::error!(approval_id = %id, error = %error, "mcp.outcome_not_kept");
     }
 }

@@ -5,7 +5,8 @@
 
 pub mod drive;
 pub mod listener;
-pub mod portals;
+mod portals;
+pub mod refusals;
 pub mod replies;
 pub mod session;
 pub mod startup;

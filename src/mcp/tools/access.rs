@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::approval::State;
-use crate::gate::RelationAccess;
+use crate::gate::{Door, RelationAccess};
 use crate::identity::Identity;
 
 use super::super::conceal;
@@ -66,7 +66,7 @@ pub(in super::super) fn fields() -> Value {
 pub(super) async fn call(arguments: JsonObject, call: &Call) -> Result<Envelope, Refusal> {
     let arguments: Arguments = read(arguments)?;
     let who = &call.caller.identity;
-    let databases = call.rooms.gate.databases(who);
+    let databases = call.rooms.gate.databases(who, Door::Mcp);
     let envelope = Envelope::new(Status::Ok, "")
         .with("identity", identity(who))
         .with("databases", json!(databases))
