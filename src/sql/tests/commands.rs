@@ -42,12 +42,12 @@ fn commands_list_the_relations_that_they_touch() {
 fn copy_says_where_data_goes() {
     use Destination::{Client, ServerFile, ServerProgram, Table};
     for (sql, class, expected) in [
-        ("COPY customers TO STDOUT", Class::Read, vec![Client]),
-        ("COPY customers (id) FROM STDIN", Class::Write, vec![Client, Table]),
-        ("COPY customers TO '/tmp/x'", Class::Read, vec![ServerFile]),
-        ("COPY customers FROM PROGRAM 'id'", Class::Write, vec![Table, ServerProgram]),
-        ("COPY (SELECT ssn FROM customers) TO STDOUT", Class::Read, vec![Client]),
-        ("COPY (DELETE FROM customers RETURNING ssn) TO STDOUT", Class::Write, vec![Client]),
+        ("COPY customers TO STDOUT", Read, vec![Client]),
+        ("COPY customers (id) FROM STDIN", Write, vec![Client, Table]),
+        ("COPY customers TO '/tmp/x'", Read, vec![ServerFile]),
+        ("COPY customers FROM PROGRAM 'id'", Write, vec![Table, ServerProgram]),
+        ("COPY (SELECT ssn FROM customers) TO STDOUT", Read, vec![Client]),
+        ("COPY (DELETE FROM customers RETURNING ssn) TO STDOUT", Write, vec![Client]),
     ] {
         let facts = clear(sql);
         assert_eq!((facts.kind.as_str(), facts.class), ("copy", class), "{sql}");
@@ -117,15 +117,15 @@ fn explain_folds_in_what_it_explains() {
         let facts = clear(sql);
         assert_eq!(
             (facts.kind.as_str(), facts.class, facts.explain_analyze),
-            ("explain", Class::Write, runs),
+            ("explain", Write, runs),
             "{sql}"
         );
         assert_eq!(facts.inner[0].kind, "delete");
         assert_eq!(shown(&facts), ["QUERY PLAN<-"]);
         assert_eq!(tables(&facts), ["delete public.customers"]);
     }
-    assert_eq!(clear("EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1").class, Class::Ddl);
-    assert_eq!(clear("EXPLAIN EXECUTE p").class, Class::Utility);
+    assert_eq!(clear("EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1").class, Ddl);
+    assert_eq!(clear("EXPLAIN EXECUTE p").class, Utility);
 }
 
 #[test]
