@@ -48,7 +48,9 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
     if let Some(refusal) = unfit(&explanation, job.mode) {
         return Envelope::error(&refusal);
     }
-    if let Some(request) = approved(rooms, &job, visit.context()) {
+    if explanation.verdict == "escalate"
+        && let Some(request) = approved(rooms, &job, visit.context())
+    {
         waiting.expect(&request);
     }
     let act = Run {
