@@ -9,6 +9,10 @@
 pub mod analyze;
 pub mod facts;
 pub mod statement;
+mod walk;
+
+#[cfg(test)]
+mod tests;
 
 pub use analyze::{Analysis, AnalyzeError, Item, analyze};
 pub use facts::Facts;
