@@ -174,9 +174,9 @@ async fn outcome(client: &Client, sql: &str) -> Result<Vec<String>, String> {
 }
 
 async fn copy_out(client: &Client, sql: &str) -> Result<Vec<String>, tokio_postgres::Error> {
-    use futures::TryStreamExt as _;
-    let chunks: Vec<bytes::Bytes> = client.copy_out(sql).await?.try_collect().await?;
-    Ok(chunks.iter().map(|chunk| String::from_utf8_lossy(chunk).into_owned()).collect())
+    let body = axum::body::Body::from_stream(client.copy_out(sql).await?);
+    let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    Ok(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
 }
 
 fn render(message: &SimpleQueryMessage) -> String {
