@@ -53,6 +53,7 @@ pub struct Context {
     pub(super) application: String,
     pub(super) database: String,
     pub(super) role: Option<String>,
+    pub(super) settings: Vec<(String, String)>,
 }
 
 impl Context {
@@ -90,6 +91,12 @@ impl Context {
     #[must_use]
     pub fn role(&self) -> Option<&str> {
         self.role.as_deref()
+    }
+
+    /// Settings that the client asked for at start-up, as it wrote them: how values print, and nothing else.
+    #[must_use]
+    pub fn settings(&self) -> &[(String, String)] {
+        &self.settings
     }
 }
 
