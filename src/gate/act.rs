@@ -93,7 +93,7 @@ impl Context {
         self.role.as_deref()
     }
 
-    /// Settings that the client asked for at start-up, as it wrote them: how values print, and nothing else.
+    /// Settings that the client chose at start-up, checked by its door: `DateStyle`, `TimeZone`, ...
     #[must_use]
     pub fn settings(&self) -> &[(String, String)] {
         &self.settings
@@ -111,6 +111,8 @@ pub struct Connect {
     pub client: String,
     /// `application_name` or the MCP client's name, as claimed.
     pub application: String,
+    /// Settings that the client chose at start-up, checked by its door: `DateStyle`, `TimeZone`, ...
+    pub settings: Vec<(String, String)>,
 }
 
 /// To run a simple-protocol query string of any number of statements.

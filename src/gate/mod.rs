@@ -138,7 +138,7 @@ impl Gate {
     /// The identity directory as it is now: for the wire door's SCRAM exchange.
     #[must_use]
     pub fn directory(&self) -> Arc<crate::identity::directory::Directory> {
-        Arc::new(crate::identity::directory::Directory {})
+        Arc::new(crate::identity::directory::Directory::default())
     }
 
     /// Carries out an admitted decision on a request.
