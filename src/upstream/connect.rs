@@ -165,6 +165,10 @@ impl Catalogs for Upstream {
         })
     }
 
+    fn names(&self) -> Vec<String> {
+        self.databases.iter().map(|database| database.name.clone()).collect()
+    }
+
     fn roles(&self, database: &str) -> Option<&[String]> {
         self.database(database).map(|database| database.roles.as_slice())
     }
