@@ -99,7 +99,7 @@ async fn session(
         .admit(&identity, connect, &Silent)
         .await
         .map_err(|denial: Denial| refusals::fatally_denied(&denial))?;
-    let link = shared.upstream.connect(proof, identity.name()).await.map_err(|error| {
+    let link = shared.upstream.connect(proof, &identity).await.map_err(|error| {
         tracing::error!(%database, error = %chain(&error), "wire.upstream_failed");
         shared.gate.refused(Door::Wire, client, identity.name(), &database, &error.to_string());
         unreachable_database(&database, &error)
@@ -113,6 +113,7 @@ fn unreachable_database(database: &str, error: &ConnectError) -> ErrorFields {
         ConnectError::Unreachable { .. } => "can't be reached by the gateway",
         ConnectError::Refused { .. } => "refused the gateway's own credential",
         ConnectError::Protocol { .. } => "answered the gateway unexpectedly",
+        ConnectError::Unconfigured { .. } => "is not configured as the gateway needs it",
     };
     refusals::fatal(sqlstate::CONNECTION_FAILURE, format!("database `{database}` {what}"))
         .with_hint("tell the operator of the gateway; its log has the cause")
