@@ -103,8 +103,13 @@ impl Rooms {
         self.upstream.connect(proof, who.name()).await
     }
 
+    /// The databases that `who` may use by this door.
+    pub(super) fn databases(&self, who: &Identity) -> Vec<String> {
+        self.gate.databases(who, Door::Mcp)
+    }
+
     fn only_database(&self, who: &Identity) -> Result<String, Denial> {
-        let databases = self.gate.databases(who, Door::Mcp);
+        let databases = self.databases(who);
         let hint = match databases.as_slice() {
             [only] => return Ok(only.clone()),
             [] => "this identity has no database: ask its owner for a scope".to_owned(),

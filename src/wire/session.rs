@@ -51,6 +51,8 @@ pub struct Session {
     cancel: bool,
     /// Whether a governed statement ran in this transaction: what its COMMIT complains about is withheld too.
     governed: bool,
+    /// Whether the server has told the client that it ends the session.
+    goodbye: bool,
     notes: Vec<String>,
 }
 
@@ -163,6 +165,7 @@ impl Session {
             stop: None,
             cancel: false,
             governed: false,
+            goodbye: false,
             notes: Vec::new(),
         }
     }
@@ -237,6 +240,12 @@ impl Session {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.asking.is_none() && self.replies.is_empty()
+    }
+
+    /// Whether the server itself has told the client why the session ends.
+    #[must_use]
+    pub fn server_said_goodbye(&self) -> bool {
+        self.goodbye
     }
 
     /// Bytes for the server.

@@ -196,6 +196,7 @@ impl Session {
 
     fn error(&mut self, frame: &Frame) -> Result<(), Violation> {
         let fields = ErrorFields::parse(frame.body.clone()).map_err(server)?;
+        self.goodbye |= fields.is_fatal();
         let shown = match self.replies.receive(frame.tag)? {
             Received::Failed { payload, skipped, .. } => self.failed(payload, skipped, fields),
             Received::Broken(_) => self.broken(fields),
