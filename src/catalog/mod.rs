@@ -181,6 +181,7 @@ pub struct Snapshot {
     relations: BTreeMap<RelationKey, Arc<Relation>>,
     relations_by_oid: HashMap<u32, RelationKey>,
     functions: HashMap<String, Vec<Function>>,
+    children: HashMap<RelationKey, Vec<RelationKey>>,
 }
 
 /// Schemas that PostgreSQL searches before `search_path` unless it names them.
@@ -201,9 +202,23 @@ impl Snapshot {
         for function in functions {
             by_name.entry(function.name.clone()).or_default().push(function);
         }
+        let mut children: HashMap<RelationKey, Vec<RelationKey>> = HashMap::new();
+        for relation in &relations {
+            for parent in &relation.parents {
+                children.entry(parent.clone()).or_default().push(relation.key());
+            }
+        }
         let relations_by_oid = relations.iter().map(|relation| (relation.oid, relation.key())).collect();
         let relations = relations.into_iter().map(|relation| (relation.key(), Arc::new(relation))).collect();
-        Self { version, server_version_num, search_path, relations, relations_by_oid, functions: by_name }
+        Self {
+            version,
+            server_version_num,
+            search_path,
+            relations,
+            relations_by_oid,
+            functions: by_name,
+            children,
+        }
     }
 
     /// Grows whenever a definition changed.
@@ -244,6 +259,12 @@ impl Snapshot {
             Some(schema) => self.relation(&RelationKey::new(schema, name)),
             None => self.path().find_map(|schema| self.relation(&RelationKey::new(schema, name))),
         }
+    }
+
+    /// The partitions and inheritance children of `key`, one generation.
+    pub fn children(&self, key: &RelationKey) -> impl Iterator<Item = &Arc<Relation>> {
+        let children = self.children.get(key).map(Vec::as_slice).unwrap_or_default();
+        children.iter().filter_map(|child| self.relations.get(child))
     }
 
     /// Every overload that PostgreSQL would consider for `name`: those in `schema`, or else those of every

@@ -5,10 +5,24 @@
 //! checks the result before its first row leaves, and rows reach a client only as [`release::Released`].
 //! The room never asks policy and never talks to a server.
 
+mod columns;
+mod copy;
+mod expression;
+mod governance;
+mod grouping;
+mod proof;
+mod reads;
 pub mod release;
+mod returning;
 pub mod rewrite;
+mod scope;
 pub mod strategy;
+mod survey;
 pub mod verify;
+mod views;
+mod walk;
+mod wrapper;
+mod writes;
 
 pub use release::{Release, Released, Stop};
 pub use rewrite::{Plan, Refusal, Rewritten, rewrite};

@@ -3,10 +3,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::catalog::Snapshot;
-use crate::sql::Item;
+use pg_query::NodeEnum;
+use pg_query::protobuf::RawStmt;
 
-use super::Masks;
+use crate::catalog::Snapshot;
+use crate::sql::{Facts, Item};
+
+use super::governance::Governance;
+use super::reads::{Rewriter, laundering, unknown};
+use super::survey::Survey;
+use super::{Masks, proof, walk, writes};
 
 /// A statement as it will be sent, and what its result must look like.
 #[derive(Debug, Clone)]
@@ -43,9 +49,66 @@ pub struct Refusal {
 
 /// Rewrites one statement so that governed columns are masked wherever they are read.
 ///
+/// `text` is the exact text of `item`. Recursive: call it on a thread with a stack of 32 MiB, like the parser.
+///
 /// # Errors
 /// Refuses what it can't mask soundly.
 pub fn rewrite(text: &str, item: &Item, masks: &Masks, catalog: &Snapshot) -> Result<Rewritten, Refusal> {
-    let _ = (item, masks, catalog);
-    Err(Refusal { what: text.to_owned(), hint: String::new() })
+    let governance = Governance::new(masks, catalog);
+    let forbidden = governance.forbidden();
+    let clear = forbidden.is_empty();
+    let plan =
+        Plan { arity: arity(&item.facts), governed: false, verbatim: true, forbidden: Arc::new(forbidden) };
+    if clear {
+        return Ok(Rewritten { sql: text.to_owned(), plan });
+    }
+    let survey = Survey::of(&item.tree.stmt).map_err(|_| unknown("statement"))?;
+    if !touches(&survey, &item.facts, &governance) {
+        return Ok(Rewritten { sql: text.to_owned(), plan });
+    }
+    let mut tree = item.tree.clone();
+    let mut rewriter = Rewriter::new(&governance, &survey, 0);
+    dispatch(&mut rewriter, &mut tree)?;
+    let sql = proof::emit(tree, rewriter.expected, &governance)?;
+    Ok(Rewritten { sql, plan: Plan { governed: true, verbatim: false, ..plan } })
+}
+
+/// Whether anything governed is named, in the tree or by what the facts know about it.
+fn touches(survey: &Survey, facts: &Facts, governance: &Governance<'_>) -> bool {
+    let by_name = survey.relations.iter().filter_map(|mention| governance.resolve(mention));
+    let by_facts = facts.tables.iter().filter_map(|table| governance.catalog().relation(&table.key));
+    by_name.chain(by_facts).any(|relation| governance.is_governed(relation))
+}
+
+fn dispatch(rewriter: &mut Rewriter<'_>, tree: &mut RawStmt) -> Result<(), Refusal> {
+    let Some(node) = &mut tree.stmt else { return Err(unknown("statement")) };
+    if rewriter.survey.writes() {
+        writes::refuse_governed_names(rewriter.survey, rewriter.governance)?;
+    }
+    match &mut node.node {
+        Some(
+            NodeEnum::SelectStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::UpdateStmt(_)
+            | NodeEnum::DeleteStmt(_)
+            | NodeEnum::MergeStmt(_),
+        ) => rewriter.statement(node),
+        Some(NodeEnum::CopyStmt(copy)) => rewriter.copy(copy),
+        Some(NodeEnum::DeclareCursorStmt(cursor)) => {
+            walk::one(&mut cursor.query).try_for_each(|query| rewriter.statement(query))
+        }
+        Some(NodeEnum::ExplainStmt(_)) => Err(Refusal {
+            what: "a plan over masked columns shows what they hold: its constants and row counts".to_owned(),
+            hint: "explain a statement that leaves the masked tables out".to_owned(),
+        }),
+        Some(NodeEnum::CreateTableAsStmt(_)) => Err(laundering("CREATE TABLE AS")),
+        Some(NodeEnum::ViewStmt(_)) => Err(laundering("CREATE VIEW")),
+        _ => Err(unknown("statement")),
+    }
+}
+
+/// How many columns come back, where that is known: only what reads or writes rows has a fixed number.
+fn arity(facts: &Facts) -> Option<usize> {
+    let returns_rows = matches!(facts.kind.as_str(), "select" | "insert" | "update" | "delete" | "merge");
+    Some(facts.outputs.len()).filter(|&columns| returns_rows && columns > 0)
 }

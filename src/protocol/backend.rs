@@ -1,1 +1,241 @@
-//! What servers send.
+//! What clients get: messages of the gateway's own, and errors and notices in both directions.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+use super::body::{Body, BodyError};
+use super::frame::{put, put_cstr};
+
+/// The fields of an ErrorResponse or NoticeResponse.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ErrorFields {
+    fields: Vec<(u8, String)>,
+}
+
+/// How grave an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The statement failed.
+    Error,
+    /// The session ends.
+    Fatal,
+    /// Nothing failed.
+    Notice,
+}
+
+impl ErrorFields {
+    /// An error of the gateway's own.
+    #[must_use]
+    pub fn new(severity: Severity, sqlstate: &str, message: impl Into<String>) -> Self {
+        let word = match severity {
+            Severity::Error => "ERROR",
+            Severity::Fatal => "FATAL",
+            Severity::Notice => "NOTICE",
+        };
+        let fields = vec![
+            (SEVERITY, word.to_owned()),
+            (SEVERITY_UNLOCALIZED, word.to_owned()),
+            (CODE, sqlstate.to_owned()),
+            (MESSAGE, message.into()),
+        ];
+        Self { fields }
+    }
+
+    /// With a detail line, unless it is empty.
+    #[must_use]
+    pub fn with_detail(self, detail: impl Into<String>) -> Self {
+        self.with(DETAIL, detail.into())
+    }
+
+    /// With a hint, unless it is empty.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        self.with(HINT, hint.into())
+    }
+
+    /// The same severity and SQLSTATE with another message and nothing else.
+    #[must_use]
+    pub fn scrubbed(mut self, message: &str) -> Self {
+        self.fields.retain(|(kind, _)| matches!(*kind, SEVERITY | SEVERITY_UNLOCALIZED | CODE));
+        self.with(MESSAGE, message.to_owned())
+    }
+
+    /// Without positions, for a text that the client has not written.
+    #[must_use]
+    pub fn without_position(mut self) -> Self {
+        self.fields.retain(|(kind, _)| *kind != POSITION);
+        self
+    }
+
+    /// The SQLSTATE; empty without one.
+    #[must_use]
+    pub fn sqlstate(&self) -> &str {
+        self.field(CODE)
+    }
+
+    /// The message; empty without one.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        self.field(MESSAGE)
+    }
+
+    /// Whether the sender ends the session with this.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        matches!(self.field(SEVERITY_UNLOCALIZED), "FATAL" | "PANIC")
+    }
+
+    /// Reads the body of an ErrorResponse or NoticeResponse.
+    ///
+    /// # Errors
+    /// When it is not what it should be.
+    pub fn parse(body: Bytes) -> Result<Self, BodyError> {
+        let mut body = Body::new(body);
+        let mut fields = Vec::new();
+        loop {
+            match body.u8("a field's type")? {
+                0 => break,
+                kind => {
+                    let value = body.cstr("a field")?;
+                    fields.push((kind, String::from_utf8_lossy(&value).into_owned()));
+                }
+            }
+        }
+        body.end()?;
+        Ok(Self { fields })
+    }
+
+    /// Appends an ErrorResponse.
+    pub fn put_error(&self, out: &mut BytesMut) {
+        self.put(out, b'E');
+    }
+
+    /// Appends a NoticeResponse.
+    pub fn put_notice(&self, out: &mut BytesMut) {
+        self.put(out, b'N');
+    }
+
+    fn put(&self, out: &mut BytesMut, tag: u8) {
+        put(out, tag, |body| {
+            for (kind, value) in &self.fields {
+                body.put_u8(*kind);
+                put_cstr(body, value);
+            }
+            body.put_u8(0);
+        });
+    }
+
+    fn with(mut self, kind: u8, value: String) -> Self {
+        if !value.is_empty() {
+            self.fields.push((kind, value));
+        }
+        self
+    }
+
+    fn field(&self, kind: u8) -> &str {
+        self.fields.iter().find(|(found, _)| *found == kind).map_or("", |(_, value)| value)
+    }
+}
+
+/// Appends AuthenticationSASL with one mechanism.
+pub fn authentication_sasl(out: &mut BytesMut, mechanism: &str) {
+    authentication(out, 10, |body| {
+        put_cstr(body, mechanism);
+        body.put_u8(0);
+    });
+}
+
+/// Appends AuthenticationSASLContinue.
+pub fn authentication_sasl_continue(out: &mut BytesMut, data: &[u8]) {
+    authentication(out, 11, |body| body.extend_from_slice(data));
+}
+
+/// Appends AuthenticationSASLFinal.
+pub fn authentication_sasl_final(out: &mut BytesMut, data: &[u8]) {
+    authentication(out, 12, |body| body.extend_from_slice(data));
+}
+
+/// Appends AuthenticationOk.
+pub fn authentication_ok(out: &mut BytesMut) {
+    authentication(out, 0, |_| {});
+}
+
+/// Appends NegotiateProtocolVersion to 3.0, refusing `options`.
+pub fn negotiate_protocol_version(out: &mut BytesMut, options: &[String]) {
+    put(out, b'v', |body| {
+        body.put_u32(0);
+        body.put_u32(u32::try_from(options.len()).unwrap_or(u32::MAX));
+        for option in options {
+            put_cstr(body, option);
+        }
+    });
+}
+
+/// Appends ParameterStatus.
+pub fn parameter_status(out: &mut BytesMut, name: &str, value: &str) {
+    put(out, b'S', |body| {
+        put_cstr(body, name);
+        put_cstr(body, value);
+    });
+}
+
+/// Appends BackendKeyData.
+pub fn backend_key_data(out: &mut BytesMut, process: u32, key: u32) {
+    put(out, b'K', |body| {
+        body.put_u32(process);
+        body.put_u32(key);
+    });
+}
+
+/// Appends ReadyForQuery.
+pub fn ready_for_query(out: &mut BytesMut, status: u8) {
+    put(out, b'Z', |body| body.put_u8(status));
+}
+
+fn authentication(out: &mut BytesMut, code: u32, fill: impl FnOnce(&mut BytesMut)) {
+    put(out, b'R', |body| {
+        body.put_u32(code);
+        fill(body);
+    });
+}
+
+const SEVERITY: u8 = b'S';
+const SEVERITY_UNLOCALIZED: u8 = b'V';
+const CODE: u8 = b'C';
+const MESSAGE: u8 = b'M';
+const DETAIL: u8 = b'D';
+const HINT: u8 = b'H';
+const POSITION: u8 = b'P';
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::frame::{Frame, Leg};
+
+    #[test]
+    fn an_error_keeps_its_fields_on_the_way_through() {
+        let fields = ErrorFields::new(Severity::Error, "42501", "no").with_detail("why").with_hint("");
+        let mut out = BytesMut::new();
+        fields.put_error(&mut out);
+        let frame = Frame::decode(Leg::Backend, &mut out).unwrap().unwrap();
+        assert_eq!(frame.tag, b'E');
+        assert_eq!(ErrorFields::parse(frame.body), Ok(fields));
+    }
+
+    #[test]
+    fn a_scrubbed_error_keeps_severity_and_sqlstate_only() {
+        let fields = ErrorFields::new(Severity::Error, "23505", "Key (ssn)=(078-05-1120)")
+            .with_detail("078-05-1120")
+            .scrubbed("withheld");
+        let mut out = BytesMut::new();
+        fields.put_error(&mut out);
+        let text = String::from_utf8_lossy(&out);
+        assert!(text.contains("23505") && text.contains("withheld") && !text.contains("078-05"), "{text}");
+    }
+
+    #[test]
+    fn an_error_without_its_end_is_refused() {
+        assert!(ErrorFields::parse(Bytes::from_static(b"SERROR\0")).is_err());
+        assert!(ErrorFields::parse(Bytes::from_static(b"SERROR")).is_err());
+        assert!(ErrorFields::parse(Bytes::from_static(b"\0x")).is_err());
+    }
+}

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use pg_query::protobuf::{ParseResult, RawStmt};
+
 use crate::catalog::Snapshot;
 
-use super::{Facts, Statement};
+use super::{Facts, Statement, nesting, walk};
 
 /// A statement string, parsed and understood as far as possible.
 #[derive(Debug, Clone)]
@@ -19,7 +21,7 @@ pub struct Item {
     /// Its bytes within the statement's text, without the semicolon.
     pub range: Range<usize>,
     /// Its tree.
-    pub tree: pg_query::protobuf::RawStmt,
+    pub tree: RawStmt,
     /// What it would do.
     pub facts: Facts,
 }
@@ -48,8 +50,46 @@ pub enum AnalyzeError {
 /// # Errors
 /// When the grammar refuses the text, or the tree is too deep.
 pub fn analyze(statement: &Statement, catalog: &Snapshot) -> Result<Analysis, AnalyzeError> {
-    let _ = catalog;
-    Err(AnalyzeError::GaveUp { why: format!("{statement:?}") })
+    let text = statement.as_str();
+    let parsed = parse(text)?;
+    let mut items = Vec::with_capacity(parsed.stmts.len());
+    for tree in parsed.stmts {
+        let range = range_of(&tree, text)?;
+        let facts = match tree.stmt.as_deref() {
+            Some(node) => walk::facts_of(node, catalog)?,
+            None => return Err(AnalyzeError::GaveUp { why: "the grammar gave no tree".to_owned() }),
+        };
+        items.push(Item { range, tree, facts });
+    }
+    Ok(Analysis { statement: statement.clone(), items })
+}
+
+/// The trees of `text`.
+///
+/// The crate walks the tree once more for a summary of its own; should that ever panic, the statement is
+/// refused and the process lives on.
+pub(super) fn parse(text: &str) -> Result<ParseResult, AnalyzeError> {
+    if nesting::bound(text).is_some_and(|bound| bound > nesting::MAX_NESTING) {
+        return Err(AnalyzeError::GaveUp { why: "it is nested too deep".to_owned() });
+    }
+    let parsed = std::panic::catch_unwind(|| pg_query::parse(text, 0).map(|parsed| parsed.protobuf));
+    match parsed {
+        Ok(Ok(parsed)) => Ok(parsed),
+        Ok(Err(pg_query::Error::Parse(message))) => Err(AnalyzeError::Syntax { message }),
+        Ok(Err(error)) => Err(AnalyzeError::GaveUp { why: error.to_string() }),
+        Err(_) => Err(AnalyzeError::GaveUp { why: "the parser failed".to_owned() }),
+    }
+}
+
+/// The bytes of one statement. Its length is 0 where it runs to the end of the text.
+fn range_of(tree: &RawStmt, text: &str) -> Result<Range<usize>, AnalyzeError> {
+    let start = usize::try_from(tree.stmt_location).unwrap_or(usize::MAX);
+    let length = usize::try_from(tree.stmt_len).unwrap_or(usize::MAX);
+    let end = if length == 0 { text.len() } else { start.saturating_add(length) };
+    match text.get(start..end) {
+        Some(_) => Ok(start..end),
+        None => Err(AnalyzeError::GaveUp { why: "the grammar gave a place outside the text".to_owned() }),
+    }
 }
 
 impl Analysis {

@@ -8,7 +8,12 @@
 
 pub mod analyze;
 pub mod facts;
+mod nesting;
 pub mod statement;
+mod walk;
+
+#[cfg(test)]
+mod tests;
 
 pub use analyze::{Analysis, AnalyzeError, Item, analyze};
 pub use facts::Facts;

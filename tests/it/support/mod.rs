@@ -1,1 +1,65 @@
-//! What tests share.
+//! What tests share: a real PostgreSQL, one cluster a process, and a fresh database for whoever asks.
+//!
+//! The cluster is a copy of a template that the first test of all makes below the target folder, so it is there in
+//! a fraction of a second. It ends with the process: its watchdog sees to that.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use portcullis::cli::demo::cluster::{Cluster, Installation};
+use tokio::sync::OnceCell;
+
+/// The cluster of this process.
+pub(crate) async fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+    CLUSTER.get_or_init(|| async { Cluster::restore(&template().await).await.unwrap() }).await
+}
+
+/// A database of one's own on the process's cluster.
+#[derive(Debug)]
+pub(crate) struct Database {
+    /// The cluster that it is on.
+    pub(crate) cluster: &'static Cluster,
+    /// Its name.
+    pub(crate) name: String,
+}
+
+impl Database {
+    /// An empty database in which `sql` was run by the superuser.
+    pub(crate) async fn with(sql: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let cluster = cluster().await;
+        let name = format!("it_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        cluster.execute_sql("postgres", &format!("CREATE DATABASE {name}")).await.unwrap();
+        let database = Self { cluster, name };
+        database.execute(sql).await;
+        database
+    }
+
+    /// Runs `sql` as the superuser.
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.cluster.execute_sql(&self.name, sql).await.unwrap();
+    }
+
+    /// A superuser's connection.
+    pub(crate) async fn connect(&self) -> tokio_postgres::Client {
+        self.cluster.connect(&self.name).await.unwrap()
+    }
+}
+
+/// The folder of the saved cluster, made by whoever comes first.
+async fn template() -> PathBuf {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    fs::create_dir_all(home).unwrap();
+    let lock = File::create(home.join("cluster.lock")).unwrap();
+    let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await.unwrap().unwrap();
+    let template = home.join(format!("postgresql-{}", Installation::find().unwrap().version()));
+    if !template.exists() {
+        let unfinished = home.join(format!("unfinished-{}", std::process::id()));
+        Cluster::start().await.unwrap().save(&unfinished).await.unwrap();
+        fs::rename(unfinished, &template).unwrap();
+    }
+    drop(lock);
+    template
+}

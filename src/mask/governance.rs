@@ -1,0 +1,209 @@
+//! Which relations are governed for one identity, and by which masks: inheritance and views included.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::SelectStmt;
+
+use crate::catalog::{Relation, RelationKey, RelationKind, Snapshot};
+
+use super::survey::{Mention, Survey};
+use super::{Masks, Refusal, Strategy};
+
+/// Strategies by column name.
+pub(super) type Columns = BTreeMap<String, Strategy>;
+
+/// What masks mean on one catalog snapshot.
+#[derive(Debug)]
+pub(super) struct Governance<'a> {
+    catalog: &'a Snapshot,
+    masks: BTreeMap<RelationKey, Columns>,
+    reach: RefCell<HashMap<RelationKey, Reach>>,
+}
+
+/// What a relation exposes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Nothing that is masked.
+    Clear,
+    /// Columns of its own that are masked.
+    Own,
+    /// A view that reads masked columns, directly or through other views.
+    Through,
+    /// A view or materialized view that may read masked columns and can't be looked into.
+    Opaque,
+}
+
+impl<'a> Governance<'a> {
+    /// Works `masks` out on `catalog`: the masks of a table hold for its children and partitions too, and
+    /// those of a child for the parents that show its rows.
+    pub(super) fn new(masks: &Masks, catalog: &'a Snapshot) -> Self {
+        let mut children: HashMap<&RelationKey, Vec<RelationKey>> = HashMap::new();
+        for relation in catalog.relations() {
+            for parent in &relation.parents {
+                children.entry(parent).or_default().push(relation.key());
+            }
+        }
+        let parents = |key: &RelationKey| catalog.relation(key).map(|relation| relation.parents.clone());
+        let mut worked_out = Masks::default();
+        for (key, columns) in masks.iter() {
+            let kin: HashSet<_> =
+                closure(key, parents).chain(closure(key, |key| children.get(key).cloned())).collect();
+            for relative in kin {
+                for (column, strategy) in columns {
+                    worked_out.add(relative.clone(), column.clone(), strategy.clone());
+                }
+            }
+        }
+        let masks = worked_out
+            .iter()
+            .filter_map(|(key, columns)| {
+                let relation = catalog.relation(key)?;
+                let present = with_generated(relation, columns);
+                (!present.is_empty()).then(|| (key.clone(), present))
+            })
+            .collect();
+        Self { catalog, masks, reach: RefCell::default() }
+    }
+
+    /// The snapshot.
+    pub(super) fn catalog(&self) -> &'a Snapshot {
+        self.catalog
+    }
+
+    /// `(relation OID, attnum)` of every masked column.
+    pub(super) fn forbidden(&self) -> HashSet<(u32, i16)> {
+        let mut all = HashSet::new();
+        for (key, columns) in &self.masks {
+            let Some(relation) = self.catalog.relation(key) else { continue };
+            let masked = relation.columns.iter().filter(|column| columns.contains_key(&column.name));
+            all.extend(masked.map(|column| (relation.oid, column.number)));
+        }
+        all
+    }
+
+    /// The masks of the relation's own columns.
+    pub(super) fn masks(&self, key: &RelationKey) -> Option<&Columns> {
+        self.masks.get(key)
+    }
+
+    /// The relation that a name means, outside any CTE.
+    pub(super) fn resolve(&self, mention: &Mention) -> Option<&'a Arc<Relation>> {
+        self.catalog.resolve_relation(mention.schema(), &mention.name)
+    }
+
+    /// Whether anything that `relation` shows is masked.
+    pub(super) fn is_governed(&self, relation: &Relation) -> bool {
+        self.reach(relation) != Reach::Clear
+    }
+
+    /// What `relation` exposes.
+    pub(super) fn reach(&self, relation: &Relation) -> Reach {
+        let key = relation.key();
+        if let Some(known) = self.reach.borrow().get(&key) {
+            return *known;
+        }
+        // A view can't read itself; should a broken catalog say so, the circle ends here, closed.
+        self.reach.borrow_mut().insert(key.clone(), Reach::Opaque);
+        let reach = self.work_out(relation);
+        self.reach.borrow_mut().insert(key, reach);
+        reach
+    }
+
+    fn work_out(&self, relation: &Relation) -> Reach {
+        let own = self.masks.contains_key(&relation.key());
+        let is_view = relation.kind == RelationKind::View;
+        let is_stored = relation.kind == RelationKind::MaterializedView;
+        if relation.is_system() || self.masks.is_empty() || !(is_view || is_stored) {
+            return if own { Reach::Own } else { Reach::Clear };
+        }
+        match self.view_reads_governed(relation) {
+            Some(false) => {
+                if own {
+                    Reach::Own
+                } else {
+                    Reach::Clear
+                }
+            }
+            // What a materialized view stores can't be masked below it: masks that name it are its owner's word.
+            Some(true) | None if is_stored => {
+                if own {
+                    Reach::Own
+                } else {
+                    Reach::Opaque
+                }
+            }
+            Some(true) => Reach::Through,
+            None => Reach::Opaque,
+        }
+    }
+
+    /// `None` where the definition can't be looked into.
+    fn view_reads_governed(&self, view: &Relation) -> Option<bool> {
+        let select = definition(view).ok()?;
+        let survey = Survey::of(&select).ok()?;
+        Some(survey.relations.iter().any(|mention| match self.resolve(mention) {
+            Some(relation) => self.is_governed(relation),
+            // Definitions are printed with an empty search_path, so a bare name is a CTE or a system relation.
+            None => {
+                !mention.schema.is_empty()
+                    && mention.schema != "pg_catalog"
+                    && mention.schema != "information_schema"
+            }
+        }))
+    }
+}
+
+/// The query of a view.
+pub(super) fn definition(view: &Relation) -> Result<Box<SelectStmt>, Refusal> {
+    let refusal = || Refusal {
+        what: format!(
+            "the definition of view `{}` can't be read, so its masked columns can't be found",
+            view.key()
+        ),
+        hint: "read its base tables instead".to_owned(),
+    };
+    let text = view.definition.as_deref().ok_or_else(refusal)?;
+    let tree = pg_query::parse(text, 0).map_err(|_| refusal())?.protobuf;
+    let mut statements = tree.stmts.into_iter();
+    let stmt = statements.next().and_then(|raw| raw.stmt).and_then(|node| node.node);
+    match (stmt, statements.next()) {
+        (Some(NodeEnum::SelectStmt(select)), None) => Ok(select),
+        _ => Err(refusal()),
+    }
+}
+
+/// Masks of columns that exist, and of every generated column beside them: the catalog doesn't say what a
+/// generated column is computed from, so it may be a masked one.
+fn with_generated(relation: &Relation, masks: &Columns) -> Columns {
+    let mut present: Columns = masks
+        .iter()
+        .filter(|(name, _)| relation.column(name).is_some())
+        .map(|(n, s)| (n.clone(), s.clone()))
+        .collect();
+    if !present.is_empty() {
+        for column in relation.columns.iter().filter(|column| column.generated) {
+            present.entry(column.name.clone()).or_insert(Strategy::Null);
+        }
+    }
+    present
+}
+
+/// `start` and everything that `next` leads to, without repetition.
+fn closure(
+    start: &RelationKey,
+    next: impl Fn(&RelationKey) -> Option<Vec<RelationKey>>,
+) -> impl Iterator<Item = RelationKey> {
+    let mut seen = HashSet::from([start.clone()]);
+    let mut open = vec![start.clone()];
+    while let Some(key) = open.pop() {
+        for parent in next(&key).unwrap_or_default() {
+            if seen.insert(parent.clone()) {
+                open.push(parent);
+            }
+        }
+    }
+    seen.into_iter()
+}

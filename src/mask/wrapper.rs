@@ -1,0 +1,176 @@
+//! The subselect that stands in place of a governed table, and nothing more of the table than the statement
+//! can see: the columns that it names, in order.
+
+use std::collections::BTreeSet;
+
+use pg_query::protobuf::{Alias, RangeSubselect, RangeVar, SelectStmt};
+use pg_query::{Node, NodeEnum};
+
+use crate::catalog::{Relation, RelationKind};
+
+use super::Refusal;
+use super::expression::{self, Anchor, identifier};
+use super::governance::Columns;
+use super::survey::Survey;
+
+/// Which columns the subselect gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Columns, in the table's order.
+    pub(super) columns: BTreeSet<String>,
+    /// System columns that the statement names.
+    pub(super) system: Vec<&'static str>,
+}
+
+impl Wanted {
+    /// What a statement with this `survey` can see of `relation` under `alias`. Superfluous columns cost a
+    /// little; a missing one makes PostgreSQL refuse the statement.
+    pub(super) fn of(
+        relation: &Relation,
+        alias: &str,
+        renames: bool,
+        survey: &Survey,
+    ) -> Result<Self, Refusal> {
+        let all =
+            survey.star() || survey.natural || survey.join_renames || renames || survey.refers_to(alias);
+        let wanted = |name: &String| all || survey.texts.contains(name);
+        let columns = relation.columns.iter().map(|column| column.name.clone()).filter(wanted).collect();
+        let system: Vec<_> = SYSTEM.into_iter().filter(|name| survey.refers_to(name)).collect();
+        match system.first() {
+            Some(name) if all => Err(Refusal {
+                what: format!(
+                    "the system column `{name}` can't be read together with `*` or a whole row of `{}`, which holds masked columns",
+                    relation.key()
+                ),
+                hint: "name the columns that you need".to_owned(),
+            }),
+            _ => Ok(Self { columns, system }),
+        }
+    }
+}
+
+/// The subselect over `relation`: every wanted column, masked where `masks` says so.
+pub(super) fn subselect(
+    relation: &Relation,
+    masks: &Columns,
+    wanted: &Wanted,
+    inherits: bool,
+) -> Result<Box<SelectStmt>, Refusal> {
+    let names: Vec<&str> = relation
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .filter(|name| wanted.columns.contains(*name))
+        .collect();
+    select(relation, masks, &names, &wanted.system, inherits)
+}
+
+/// The query that COPY sends in place of `relation`: the columns of `names`, in that order.
+pub(super) fn select(
+    relation: &Relation,
+    masks: &Columns,
+    names: &[&str],
+    system: &[&str],
+    inherits: bool,
+) -> Result<Box<SelectStmt>, Refusal> {
+    let anchor = anchor(relation, masks);
+    let mut items: Vec<String> = Vec::new();
+    for name in names {
+        let Some(column) = relation.column(name) else {
+            return Err(Refusal {
+                what: format!("`{}` has no column `{name}`", relation.key()),
+                hint: "check the column list".to_owned(),
+            });
+        };
+        items.push(match masks.get(&column.name) {
+            None => identifier(name),
+            Some(strategy) => {
+                let mask = expression::unfoldable(column, strategy, relation, &anchor);
+                format!("{mask} AS {}", identifier(name))
+            }
+        });
+    }
+    items.extend(system.iter().map(|name| format!("{name} AS {name}")));
+    let only = if inherits { "" } else { "ONLY " };
+    let text = format!(
+        "SELECT {} FROM {only}{}.{}",
+        items.join(", "),
+        identifier(&relation.schema),
+        identifier(&relation.name)
+    );
+    let select = parse(&text).ok_or_else(|| unbuildable(relation))?;
+    names_no_masked_column(&select, relation, masks)?;
+    Ok(select)
+}
+
+/// `subquery AS alias`, as a FROM item.
+pub(super) fn from_item(subquery: Box<SelectStmt>, alias: Alias) -> Node {
+    Node {
+        node: Some(NodeEnum::RangeSubselect(Box::new(RangeSubselect {
+            lateral: false,
+            subquery: Some(Box::new(Node { node: Some(NodeEnum::SelectStmt(subquery)) })),
+            alias: Some(alias),
+        }))),
+    }
+}
+
+/// The alias of `range`, or else the relation's name as one.
+pub(super) fn alias_of(range: &RangeVar) -> Alias {
+    range.alias.clone().unwrap_or_else(|| Alias { aliasname: range.relname.clone(), colnames: Vec::new() })
+}
+
+/// One expression, parsed.
+pub(super) fn expression_node(text: &str) -> Option<Node> {
+    let select = parse(&format!("SELECT {text}"))?;
+    let NodeEnum::ResTarget(target) = select.target_list.into_iter().next()?.node? else { return None };
+    target.val.map(|node| *node)
+}
+
+/// What ties the masks of `relation` to its rows.
+fn anchor<'a>(relation: &'a Relation, masks: &Columns) -> Anchor<'a> {
+    let clear = |name: &&String| !masks.contains_key(*name);
+    if let Some(key) = relation.primary_key.iter().find(clear) {
+        return Anchor::Key(key);
+    }
+    match relation.kind {
+        RelationKind::View => {
+            let first = relation.columns.iter().map(|column| &column.name).find(clear);
+            first.map_or(Anchor::None, |name| Anchor::Column(name))
+        }
+        RelationKind::Table
+        | RelationKind::PartitionedTable
+        | RelationKind::MaterializedView
+        | RelationKind::ForeignTable => Anchor::TableOid,
+        RelationKind::Sequence | RelationKind::Other => Anchor::None,
+    }
+}
+
+/// Holds the subselect against its promise: it names no masked column but under a partial mask.
+fn names_no_masked_column(select: &SelectStmt, relation: &Relation, masks: &Columns) -> Result<(), Refusal> {
+    let survey = Survey::of(select).map_err(|_| unbuildable(relation))?;
+    let hidden = |name: &str| match (relation.column(name), masks.get(name)) {
+        (Some(column), Some(strategy)) => !expression::reads_column(column, strategy),
+        (None, Some(_)) => true,
+        (_, None) => false,
+    };
+    match survey.references.iter().any(|reference| reference.last().is_none_or(hidden)) {
+        true => Err(unbuildable(relation)),
+        false => Ok(()),
+    }
+}
+
+fn parse(text: &str) -> Option<Box<SelectStmt>> {
+    let tree = pg_query::parse(text, 0).ok()?.protobuf;
+    let NodeEnum::SelectStmt(select) = tree.stmts.into_iter().next()?.stmt?.node? else { return None };
+    Some(select)
+}
+
+fn unbuildable(relation: &Relation) -> Refusal {
+    Refusal {
+        what: format!("no masks could be built for `{}`", relation.key()),
+        hint: "read other tables; the operator should check the types of its masked columns".to_owned(),
+    }
+}
+
+/// Columns that every table has besides its own.
+const SYSTEM: [&str; 6] = ["ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"];

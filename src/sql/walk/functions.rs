@@ -1,0 +1,94 @@
+//! Functions that are called by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{FuncCall, Node};
+
+use crate::catalog::{Function, Volatility};
+use crate::sql::facts::FunctionFact;
+
+use super::Walker;
+use super::expression::row_range;
+use super::names::{dotted, strings};
+use super::scope::{Scope, Sources};
+
+impl Walker<'_> {
+    /// A call: its arguments and everything in its clauses flow into it.
+    pub(super) fn call(&mut self, call: &FuncCall, scope: &Scope<'_>, out: &mut Sources) {
+        let parts = strings(&call.funcname);
+        let known = match parts.as_slice() {
+            [name] => self.record_call(None, name) || is_field(name, &call.args, scope),
+            [schema, name] | [_, schema, name] => self.record_call(Some(schema), name),
+            _ => false,
+        };
+        if !known {
+            self.missing_function(&dotted(&call.funcname), parts.last().copied().unwrap_or_default());
+        }
+        self.expressions(&call.args, scope, out);
+        self.sorts(&call.agg_order, scope, out);
+        self.maybe(call.agg_filter.as_deref(), scope, out);
+        if let Some(window) = &call.over {
+            self.window(window, scope, out);
+        }
+    }
+
+    /// Lists every function that `name` may call; `false` where there is none.
+    pub(super) fn record_call(&mut self, schema: Option<&str>, name: &str) -> bool {
+        let candidates = self.catalog.resolve_functions(schema, name);
+        let mut by_schema: BTreeMap<&str, Vec<&Function>> = BTreeMap::new();
+        for function in candidates {
+            by_schema.entry(&function.schema).or_default().push(function);
+        }
+        for (schema, candidates) in &by_schema {
+            let fact = function_fact(schema, name, candidates);
+            self.functions.insert(fact.key.clone(), fact);
+        }
+        !by_schema.is_empty()
+    }
+
+    /// `(value).name`: lists the functions that it may call. Where there are none it is a field.
+    pub(super) fn attribute_call(&mut self, name: &str) {
+        let _is_function = self.record_call(None, name);
+    }
+
+    fn missing_function(&mut self, written: &str, name: &str) {
+        self.unresolved("function", written, "does not exist or is not visible to you");
+        let fact = FunctionFact {
+            key: format!("?.{name}"),
+            builtin: false,
+            volatility: Volatility::Unknown,
+            security_definer: false,
+            languages: Vec::new(),
+        };
+        self.functions.insert(fact.key.clone(), fact);
+    }
+}
+
+/// Whether `name(row)` is `row.name`, PostgreSQL's functional notation.
+fn is_field(name: &str, args: &[Node], scope: &Scope<'_>) -> bool {
+    let [arg] = args else { return false };
+    if let Some(NodeEnum::ColumnRef(column)) = arg.node.as_ref()
+        && let [range, field] = column.fields.as_slice()
+        && matches!(field.node.as_ref(), Some(NodeEnum::AStar(_)))
+    {
+        let range = super::names::string(range).and_then(|range| scope.range(range));
+        return range.is_some_and(|range| range.column(name, &mut Sources::new()));
+    }
+    row_range(arg, scope).is_some_and(|range| range.column(name, &mut Sources::new()))
+}
+
+fn function_fact(schema: &str, name: &str, candidates: &[&Function]) -> FunctionFact {
+    let languages: BTreeSet<String> = candidates.iter().map(|function| function.language.clone()).collect();
+    FunctionFact {
+        key: format!("{schema}.{name}"),
+        builtin: schema == "pg_catalog",
+        volatility: candidates
+            .iter()
+            .map(|function| function.volatility)
+            .max()
+            .unwrap_or(Volatility::Unknown),
+        security_definer: candidates.iter().any(|function| function.security_definer),
+        languages: languages.into_iter().collect(),
+    }
+}
