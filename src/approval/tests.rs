@@ -272,10 +272,13 @@ fn requests_and_verdicts_survive_a_restart_and_orphans_are_swept() {
 
 #[test]
 fn an_outcome_belongs_to_a_spent_request_only() {
+    for unspent in [State::Pending, State::Approved, State::Denied, State::Expired, State::Withdrawn] {
+        let room = room();
+        let request = room.brought_to(unspent);
+        let refused = room.desk.record_outcome(&request.id, &serde_json::json!({})).unwrap_err();
+        assert!(matches!(refused, DeskError::NotSpent { state, .. } if state == unspent), "{refused}");
+    }
     let room = room();
-    let request = room.brought_to(State::Approved);
-    let refused = room.desk.record_outcome(&request.id, &serde_json::json!({})).unwrap_err();
-    assert!(matches!(refused, DeskError::NotSpent { state: State::Approved, .. }), "{refused}");
     let spent = room.brought_to(State::Spent);
     room.desk.record_outcome(&spent.id, &serde_json::json!({"status": "ok"})).unwrap();
     assert_eq!(room.request(&spent.id).outcome, serde_json::json!({"status": "ok"}));

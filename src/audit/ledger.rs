@@ -206,10 +206,7 @@ impl Ledger {
 
     async fn ask(&self, message: impl FnOnce(Answer<()>) -> Message) -> Result<(), LedgerError> {
         match &self.way {
-            Way::Inline(writer) => {
-                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                writer.commit(Vec::new()).map(drop)
-            }
+            Way::Inline(writer) => settle(&mut writer.lock().unwrap_or_else(PoisonError::into_inner)),
             Way::Thread(queue) => {
                 let (answer, answered) = oneshot::channel();
                 queue.send(message(answer)).await.map_err(|_closed| LedgerError::Closed)?;
@@ -251,7 +248,7 @@ fn run(mut writer: Writer, mut messages: mpsc::Receiver<Message>) {
         let mut batch = Batch::default();
         waiting.drain(..).for_each(|message| batch.add(message));
         if batch.closing.is_empty() {
-            drop(batch.commit(&mut writer));
+            batch.commit(&mut writer);
             continue;
         }
         messages.close();
@@ -259,7 +256,8 @@ fn run(mut writer: Writer, mut messages: mpsc::Receiver<Message>) {
             batch.add(message);
         }
         let closing = std::mem::take(&mut batch.closing);
-        let result = batch.commit(&mut writer);
+        batch.commit(&mut writer);
+        let result = settle(&mut writer);
         // The folder's lock must be free before anybody hears that it is.
         drop(writer);
         closing.into_iter().for_each(|answer| tell(answer, result.clone()));
@@ -289,17 +287,23 @@ impl Batch {
         }
     }
 
-    fn commit(self, writer: &mut Writer) -> Result<(), LedgerError> {
+    fn commit(self, writer: &mut Writer) {
         let count = self.items.len();
         let last = writer.commit(self.items);
         for (place, answer) in self.receipts {
             let behind = u64::try_from(count - 1 - place).unwrap_or(0);
             tell(answer, last.clone().map(|last| Receipt { sequence: last - behind }));
         }
-        let result = last.map(drop);
-        self.flushes.into_iter().for_each(|answer| tell(answer, result.clone()));
-        result
+        if !self.flushes.is_empty() {
+            let result = settle(writer);
+            self.flushes.into_iter().for_each(|answer| tell(answer, result.clone()));
+        }
     }
+}
+
+/// Adds nothing, but tries again to keep what is owed.
+fn settle(writer: &mut Writer) -> Result<(), LedgerError> {
+    writer.commit(Vec::new()).map(drop)
 }
 
 /// Whoever stopped waiting doesn't need the answer; the record is kept all the same.

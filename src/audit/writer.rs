@@ -70,6 +70,10 @@ impl Writer {
     /// number of the last one. On failure the notes are owed, the records are not: whoever waits for one is
     /// told, and its statement does not run.
     pub(super) fn commit(&mut self, batch: Vec<Item>) -> Result<u64, LedgerError> {
+        if let Some(failure) = self.health.failure().filter(|_| self.only_adds_to_what_is_owed(&batch)) {
+            self.owe(batch);
+            return Err(failure);
+        }
         let lost = self.health.lock().lost;
         let confession = lost.map(|(count, at)| {
             gateway(at, format!("{count} outcome records could not be kept and are lost"))
@@ -86,6 +90,12 @@ impl Writer {
         self.owed.clear();
         self.health.recover(lost.map_or(0, |(count, _)| count));
         Ok(self.head.sequence)
+    }
+
+    /// While the disk refuses, it is asked again for those who wait for an answer only: outcomes that stream
+    /// in would each seal all that is owed anew.
+    fn only_adds_to_what_is_owed(&self, batch: &[Item]) -> bool {
+        !self.owed.is_empty() && !batch.is_empty() && batch.iter().all(|item| item.note)
     }
 
     fn keep(&mut self, lines: &[u8]) -> Result<(), String> {
@@ -139,4 +149,4 @@ fn lines<'a>(records: impl Iterator<Item = &'a Record>, head: &mut Head) -> Resu
 }
 
 /// Notes that are held in memory while the disk refuses.
-const MOST_OWED: usize = 4096;
+const MOST_OWED: usize = 1024;
