@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 
 use rmcp::model::{CallToolRequestParams, ClientConfig, ProgressNotificationParam, ProtocolVersion};
@@ -63,11 +64,11 @@ pub(super) struct Stand {
 impl Stand {
     /// A door that leads to no database.
     pub(super) async fn door_only() -> Self {
-        Self::start(Vec::new(), &[], "").await
+        Self::start(Vec::new(), "").await
     }
 
-    /// A door to `databases` under the rules in `rulebook`; `scope` is the TOML of both agents' scope.
-    pub(super) async fn start(databases: Vec<DatabaseSettings>, rulebook: &[Source], scope: &str) -> Self {
+    /// A door to `databases` under the rulebook that ships; `scope` is the TOML of both agents' scope.
+    pub(super) async fn start(databases: Vec<DatabaseSettings>, scope: &str) -> Self {
         let tokens: BTreeMap<_, _> =
             ["dana", "priya", "robin", "mallory"].map(|name| (name, Token::generate())).into();
         let agent = |(name, token): (&&str, &Token)| {
@@ -84,7 +85,7 @@ impl Stand {
             AgentSource { path: format!("{name}.toml"), text }
         };
         let directory = Directory::build(&tokens.iter().map(agent).collect::<Vec<_>>()).unwrap();
-        let policy = Snapshot::build(rulebook, &directory.to_data()).unwrap();
+        let policy = Snapshot::build(&rulebook(), &directory.to_data()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = Memory::default();
         let upstream = Arc::new(Upstream::new(databases));
@@ -290,4 +291,25 @@ fn fits(schema: &Value, value: &Value, path: &str) {
             fits(part, item, &format!("{path}[{index}]"));
         }
     }
+}
+
+/// The rulebook that ships.
+fn rulebook() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let mut folders = vec![root.clone()];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let below = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                sources.push(Source { path: below, text });
+            }
+        }
+    }
+    sources.sort_by(|one, other| one.path.cmp(&other.path));
+    sources
 }
