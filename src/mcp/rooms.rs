@@ -100,7 +100,7 @@ impl Rooms {
         proof: Authorized<Connect>,
         who: &Identity,
     ) -> Result<Link, ConnectError> {
-        self.upstream.connect(proof, who.name()).await
+        self.upstream.connect(proof, who).await
     }
 
     /// The databases that `who` may use by this door.

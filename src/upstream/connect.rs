@@ -166,7 +166,7 @@ impl Catalogs for Upstream {
     }
 
     fn names(&self) -> Vec<String> {
-        self.databases.iter().map(|database| database.name.clone()).collect()
+        self.databases.iter().map(|database| database.settings.name.clone()).collect()
     }
 
     fn roles(&self, database: &str) -> Option<&[String]> {
