@@ -178,18 +178,30 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("DELETE FROM products USING customers c WHERE c.pin = products.id", "`pin`"),
     ("DELETE FROM products USING customers c JOIN orders o USING (ssn) WHERE c.id = products.id", "`ssn`"),
     ("DELETE FROM products USING customers c NATURAL JOIN orders o", "NATURAL"),
-    ("INSERT INTO customers (id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = customers.ssn", "`ssn`"),
-    ("INSERT INTO customers (id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'x' WHERE customers.ssn = 'y'", "`ssn`"),
+    (
+        "INSERT INTO customers (id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = customers.ssn",
+        "`ssn`",
+    ),
+    (
+        "INSERT INTO customers (id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'x' WHERE customers.ssn = 'y'",
+        "`ssn`",
+    ),
     ("INSERT INTO customers (id, name) VALUES (1, 'x') ON CONFLICT (ssn) DO NOTHING", "`ssn`"),
     ("MERGE INTO customers c USING orders o ON c.ssn = o.ssn WHEN MATCHED THEN DELETE", "`ssn`"),
     ("MERGE INTO customers c USING orders o ON c.id = o.id WHEN MATCHED AND c.pin > 1 THEN DELETE", "`pin`"),
-    ("MERGE INTO orders o USING customers c ON c.id = o.id WHEN MATCHED THEN UPDATE SET ssn = c.ssn", "`ssn`"),
+    (
+        "MERGE INTO orders o USING customers c ON c.id = o.id WHEN MATCHED THEN UPDATE SET ssn = c.ssn",
+        "`ssn`",
+    ),
     // Nor be written.
     ("UPDATE customers SET ssn = 'guess' WHERE id = 1", "can't be assigned"),
     ("INSERT INTO customers VALUES (9, 'x')", "can't be assigned"),
     ("INSERT INTO customers (id, name, ssn) VALUES (9, 'x', 'guess')", "`ssn`"),
     ("INSERT INTO customers (id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET ssn = 'y'", "`ssn`"),
-    ("MERGE INTO customers c USING orders o ON c.id = o.id WHEN NOT MATCHED THEN INSERT VALUES (o.id, 'x')", "can't be assigned"),
+    (
+        "MERGE INTO customers c USING orders o ON c.id = o.id WHEN NOT MATCHED THEN INSERT VALUES (o.id, 'x')",
+        "can't be assigned",
+    ),
     ("COPY customers FROM STDIN", "can't be assigned"),
     ("COPY customers (id, ssn) FROM STDIN", "`ssn`"),
     // Nor be stored elsewhere.
@@ -212,7 +224,10 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("UPDATE customers c SET name = 'x' RETURNING row_to_json(c.*)", "hole rows"),
     ("UPDATE customers c SET name = 'x' RETURNING ssn(c)", "hole rows"),
     ("UPDATE customers c SET name = 'x' RETURNING (SELECT c.ssn)", "`ssn`"),
-    ("UPDATE customers c SET name = 'x' RETURNING (SELECT string_agg(o.ssn || ssn, '') FROM orders o)", "`ssn`"),
+    (
+        "UPDATE customers c SET name = 'x' RETURNING (SELECT string_agg(o.ssn || ssn, '') FROM orders o)",
+        "`ssn`",
+    ),
     ("UPDATE customers SET name = 'x' RETURNING old.ssn", "hole rows"),
     ("UPDATE customers SET name = 'x' RETURNING WITH (OLD AS before) before.ssn", "hole rows"),
     // Joins on constants.
