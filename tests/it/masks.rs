@@ -69,6 +69,17 @@ async fn what_the_server_then_refuses_tells_nothing() {
 }
 
 #[tokio::test]
+async fn returning_does_not_tell_whether_a_masked_column_is_null() {
+    let world = World::start().await;
+    let sql = "INSERT INTO customers (id, name) VALUES (100, 'new') RETURNING *";
+    let outcome = outcome(&world.real, &world.rewrite(sql).unwrap().sql).await.unwrap().join("\n");
+    assert!(
+        outcome.contains("ssn=Some(\"it's hidden\")") && outcome.contains("card=Some(\"****"),
+        "{outcome}"
+    );
+}
+
+#[tokio::test]
 async fn a_statement_without_masked_tables_is_sent_as_it_came() {
     let world = World::start().await;
     for statement in cases::UNTOUCHED {
@@ -146,11 +157,15 @@ fn masks() -> Masks {
         ("app", "customers", "mood", redact("-")),
         ("app", "customers", "code", redact("zz")),
         ("app", "customers", "phone", Strategy::Null),
+        ("app", "customers", "nick", redact("-")),
+        ("app", "customers", "home", redact("-")),
         ("hr", "payroll", "iban", redact("x")),
         ("hr", "payroll", "salary", redact("-")),
         ("app", "events", "secret", redact("x")),
         ("app", "staff", "secret", redact("x")),
         ("app", "clear_view", "title", redact("x")),
+        ("app", "both_view", "who", redact("x")),
+        ("app", "kept", "ssn", redact("it's hidden")),
     ] {
         masks.add(RelationKey::new(schema, table), column.into(), strategy);
     }

@@ -8,14 +8,17 @@ pub(super) const SCHEMA: &str = r#"
 CREATE SCHEMA app; CREATE SCHEMA hr; CREATE SCHEMA other;
 SET search_path = app;
 CREATE TYPE mood AS ENUM ('fine', 'CANARYmood');
+CREATE DOMAIN short AS text CHECK (length(VALUE) > 3);
+CREATE TYPE address AS (street text, number int);
 CREATE TABLE customers (
   id int PRIMARY KEY, name text NOT NULL, email varchar(12), ssn text, pin int, balance numeric(10,2), birth date,
   tags text[], notes jsonb, card char(19), mood mood, code text COLLATE "C", phone text, region text,
+  nick short, home address,
   shout text GENERATED ALWAYS AS (upper(ssn)) STORED);
 INSERT INTO customers SELECT i, 'name' || i, 'CANARY' || i, 'CANARY-' || i, 7700 + i, 8800.25 + i,
   date '1971-03-01' + i, ARRAY['CANARYtag' || i], jsonb_build_object('k', 'CANARY' || i), '4000-CANARY-00-100' || i,
   CASE WHEN i % 2 = 0 THEN 'CANARYmood'::mood ELSE 'fine' END, 'CANARYcode' || i, 'CANARYphone' || i,
-  CASE WHEN i < 3 THEN 'north' ELSE 'south' END FROM generate_series(1, 5) i;
+  CASE WHEN i < 3 THEN 'north' ELSE 'south' END, 'CANARYnick', ROW('CANARYstreet', 9900)::address FROM generate_series(1, 5) i;
 INSERT INTO customers (id, name, card, region) VALUES (6, 'name6', NULL, 'south'), (7, 'name7', 'Y1ND', 'south');
 CREATE TABLE orders (id int PRIMARY KEY, customer_id int, amount int, ssn text);
 INSERT INTO orders SELECT i, 1 + i % 4, i * 10, 'clear' FROM generate_series(1, 8) i;
@@ -38,6 +41,8 @@ CREATE VIEW row_view AS SELECT c.id AS n, c AS whole FROM customers c;
 CREATE VIEW north(key, label) AS WITH x AS (SELECT * FROM customers WHERE region = 'north') SELECT id, ssn FROM x;
 CREATE VIEW clear_view AS SELECT id, label AS title FROM products;
 CREATE VIEW plain_view AS SELECT id, label FROM products;
+CREATE VIEW both_view AS SELECT id, name AS who, ssn AS tax_id FROM customers;
+CREATE MATERIALIZED VIEW kept AS SELECT id, ssn FROM customers;
 CREATE MATERIALIZED VIEW stored AS SELECT id, ssn FROM customers;
 CREATE FUNCTION reveal(customers) RETURNS text LANGUAGE sql AS 'SELECT $1.ssn';
 CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
@@ -47,10 +52,12 @@ CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2'
 pub(super) const MASKED: &str = r#"
 SET search_path = app;
 UPDATE customers SET ssn = 'it''s hidden', email = 'hidden@examp', pin = 0, balance = 0, birth = '2000-01-01',
-  tags = '{}', notes = 'null', mood = NULL, code = 'zz', phone = NULL,
+  tags = '{}', notes = 'null', mood = NULL, code = 'zz', phone = NULL, nick = NULL, home = NULL,
   card = CASE WHEN length(card::text) > 4 THEN repeat('*', length(card::text) - 4) || right(card::text, 4) ELSE '****' END;
 ALTER TABLE customers ALTER COLUMN shout DROP EXPRESSION;
 UPDATE customers SET shout = NULL;
+REFRESH MATERIALIZED VIEW kept;
+CREATE OR REPLACE VIEW both_view AS SELECT id, 'x'::text AS who, ssn AS tax_id FROM customers;
 UPDATE hr.payroll SET iban = 'x', salary = 0;
 UPDATE events SET secret = 'x';
 UPDATE people SET secret = 'x';
@@ -98,7 +105,7 @@ pub(super) async fn load(client: &Client) -> Snapshot {
     let attributes = "SELECT a.attrelid, a.attname::text, a.attnum, a.atttypid, format_type(a.atttypid, a.atttypmod), \
          t.typtype::text, t.typcategory::text, CASE WHEN a.attcollation <> t.typcollation THEN \
          (SELECT format('%I.%I', n.nspname, l.collname) FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace \
-          WHERE l.oid = a.attcollation) END, a.attnotnull, a.attgenerated <> '' \
+          WHERE l.oid = a.attcollation) END, a.attnotnull, a.attgenerated <> '', COALESCE(NULLIF(t.typbasetype, 0), t.oid) \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE a.attnum > 0 AND NOT a.attisdropped \
          ORDER BY a.attrelid, a.attnum";
     for row in client.query(attributes, &[]).await.unwrap() {
@@ -110,7 +117,7 @@ pub(super) async fn load(client: &Client) -> Snapshot {
             number: row.get(2),
             type_oid: row.get(3),
             type_name: row.get(4),
-            base_type_oid: row.get(3),
+            base_type_oid: row.get(10),
             base_type_kind: kind.chars().next().unwrap(),
             base_type_category: category.chars().next().unwrap(),
             collation: row.get(7),
