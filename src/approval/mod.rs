@@ -6,6 +6,9 @@
 
 pub mod desk;
 pub mod request;
+mod table;
+#[cfg(test)]
+mod tests;
 
-pub use desk::{Desk, DeskError};
+pub use desk::{Desk, DeskError, Resolution};
 pub use request::{Approval, ApprovalId, Digest, NewRequest, Request, State, Vote};

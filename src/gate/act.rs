@@ -1,24 +1,36 @@
 //! What an identity can want. [`Act`] is sealed: a new way to reach a database is a change in this file.
 
 use std::fmt::Debug;
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::approval::{ApprovalId, Vote};
+use crate::identity::Identity;
 use crate::sql::Statement;
 
-use super::Prepared;
+use super::authorized::{Clearance, PrepareClearance, QueryClearance};
+use super::{Authorized, Denial, Gate, Prepared, Tell};
 
 /// Something that an identity wants, and that [`super::Gate::admit`] may allow.
-pub trait Act: sealed::Sealed + Debug + Send + 'static {
+#[expect(private_bounds, reason = "the private supertrait seals it: no other module can add an act")]
+pub trait Act: Judged + Debug + Send + 'static {
     /// What the proof carries besides the act: made by the gate only.
     type Grant: Debug + Send;
 }
 
-pub(super) mod sealed {
-    /// Keeps [`super::Act`] closed.
-    pub trait Sealed {}
+/// How the gate judges an act. Private to the gate, so that [`Act`] is closed.
+pub(super) trait Judged: Sized {
+    /// Judges the act and writes the ledger.
+    fn judged(
+        self,
+        gate: &Gate,
+        who: &Identity,
+        tell: &dyn Tell,
+    ) -> impl Future<Output = Result<Authorized<Self>, Denial>> + Send
+    where
+        Self: Act;
 }
 
 /// Which door somebody came in by.
@@ -53,6 +65,7 @@ pub struct Context {
     pub(super) application: String,
     pub(super) database: String,
     pub(super) role: Option<String>,
+    pub(super) settings: Vec<(String, String)>,
 }
 
 impl Context {
@@ -91,6 +104,12 @@ impl Context {
     pub fn role(&self) -> Option<&str> {
         self.role.as_deref()
     }
+
+    /// Settings that the client chose at start-up, checked by its door: `DateStyle`, `TimeZone`, ...
+    #[must_use]
+    pub fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
 }
 
 /// To open a session on a database.
@@ -104,6 +123,8 @@ pub struct Connect {
     pub client: String,
     /// `application_name` or the MCP client's name, as claimed.
     pub application: String,
+    /// Settings that the client chose at start-up, checked by its door: `DateStyle`, `TimeZone`, ...
+    pub settings: Vec<(String, String)>,
 }
 
 /// To run a simple-protocol query string of any number of statements.
@@ -137,6 +158,18 @@ pub struct Parameters {
     pub values: Vec<Option<Bytes>>,
     /// Format codes of the result columns, counted as `formats`.
     pub result_formats: Vec<i16>,
+}
+
+impl Parameters {
+    /// The format code of value `index`: 0 is text, 1 binary.
+    #[must_use]
+    pub fn format(&self, index: usize) -> i16 {
+        match self.formats.as_slice() {
+            [] => 0,
+            [all] => *all,
+            each => each.get(index).copied().unwrap_or(0),
+        }
+    }
 }
 
 /// To make a portal of a prepared statement, and run it.
@@ -199,26 +232,27 @@ pub struct Approve {
     pub client: String,
 }
 
-mod seals {
-    use super::super::authorized::{Clearance, PrepareClearance, QueryClearance};
-    use super::sealed::Sealed;
-    use super::{Act, Approve, Arc, Bind, Connect, Context, Prepare, Query, Run};
+impl Act for Connect {
+    type Grant = Arc<Context>;
+}
 
-    macro_rules! acts {
-        ($($act:ty => $grant:ty),* $(,)?) => {$(
-            impl Sealed for $act {}
-            impl Act for $act {
-                type Grant = $grant;
-            }
-        )*};
-    }
+impl Act for Query {
+    type Grant = QueryClearance;
+}
 
-    acts! {
-        Connect => Arc<Context>,
-        Query => QueryClearance,
-        Prepare => PrepareClearance,
-        Bind => Clearance,
-        Run => Clearance,
-        Approve => (),
-    }
+impl Act for Prepare {
+    type Grant = PrepareClearance;
+}
+
+impl Act for Bind {
+    type Grant = Clearance;
+}
+
+impl Act for Run {
+    type Grant = Clearance;
+}
+
+impl Act for Approve {
+    /// The approver's groups as they were when the gate judged.
+    type Grant = Vec<String>;
 }

@@ -12,7 +12,7 @@ use crate::mask::{Plan, Release};
 use crate::policy::Limits;
 use crate::sql::{Analysis, Facts, Statement};
 
-use super::Act;
+use super::{Act, Connect, Context};
 
 /// Proof that an act passed the gate. Spent by value: one proof, one send.
 #[derive(Debug)]
@@ -33,9 +33,22 @@ impl<A: Act> Authorized<A> {
         &self.act
     }
 
+    /// What the gate granted.
+    pub(super) fn grant(&self) -> &A::Grant {
+        &self.grant
+    }
+
     /// Takes the proof apart to send it. `tests/house.rs` holds that only `upstream` and `gate` call this.
     pub(crate) fn spend(self) -> (A, A::Grant) {
         (self.act, self.grant)
+    }
+}
+
+impl Authorized<Connect> {
+    /// Where statements of the session will be judged: known before a connection is opened.
+    #[must_use]
+    pub fn context(&self) -> &Arc<Context> {
+        self.grant()
     }
 }
 

@@ -8,137 +8,147 @@ pub mod act;
 pub mod authorized;
 pub mod denial;
 pub mod ports;
+pub mod preview;
+pub mod workers;
+
+mod admit;
+mod escalate;
+mod journal;
+mod judge;
 
 use std::sync::Arc;
 
-use crate::approval::{Desk, DeskError, Request};
-use crate::identity::Identity;
-use crate::sql::{Facts, Statement};
+use arc_swap::ArcSwap;
+
+use crate::approval::{Desk, DeskError, Request, Vote};
+use crate::audit::{Event, Ledger, LedgerError};
+use crate::clock::Clock;
+use crate::identity::directory::Directory;
+use crate::identity::{Identity, Kind};
+use crate::policy;
+
+use journal::{Journal, Scene, approval_changed};
 
 pub use act::{Act, Approve, Bind, Connect, Context, Door, Parameters, Prepare, Query, Run, RunMode};
 pub use authorized::{Authorized, Outcome, Prepared, Receipt, Running};
 pub use denial::{Denial, DenialKind};
-pub use ports::{CatalogError, Catalogs, Hold, Patience, Tell};
+pub use ports::{CatalogError, Catalogs, Hold, Patience, Silent, Tell};
+pub use preview::{ColumnAccess, Explanation, RelationAccess};
+pub use workers::Workers;
 
 /// The gate. One a process, shared by all doors.
 #[derive(Debug)]
 pub struct Gate {
+    catalogs: Arc<dyn Catalogs>,
+    rules: ArcSwap<Rules>,
     desk: Desk,
+    journal: Journal,
+    clock: Arc<dyn Clock>,
+    workers: Workers,
+    console_url: String,
 }
 
-/// What would happen to a statement, without running it.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Explanation {
-    /// `allow`, `deny` or `escalate`.
-    pub verdict: String,
-    /// The reasons, most important first.
-    pub reasons: Vec<crate::policy::Reason>,
-    /// The facts of each statement in the string; empty if it can't be parsed.
-    pub facts: Vec<Facts>,
-    /// Masked columns among the relations it touches, `schema.table.column`.
-    pub masked: Vec<String>,
-    /// The text as it would be sent; empty if it wouldn't be.
-    pub sent: String,
-    /// Who could approve it; empty unless the verdict is `escalate`.
-    pub approvers: Vec<String>,
-    /// The rulebook's revision.
-    pub revision: String,
+/// Rulebook and identities in force: one immutable thing, replaced as a whole.
+#[derive(Debug)]
+pub struct Rules {
+    /// The rulebook, which holds the identities as data too.
+    pub policy: policy::Snapshot,
+    /// The identities.
+    pub directory: Arc<Directory>,
 }
 
-/// What an identity may do with one relation.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct RelationAccess {
-    /// `schema.table`.
-    pub key: String,
-    /// `table`, `view`, ...
-    pub kind: crate::catalog::RelationKind,
-    /// The relation's comment; empty without one.
-    pub comment: String,
-    /// Rows by the catalog's estimate; -1 where unknown.
-    pub row_estimate: i64,
-    /// Its columns, without those that are hidden from the identity.
-    pub columns: Vec<ColumnAccess>,
-    /// What may be done besides reading: `insert`, `update`, `delete`, each `allow` or `escalate`.
-    pub write: std::collections::BTreeMap<String, String>,
-}
-
-/// What an identity sees of one column.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct ColumnAccess {
-    /// Its name.
-    pub name: String,
-    /// Its type, as PostgreSQL prints it.
-    pub type_name: String,
-    /// Whether it is declared NOT NULL.
-    pub not_null: bool,
-    /// Whether it is part of the primary key.
-    pub primary_key: bool,
-    /// `read` or `masked`.
-    pub access: String,
-    /// Its comment; empty without one.
-    pub comment: String,
+/// What a gate is built from.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where catalogs come from.
+    pub catalogs: Arc<dyn Catalogs>,
+    /// The rules to start with.
+    pub rules: Rules,
+    /// The approval desk.
+    pub desk: Desk,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where statements are analysed.
+    pub workers: Workers,
+    /// The console's address as people reach it, without a slash at the end.
+    pub console_url: String,
 }
 
 impl Gate {
+    /// Builds the gate.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let journal = Journal::new(parts.ledger, Arc::clone(&parts.clock));
+        Self {
+            catalogs: parts.catalogs,
+            rules: ArcSwap::from_pointee(parts.rules),
+            desk: parts.desk,
+            journal,
+            clock: parts.clock,
+            workers: parts.workers,
+            console_url: parts.console_url,
+        }
+    }
+
     /// The only door. Judges `act` for `who`; on escalation tells `tell` and waits.
     ///
     /// # Errors
-    /// Every failure is a [`Denial`].
+    /// Every failure is a [`Denial`], and every denial is in the ledger.
     pub async fn admit<A: Act>(
         &self,
         who: &Identity,
         act: A,
         tell: &dyn Tell,
     ) -> Result<Authorized<A>, Denial> {
-        let _ = (who, act, tell);
-        Err(Denial::because(DenialKind::Unavailable, "gate", "not built yet", ""))
+        act.judged(self, who, tell).await
     }
 
-    /// Says what would happen to `sql`, without running it and without asking anybody.
-    pub async fn explain(&self, who: &Identity, context: &Arc<Context>, sql: &Statement) -> Explanation {
-        let _ = (who, context, sql);
-        Explanation {
-            verdict: "deny".into(),
-            reasons: Vec::new(),
-            facts: Vec::new(),
-            masked: Vec::new(),
-            sent: String::new(),
-            approvers: Vec::new(),
-            revision: String::new(),
-        }
+    /// Puts other rules in force, for every decision from now on.
+    pub fn replace_rules(&self, rules: Rules) {
+        let what = format!("rules replaced: revision {}", rules.policy.revision());
+        self.rules.store(Arc::new(rules));
+        self.journal.note(&Scene::default(), "", Event::Gateway { what });
     }
 
-    /// Every relation that `who` may read or write, hidden ones left out, ordered by key.
+    /// Records, durably, that this process is in charge now, and how many orphaned requests it withdrew.
     ///
     /// # Errors
-    /// When there is no catalog.
-    pub async fn access(
-        &self,
-        who: &Identity,
-        context: &Arc<Context>,
-    ) -> Result<Vec<RelationAccess>, Denial> {
-        let _ = (who, context);
-        Ok(Vec::new())
+    /// When the ledger can't be written: then no door may open.
+    pub async fn started(&self, version: &str, orphans: usize) -> Result<(), LedgerError> {
+        let event = Event::Started { version: version.to_owned() };
+        self.journal.append(&Scene::default(), "", event).await?;
+        if orphans > 0 {
+            self.announce(&format!("{orphans} requests of sessions that are gone were withdrawn"));
+        }
+        Ok(())
     }
 
-    /// The names of the databases that `who` may open a session on.
-    #[must_use]
-    pub fn databases(&self, who: &Identity) -> Vec<String> {
-        let _ = who;
-        Vec::new()
+    /// Keeps in the ledger that something about the gateway itself changed.
+    pub fn announce(&self, what: &str) {
+        self.journal.note(&Scene::default(), "", Event::Gateway { what: what.to_owned() });
+    }
+
+    /// The rules in force.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
     }
 
     /// The identity that `token` proves. `None` is recorded in the ledger as a refused login.
     #[must_use]
     pub fn authenticate(&self, token: &str, door: Door, client: &str) -> Option<Identity> {
-        let _ = (token, door, client);
-        None
+        let identity = self.rules().directory.authenticate_token(token);
+        if identity.is_none() {
+            self.refused(door, client, "", "", "unknown token");
+        }
+        identity
     }
 
-    /// The identity directory as it is now: for the wire door's SCRAM exchange.
+    /// The identity directory in force: for the wire door's SCRAM exchange.
     #[must_use]
-    pub fn directory(&self) -> Arc<crate::identity::directory::Directory> {
-        Arc::new(crate::identity::directory::Directory {})
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.rules().directory)
     }
 
     /// Carries out an admitted decision on a request.
@@ -146,9 +156,15 @@ impl Gate {
     /// # Errors
     /// When the request is closed already, or the store fails.
     pub fn decide(&self, who: &Identity, proof: Authorized<Approve>) -> Result<Request, DeskError> {
-        let _ = who;
-        let (act, ()) = proof.spend();
-        self.desk.request(&act.id)
+        let (act, groups) = proof.spend();
+        let request = self.desk.vote(&act.id, who.name(), &groups, act.vote, &act.note)?;
+        let state = match act.vote {
+            Vote::Approve => "approved",
+            Vote::Deny => "denied",
+        };
+        let scene = Scene::identity(who, Door::Console, &act.client);
+        self.journal.note(&scene, "", approval_changed(&act.id, state, who.name(), &act.note));
+        Ok(request)
     }
 
     /// The desk, for reading requests.
@@ -159,21 +175,59 @@ impl Gate {
 
     /// Keeps a refused login or session in the ledger.
     pub fn refused(&self, door: Door, client: &str, claimed_identity: &str, database: &str, reason: &str) {
-        let _ = (door, client, claimed_identity, database, reason);
+        let event =
+            Event::Refused { claimed_identity: claimed_identity.to_owned(), reason: reason.to_owned() };
+        self.journal.note(&Scene::stranger(door, client, database), "", event);
     }
 
     /// Keeps a peer's broken protocol in the ledger.
     pub fn malformed(&self, door: Door, client: &str, who: Option<&Identity>, context: &str) {
-        let _ = (door, client, who, context);
+        let scene = scene(door, client, who);
+        self.journal.note(&scene, "", Event::Malformed { context: context.to_owned() });
     }
 
     /// Keeps a CancelRequest in the ledger.
     pub fn cancel(&self, client: &str, who: Option<&Identity>, session_id: &str, accepted: bool) {
-        let _ = (client, who, session_id, accepted);
+        let scene = scene(Door::Wire, client, who).in_session(session_id);
+        self.journal.note(&scene, "", Event::Cancel { accepted });
     }
 
     /// Keeps the end of a session in the ledger.
     pub fn closed(&self, who: &Identity, context: &Context, reason: &str) {
-        let _ = (who, context, reason);
+        let event = Event::SessionClosed { reason: reason.to_owned() };
+        self.journal.note(&Scene::session(who, context), "", event);
+    }
+}
+
+fn scene(door: Door, client: &str, who: Option<&Identity>) -> Scene {
+    match who {
+        Some(who) => Scene::identity(who, door, client),
+        None => Scene::stranger(door, client, ""),
+    }
+}
+
+/// The word for a kind of identity, as approvals show it.
+fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Agent => "agent",
+        Kind::Human => "human",
+        Kind::Service => "service",
+    }
+}
+
+/// The denial when a part of the gateway can't do its work.
+fn unavailable(error: &dyn std::error::Error) -> Denial {
+    tracing::error!(%error, "gate.unavailable");
+    Denial::because(
+        DenialKind::Unavailable,
+        "gateway",
+        "the gateway can't keep its records, so it lets nothing run",
+        "tell the operator of the gateway; ROLLBACK still works",
+    )
+}
+
+impl From<&LedgerError> for Denial {
+    fn from(error: &LedgerError) -> Self {
+        unavailable(error)
     }
 }

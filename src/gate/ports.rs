@@ -22,6 +22,9 @@ pub trait Catalogs: Debug + Send + Sync {
         database: &'a str,
     ) -> Pin<Box<dyn Future<Output = Result<Arc<Snapshot>, CatalogError>> + Send + 'a>>;
 
+    /// The names of all databases in the configuration.
+    fn names(&self) -> Vec<String>;
+
     /// The names of the upstream roles configured for `database`; `None` if there is no such database.
     fn roles(&self, database: &str) -> Option<&[String]>;
 }
@@ -69,4 +72,16 @@ pub enum Patience {
     UntilDecided,
     /// At most so long; the request stays open afterwards.
     AtMost(Duration),
+}
+
+/// A requester who can't be told anything and does not wait: for acts that are never escalated.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Tell for Silent {
+    fn held(&self, _hold: &Hold) {}
+
+    fn patience(&self) -> Patience {
+        Patience::AtMost(Duration::ZERO)
+    }
 }

@@ -4,6 +4,7 @@
 //! identity may do (that is `policy`), and it holds no secret in clear: only SCRAM verifiers and token
 //! digests. [`Identity`] can be made by authenticating only.
 
+pub mod agent;
 pub mod directory;
 pub mod scram;
 pub mod token;

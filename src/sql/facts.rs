@@ -41,6 +41,28 @@ pub struct Facts {
     pub unresolved: Vec<Unresolved>,
 }
 
+impl Facts {
+    /// The facts of an empty string: it does nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            kind: "empty".to_owned(),
+            class: Class::Transaction,
+            inner: Vec::new(),
+            tables: Vec::new(),
+            functions: Vec::new(),
+            outputs: Vec::new(),
+            condition: Condition::default(),
+            limit: LimitFact::default(),
+            settings: Vec::new(),
+            destinations: Vec::new(),
+            explain_analyze: false,
+            locks_rows: false,
+            unresolved: Vec::new(),
+        }
+    }
+}
+
 /// What weight a statement has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

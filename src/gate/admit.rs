@@ -1,0 +1,436 @@
+//! One `judged` an act: what [`super::Gate::admit`] does for it.
+
+use std::sync::Arc;
+
+use crate::approval::Vote;
+use crate::audit::{Event, StatementRecord};
+use crate::identity::Identity;
+use crate::mask::Release;
+use crate::policy::input::IdentityInput;
+use crate::policy::{ApprovalInput, Reason, SessionInput};
+
+use super::act::{Judged, Parameters};
+use super::authorized::{Clearance, PrepareClearance, QueryClearance};
+use super::escalate::{Errand, Passed, desk_denial};
+use super::journal::{self, Scene};
+use super::judge::{Case, Ruling, Via, is_way_out};
+use super::{
+    Approve, Authorized, Bind, Connect, Context, Denial, DenialKind, Gate, Prepare, Prepared, Query, Run,
+    Running, Tell,
+};
+
+impl Judged for Connect {
+    async fn judged(self, gate: &Gate, who: &Identity, _tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
+        let decided = gate.session(who, &self);
+        let scene = Scene::identity(who, self.door, &self.client);
+        let role = decided.inspect_err(|denial| {
+            let reason = denial.reason().map(|reason| reason.message.clone()).unwrap_or_default();
+            gate.refused(self.door, &self.client, who.name(), &self.database, &reason);
+        })?;
+        let context = Context {
+            session_id: journal::decision_id(),
+            door: self.door,
+            client: self.client.clone(),
+            application: self.application.clone(),
+            database: self.database.clone(),
+            role,
+            settings: self.settings.clone(),
+        };
+        let opened = Event::SessionOpened {
+            role: context.role.clone().unwrap_or_default(),
+            application: context.application.clone(),
+        };
+        let scene = scene.in_session(&context.session_id);
+        gate.journal.append(&scene, "", opened).await.map_err(|error| Denial::from(&error))?;
+        Ok(Authorized::mint(self, Arc::new(context)))
+    }
+}
+
+impl Judged for Query {
+    async fn judged(self, gate: &Gate, who: &Identity, tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
+        let case = Case {
+            principal: who.name(),
+            context: &self.context,
+            statement: &self.sql,
+            via: Via::Query,
+            parameters: Vec::new(),
+            prepared: None,
+        };
+        let admitted = gate.admitted(who, &case, tell, "", &[]).await?;
+        let grant = QueryClearance { sql: admitted.sql, running: admitted.running };
+        Ok(Authorized::mint(self, grant))
+    }
+}
+
+impl Judged for Prepare {
+    async fn judged(self, gate: &Gate, who: &Identity, tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
+        let case = Case {
+            principal: who.name(),
+            context: &self.context,
+            statement: &self.sql,
+            via: Via::Prepare,
+            parameters: Vec::new(),
+            prepared: None,
+        };
+        let Admitted { sql, mut running, passed, decision_id } =
+            gate.admitted(who, &case, tell, "", &[]).await?;
+        let plan = passed.verdict.rulings.first().map(|ruling| ruling.rewritten.plan.clone());
+        let prepared = Prepared {
+            statement: self.sql.clone(),
+            analysis: Arc::clone(&passed.verdict.analysis),
+            sql,
+            plan: plan.unwrap_or_default(),
+            catalog_version: passed.verdict.catalog_version,
+            decision_id: decision_id.clone(),
+        };
+        let receipt = match running.pop() {
+            Some(running) => running.receipt,
+            None => gate.journal.receipt(&Scene::session(who, &self.context), &decision_id),
+        };
+        let grant = PrepareClearance { prepared: Arc::new(prepared), receipt };
+        Ok(Authorized::mint(self, grant))
+    }
+}
+
+impl Judged for Bind {
+    async fn judged(self, gate: &Gate, who: &Identity, tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
+        let case = Case {
+            principal: who.name(),
+            context: &self.context,
+            statement: self.prepared.statement(),
+            via: Via::Bind,
+            parameters: shown(&self.parameters),
+            prepared: Some(&self.prepared),
+        };
+        let admitted = gate.admitted(who, &case, tell, "", &exact(&self.parameters)).await?;
+        if admitted.sql != self.prepared.sql() {
+            return Err(Denial::because(
+                DenialKind::Stale,
+                "stale_plan",
+                "what you may see has changed since this statement was prepared",
+                "prepare it again",
+            ));
+        }
+        Ok(Authorized::mint(self, admitted.single(gate)))
+    }
+}
+
+impl Judged for Run {
+    async fn judged(self, gate: &Gate, who: &Identity, tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
+        let case = Case {
+            principal: who.name(),
+            context: &self.context,
+            statement: &self.sql,
+            via: Via::Tool(&self.tool),
+            parameters: self.parameters.clone(),
+            prepared: None,
+        };
+        let exact = serde_json::to_vec(&self.parameters).unwrap_or_default();
+        let admitted = gate.admitted(who, &case, tell, &self.purpose, &exact).await?;
+        Ok(Authorized::mint(self, admitted.single(gate)))
+    }
+}
+
+impl Judged for Approve {
+    async fn judged(self, gate: &Gate, who: &Identity, _tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
+        let scene = Scene::identity(who, super::Door::Console, &self.client);
+        match gate.eligible(who, &self) {
+            Ok(groups) => {
+                let vote = format!("{:?} on approval {} admitted", self.vote, self.id);
+                let event = Event::Gateway { what: vote };
+                gate.journal.append(&scene, "", event).await.map_err(|error| Denial::from(&error))?;
+                Ok(Authorized::mint(self, groups))
+            }
+            Err(denial) => {
+                let reason = denial.reason().map(|reason| reason.message.clone()).unwrap_or_default();
+                let what = format!("{:?} on approval {} refused: {reason}", self.vote, self.id);
+                gate.journal.note(&scene, "", Event::Gateway { what });
+                Err(denial)
+            }
+        }
+    }
+}
+
+/// A statement string that passed and is in the ledger.
+struct Admitted {
+    sql: String,
+    running: Vec<Running>,
+    passed: Passed,
+    decision_id: String,
+}
+
+impl Admitted {
+    /// The grant of an act that holds exactly one statement, or an empty string.
+    fn single(mut self, gate: &Gate) -> Clearance {
+        let running = self.running.pop().unwrap_or_else(|| gate.nothing_running(&self.decision_id));
+        Clearance { sql: self.sql, running }
+    }
+}
+
+impl Gate {
+    /// Judges, waits where it must, and writes the ledger.
+    async fn admitted(
+        &self,
+        who: &Identity,
+        case: &Case<'_>,
+        tell: &dyn Tell,
+        purpose: &str,
+        exact_parameters: &[u8],
+    ) -> Result<Admitted, Denial> {
+        let decision_id = journal::decision_id();
+        let scene = Scene::session(who, case.context);
+        let errand =
+            Errand { who, tell, decision_id: &decision_id, scene: &scene, purpose, exact_parameters };
+        let passed = match self.pass(case, &errand).await {
+            Ok(passed) => passed,
+            Err(denial) => return Err(self.denied(case, &scene, &decision_id, denial)),
+        };
+        match self.record(case, &scene, &decision_id, &passed).await {
+            Ok(()) => Ok(self.running(&scene, decision_id, passed)),
+            Err(denial) => self.way_out(case, &scene, decision_id, passed, denial),
+        }
+    }
+
+    fn denied(&self, case: &Case<'_>, scene: &Scene, decision_id: &str, denial: Denial) -> Denial {
+        let reason = denial.reason().cloned();
+        let record = StatementRecord {
+            decision: if pending_id(&denial).is_empty() { "deny" } else { "escalate" }.to_owned(),
+            rule: reason.as_ref().map(|reason| reason.rule.clone()).unwrap_or_default(),
+            message: reason.map(|reason| reason.message).unwrap_or_default(),
+            revision: self.rules().policy.revision().to_owned(),
+            approval_id: pending_id(&denial),
+            ..journal::statement(case.via.as_str(), case.statement.as_str(), &case.parameters)
+        };
+        tracing::info!(decision_id, identity = case.principal, rule = record.rule, "decision.denied");
+        self.journal.note(scene, decision_id, Event::Decided(Box::new(record)));
+        Denial { decision_id: decision_id.to_owned(), ..denial }
+    }
+
+    /// Makes every statement's record durable; only then may the string leave.
+    async fn record(
+        &self,
+        case: &Case<'_>,
+        scene: &Scene,
+        decision_id: &str,
+        passed: &Passed,
+    ) -> Result<(), Denial> {
+        let verdict = &passed.verdict;
+        let blank = journal::statement(case.via.as_str(), case.statement.as_str(), &case.parameters);
+        if verdict.rulings.is_empty() {
+            let record = StatementRecord {
+                command: "empty".into(),
+                decision: "allow".into(),
+                revision: verdict.revision.clone(),
+                ..blank
+            };
+            let event = Event::Decided(Box::new(record));
+            return self.journal.append(scene, decision_id, event).await.map_err(|e| Denial::from(&e));
+        }
+        for (item, ruling) in verdict.analysis.items().iter().zip(&verdict.rulings) {
+            let text = case.statement.as_str().get(item.range.clone()).unwrap_or_default();
+            let record = StatementRecord {
+                statement: text.to_owned(),
+                sent: if ruling.rewritten.plan.verbatim {
+                    String::new()
+                } else {
+                    ruling.rewritten.sql.clone()
+                },
+                facts_digest: journal::facts_digest(&item.facts),
+                command: item.facts.kind.clone(),
+                decision: decision_word(ruling, passed).into(),
+                rule: first(ruling).map(|reason| reason.rule.clone()).unwrap_or_default(),
+                message: first(ruling).map(|reason| reason.message.clone()).unwrap_or_default(),
+                revision: verdict.revision.clone(),
+                approval_id: passed.approval.as_ref().map(|a| a.id().to_string()).unwrap_or_default(),
+                masked: ruling.masked.clone(),
+                ..blank.clone()
+            };
+            let event = Event::Decided(Box::new(record));
+            self.journal.append(scene, decision_id, event).await.map_err(|error| Denial::from(&error))?;
+        }
+        tracing::info!(decision_id, identity = case.principal, "decision.allowed");
+        Ok(())
+    }
+
+    fn running(&self, scene: &Scene, decision_id: String, passed: Passed) -> Admitted {
+        let items = passed.verdict.analysis.items().iter().zip(&passed.verdict.rulings);
+        let running = items
+            .map(|(item, ruling)| {
+                let limits = ruling.decision.limits;
+                Running {
+                    release: Release::new(ruling.rewritten.plan.clone(), limits.rows, limits.bytes),
+                    receipt: self.journal.receipt(scene, &decision_id),
+                    facts: Arc::new(item.facts.clone()),
+                    limits,
+                }
+            })
+            .collect();
+        Admitted { sql: passed.verdict.sql(), running, passed, decision_id }
+    }
+
+    /// What still runs when the ledger does not: the end of a transaction, and only by undoing it.
+    fn way_out(
+        &self,
+        case: &Case<'_>,
+        scene: &Scene,
+        decision_id: String,
+        passed: Passed,
+        denial: Denial,
+    ) -> Result<Admitted, Denial> {
+        let kind = match passed.verdict.analysis.items() {
+            [only] => only.facts.kind.clone(),
+            _ => String::new(),
+        };
+        if is_way_out(&kind) {
+            return Ok(self.running(scene, decision_id, passed));
+        }
+        if kind == "commit" && case.via == Via::Query {
+            let admitted = self.running(scene, decision_id, passed);
+            return Ok(Admitted { sql: "ROLLBACK".to_owned(), ..admitted });
+        }
+        Err(self.denied(case, scene, &decision_id, denial))
+    }
+
+    fn nothing_running(&self, decision_id: &str) -> Running {
+        Running {
+            release: Release::new(crate::mask::Plan::default(), None, None),
+            receipt: self.journal.receipt(&Scene::default(), decision_id),
+            facts: Arc::new(crate::sql::Facts::empty()),
+            limits: crate::policy::Limits::default(),
+        }
+    }
+
+    /// The upstream role that `who` gets on a database.
+    fn session(&self, who: &Identity, connect: &Connect) -> Result<Option<String>, Denial> {
+        let unknown = || {
+            Denial::because(
+                DenialKind::Database,
+                "no_such_database",
+                format!("database `{}` does not exist or is not yours to use", connect.database),
+                "ask for `my_access`, or the operator of the gateway",
+            )
+        };
+        let roles = self.catalogs.roles(&connect.database).ok_or_else(unknown)?;
+        let rules = self.rules();
+        let decision = rules.policy.session(&SessionInput {
+            identity: rules.agent(who.name())?,
+            database: &connect.database,
+            door: connect.door.as_str(),
+            roles,
+            time: self.time(),
+        });
+        if !decision.allow {
+            tracing::info!(identity = who.name(), database = connect.database, "session.denied");
+            return Err(unknown());
+        }
+        match decision.role {
+            Some(role) if !roles.contains(&role) => Err(Denial::because(
+                DenialKind::Unavailable,
+                "no_such_role",
+                format!("the rulebook picks upstream role `{role}`, which the configuration does not have"),
+                "tell the operator of the gateway",
+            )),
+            role => Ok(role),
+        }
+    }
+
+    /// The groups by which `who` may decide on a request.
+    fn eligible(&self, who: &Identity, act: &Approve) -> Result<Vec<String>, Denial> {
+        let request = self.desk.request(&act.id).map_err(|error| desk_denial(&error))?;
+        let rules = self.rules();
+        let approver = rules.agent(who.name())?;
+        let requester = IdentityInput {
+            name: &request.requester,
+            kind: rules.directory.agent(&request.requester).map_or(approver.kind, |agent| agent.kind()),
+            owner: &request.owner,
+            groups: &request.requester_groups,
+        };
+        let groups = approver.groups.to_vec();
+        let decision = rules.policy.approval(&ApprovalInput {
+            approver,
+            requester,
+            groups: &request.groups,
+            database: &request.database,
+            vote: match act.vote {
+                Vote::Approve => "approve",
+                Vote::Deny => "deny",
+            },
+            time: self.time(),
+        });
+        if decision.eligible {
+            return Ok(groups);
+        }
+        let reasons = if decision.reasons.is_empty() { vec![not_eligible()] } else { decision.reasons };
+        Err(Denial { kind: DenialKind::Policy, decision_id: String::new(), reasons })
+    }
+}
+
+fn not_eligible() -> Reason {
+    Reason {
+        rule: "not_eligible".to_owned(),
+        message: "you may not decide on this request".to_owned(),
+        hint: String::new(),
+    }
+}
+
+fn first(ruling: &Ruling) -> Option<&Reason> {
+    ruling.decision.reasons.first()
+}
+
+/// The request that a denial waits for; empty if it waits for none.
+fn pending_id(denial: &Denial) -> String {
+    if let DenialKind::Pending { approval_id, .. } = &denial.kind {
+        return approval_id.to_string();
+    }
+    String::new()
+}
+
+/// A prepared statement that will need approval is recorded as such: it is the Bind that waits.
+fn decision_word(ruling: &Ruling, passed: &Passed) -> &'static str {
+    match (&ruling.decision.effect, &passed.approval) {
+        (crate::policy::Effect::Escalate(_), None) => "escalate",
+        _ => "allow",
+    }
+}
+
+/// Bind values as people read them: text as it is, binary in hexadecimal, long ones shortened.
+fn shown(parameters: &Parameters) -> Vec<Option<String>> {
+    let values = parameters.values.iter().enumerate();
+    values
+        .map(|(index, value)| {
+            let value = value.as_deref()?;
+            let head = value.get(..SHOWN_BYTES).unwrap_or(value);
+            let text = match parameters.format(index) {
+                0 => String::from_utf8_lossy(head).into_owned(),
+                _ => hexadecimal(head),
+            };
+            let rest = value.len().saturating_sub(head.len());
+            Some(if rest == 0 { text } else { format!("{text}... ({rest} more bytes)") })
+        })
+        .collect()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\\x{digits}")
+}
+
+/// Every byte that decides what a Bind does, each part behind its length.
+fn exact(parameters: &Parameters) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (index, value) in parameters.values.iter().enumerate() {
+        bytes.extend_from_slice(&parameters.format(index).to_be_bytes());
+        match value {
+            None => bytes.push(0),
+            Some(value) => {
+                bytes.push(1);
+                bytes.extend_from_slice(&u64::try_from(value.len()).unwrap_or(u64::MAX).to_be_bytes());
+                bytes.extend_from_slice(value);
+            }
+        }
+    }
+    bytes
+}
+
+/// How many bytes of one bind value are shown in full to approvers and in the ledger.
+const SHOWN_BYTES: usize = 16 * 1024;

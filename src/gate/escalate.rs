@@ -1,0 +1,259 @@
+//! The wait for a human, and what holds afterwards.
+
+use jiff::Timestamp;
+
+use crate::approval::desk::Resolution;
+use crate::approval::{Approval, ApprovalId, DeskError, Digest, NewRequest, Request};
+use crate::identity::Identity;
+use crate::policy::Requirement;
+use crate::policy::input::ApprovalEvidence;
+
+use super::journal::{Scene, approval_changed};
+use super::judge::{Case, Verdict, Via};
+use super::{Denial, DenialKind, Gate, Hold, Patience, Tell};
+
+/// A string that may run, with the approval that it runs on.
+#[derive(Debug)]
+pub(super) struct Passed {
+    pub(super) verdict: Verdict,
+    pub(super) approval: Option<Approval>,
+}
+
+/// What an escalation needs besides the case.
+pub(super) struct Errand<'a> {
+    /// Who asks.
+    pub(super) who: &'a Identity,
+    /// How to speak to the requester.
+    pub(super) tell: &'a dyn Tell,
+    /// The decision's id.
+    pub(super) decision_id: &'a str,
+    /// Who and where, for the ledger.
+    pub(super) scene: &'a Scene,
+    /// What the requester says it is for.
+    pub(super) purpose: &'a str,
+    /// The exact bytes of the bind values, for the digest.
+    pub(super) exact_parameters: &'a [u8],
+}
+
+impl Gate {
+    /// Judges `case`; where that needs a human, waits for one and judges again with the approval as evidence.
+    pub(super) async fn pass(&self, case: &Case<'_>, errand: &Errand<'_>) -> Result<Passed, Denial> {
+        let verdict = self.judge(case, &[]).await?;
+        let Some(requirement) = verdict.requirement() else {
+            return Ok(Passed { verdict, approval: None });
+        };
+        if case.via == Via::Prepare {
+            return Ok(Passed { verdict, approval: None });
+        }
+        let approval = self.approval(case, &verdict, requirement, errand).await?;
+        let evidence = ApprovalEvidence {
+            id: approval.id().to_string(),
+            by: approval.by().to_owned(),
+            groups: approval.groups().to_vec(),
+        };
+        let verdict = self.judge(case, &[evidence]).await?;
+        self.still_as_approved(&verdict, &approval)?;
+        if !self.desk.spend(&approval).map_err(|error| desk_denial(&error))? {
+            return Err(not_approved(format!("approval {} can't be used any more", approval.id())));
+        }
+        self.journal.note(
+            errand.scene,
+            errand.decision_id,
+            approval_changed(approval.id(), "spent", approval.by(), approval.note()),
+        );
+        Ok(Passed { verdict, approval: Some(approval) })
+    }
+
+    /// An approval for exactly this case: one that is there already, or one that is waited for.
+    async fn approval(
+        &self,
+        case: &Case<'_>,
+        verdict: &Verdict,
+        requirement: Requirement,
+        errand: &Errand<'_>,
+    ) -> Result<Approval, Denial> {
+        if requirement.groups.is_empty() {
+            return Err(not_approved("nobody can approve all of these statements at once".to_owned()));
+        }
+        let digest = digest(case, errand);
+        let reusable = errand.tell.patience() != Patience::UntilDecided;
+        if reusable && let Some(approval) = self.desk.approved(&digest).map_err(|e| desk_denial(&e))? {
+            return Ok(approval);
+        }
+        let request = self
+            .desk
+            .open(new_request(case, verdict, requirement, errand, digest))
+            .map_err(|error| desk_denial(&error))?;
+        let asked = approval_changed(&request.id, "pending", "", &request.message);
+        self.journal
+            .append(errand.scene, errand.decision_id, asked)
+            .await
+            .map_err(|error| super::unavailable(&error))?;
+        self.wait(&request, errand).await
+    }
+
+    async fn wait(&self, request: &Request, errand: &Errand<'_>) -> Result<Approval, Denial> {
+        let url = self.review_url(&request.id);
+        errand.tell.held(&Hold {
+            approval_id: request.id.clone(),
+            rule: request.rule.clone(),
+            message: request.message.clone(),
+            groups: request.groups.clone(),
+            expires_at: request.expires_at,
+            url: url.clone(),
+        });
+        let patience = match errand.tell.patience() {
+            Patience::UntilDecided => None,
+            Patience::AtMost(time) => Some(time),
+        };
+        let mut withdrawal = Withdrawal { gate: self, errand, id: &request.id, armed: patience.is_none() };
+        let resolution = self.desk.wait(&request.id, patience).await;
+        withdrawal.armed = resolution.is_err() && withdrawal.armed;
+        match resolution.map_err(|error| desk_denial(&error))? {
+            Resolution::Approved(approval) => Ok(approval),
+            Resolution::Denied { by, note } => {
+                Err(not_approved(format!("`{by}` refused approval {}: {note}", request.id)))
+            }
+            Resolution::Expired => {
+                Err(not_approved(format!("nobody decided on approval {} in time", request.id)))
+            }
+            Resolution::Withdrawn => Err(not_approved(format!("approval {} was withdrawn", request.id))),
+            Resolution::Spent => Err(not_approved(format!("approval {} was used already", request.id))),
+            Resolution::StillPending => Err(pending(request, url)),
+        }
+    }
+
+    /// Whether what would run now is what the approver saw; if not, says what differs.
+    fn still_as_approved(&self, verdict: &Verdict, approval: &Approval) -> Result<(), Denial> {
+        if let Some(requirement) = verdict.requirement() {
+            let groups = requirement.groups.join(", ");
+            return Err(not_approved(format!(
+                "the rulebook now asks for an approval by {groups}, and `{}` is not in there",
+                approval.by()
+            )));
+        }
+        let request = self.desk.request(approval.id()).map_err(|error| desk_denial(&error))?;
+        let approved = request.facts.get("terms").cloned().unwrap_or_default();
+        let now = verdict.terms();
+        let differing: Vec<&str> = ["sent", "limits", "masked"]
+            .into_iter()
+            .filter(|part| approved.get(part) != now.get(part))
+            .collect();
+        if differing.is_empty() {
+            return Ok(());
+        }
+        Err(Denial::because(
+            DenialKind::Changed,
+            "changed_since_approval",
+            format!("what would run is no longer what was approved: {} changed", differing.join(", ")),
+            "ask again, so that the approver sees what would run now",
+        ))
+    }
+
+    /// Where people decide on a request.
+    #[must_use]
+    pub fn review_url(&self, id: &ApprovalId) -> String {
+        format!("{}/approvals/{id}", self.console_url)
+    }
+}
+
+/// Withdraws a request when the requester goes away while it is open.
+struct Withdrawal<'a> {
+    gate: &'a Gate,
+    errand: &'a Errand<'a>,
+    id: &'a ApprovalId,
+    armed: bool,
+}
+
+impl Drop for Withdrawal<'_> {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        match self.gate.desk.withdraw(self.id) {
+            Ok(()) => self.gate.journal.note(
+                self.errand.scene,
+                self.errand.decision_id,
+                approval_changed(self.id, "withdrawn", "", "the requester went away"),
+            ),
+            Err(error) => tracing::error!(approval_id = %self.id, %error, "approval.withdraw_failed"),
+        }
+    }
+}
+
+/// Binds an approval to who asks, on whose behalf, where, and to every byte of what.
+fn digest(case: &Case<'_>, errand: &Errand<'_>) -> Digest {
+    Digest::of([
+        errand.who.name().as_bytes(),
+        errand.who.owner().unwrap_or_default().as_bytes(),
+        case.context.door().as_str().as_bytes(),
+        case.context.database().as_bytes(),
+        case.context.role().unwrap_or_default().as_bytes(),
+        case.statement.as_str().as_bytes(),
+        errand.exact_parameters,
+    ])
+}
+
+fn new_request(
+    case: &Case<'_>,
+    verdict: &Verdict,
+    requirement: Requirement,
+    errand: &Errand<'_>,
+    digest: Digest,
+) -> NewRequest {
+    let reason = verdict.escalation();
+    let facts: Vec<_> = verdict.analysis.items().iter().map(|item| &item.facts).collect();
+    NewRequest {
+        digest,
+        requester: errand.who.name().to_owned(),
+        requester_kind: super::kind_word(errand.who.kind()).to_owned(),
+        owner: errand.who.owner().unwrap_or_default().to_owned(),
+        requester_groups: errand.who.groups().to_vec(),
+        door: case.context.door().as_str().to_owned(),
+        database: case.context.database().to_owned(),
+        statement: case.statement.as_str().to_owned(),
+        parameters: case.parameters.clone(),
+        purpose: errand.purpose.to_owned(),
+        rule: reason.map(|reason| reason.rule.clone()).unwrap_or_default(),
+        message: reason.map(|reason| reason.message.clone()).unwrap_or_default(),
+        facts: serde_json::json!({ "statements": facts, "terms": verdict.terms() }),
+        revision: verdict.revision.clone(),
+        groups: requirement.groups,
+        ttl_s: requirement.ttl_s,
+    }
+}
+
+fn pending(request: &Request, url: String) -> Denial {
+    let expires_at: Timestamp = request.expires_at;
+    let kind = DenialKind::Pending { approval_id: request.id.clone(), expires_at, url };
+    Denial::because(
+        kind,
+        &request.rule,
+        request.message.clone(),
+        format!("it waits for approval by: {}", request.groups.join(", ")),
+    )
+}
+
+fn not_approved(message: String) -> Denial {
+    Denial::because(DenialKind::NotApproved, "not_approved", message, "")
+}
+
+pub(super) fn desk_denial(error: &DeskError) -> Denial {
+    match error {
+        DeskError::TooMany { .. } => Denial::because(
+            DenialKind::Overloaded,
+            "too_many_requests",
+            error.to_string(),
+            "wait until some are decided",
+        ),
+        DeskError::Unknown { .. } => {
+            Denial::because(DenialKind::UnknownApproval, "unknown_approval", error.to_string(), "")
+        }
+        DeskError::Closed { .. }
+        | DeskError::NotSpent { .. }
+        | DeskError::OwnRequest { .. }
+        | DeskError::NoteMissing
+        | DeskError::NoteTooLong { .. } => not_approved(error.to_string()),
+        DeskError::Store(_) => super::unavailable(error),
+    }
+}

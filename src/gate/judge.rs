@@ -1,0 +1,395 @@
+//! How a statement string is judged: facts, policy, masks; all of it again once somebody has approved.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use crate::catalog::Snapshot;
+use crate::mask::{Refusal, Rewritten, rewrite};
+use crate::policy::input::{ApprovalEvidence, Batch};
+use crate::policy::input::{BindInput, IdentityInput, Time};
+use crate::policy::{Decision, Effect, Limits, Reason, Requirement, StatementInput};
+use crate::sql::facts::Class;
+use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze};
+
+use super::workers::WorkersError;
+use super::{Context, Denial, DenialKind, Gate, Prepared, Rules};
+
+/// A statement string that somebody wants judged.
+pub(super) struct Case<'a> {
+    /// The name of who asks.
+    pub(super) principal: &'a str,
+    /// Where.
+    pub(super) context: &'a Arc<Context>,
+    /// What.
+    pub(super) statement: &'a Statement,
+    /// By which way.
+    pub(super) via: Via<'a>,
+    /// Bind values as text, as far as they are known.
+    pub(super) parameters: Vec<Option<String>>,
+    /// The statement as it was prepared, if it was: its facts still hold while the catalog is the same.
+    pub(super) prepared: Option<&'a Prepared>,
+}
+
+/// How a statement arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Via<'a> {
+    /// A simple-protocol Query.
+    Query,
+    /// A Parse: nothing runs yet.
+    Prepare,
+    /// A Bind.
+    Bind,
+    /// An MCP tool, by its name.
+    Tool(&'a str),
+}
+
+impl Via<'_> {
+    /// The word that policy and ledger use.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Prepare => "prepare",
+            Self::Bind => "bind",
+            Self::Tool(_) => "tool",
+        }
+    }
+}
+
+/// A string that may run, or may once somebody approves.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) analysis: Arc<Analysis>,
+    pub(super) catalog_version: u64,
+    pub(super) rulings: Vec<Ruling>,
+    pub(super) revision: String,
+}
+
+/// What holds for one statement of the string.
+#[derive(Debug)]
+pub(super) struct Ruling {
+    pub(super) decision: Decision,
+    pub(super) rewritten: Rewritten,
+    pub(super) masked: Vec<String>,
+}
+
+impl Verdict {
+    /// The approval that is needed: all statements' requirements at once. `None` if none needs any.
+    pub(super) fn requirement(&self) -> Option<Requirement> {
+        let mut requirements = self.rulings.iter().filter_map(|ruling| match &ruling.decision.effect {
+            Effect::Escalate(requirement) => Some(requirement.clone()),
+            Effect::Allow | Effect::Deny => None,
+        });
+        let first = requirements.next()?;
+        Some(requirements.fold(first, |all, next| Requirement {
+            groups: all.groups.into_iter().filter(|group| next.groups.contains(group)).collect(),
+            ttl_s: all.ttl_s.min(next.ttl_s),
+        }))
+    }
+
+    /// The reason that asks for approval first.
+    pub(super) fn escalation(&self) -> Option<&Reason> {
+        let escalated = |ruling: &&Ruling| matches!(ruling.decision.effect, Effect::Escalate(_));
+        self.rulings.iter().find(escalated).and_then(|ruling| ruling.decision.reasons.first())
+    }
+
+    /// The text to send: what came in, byte by byte, unless a statement in it had to be rewritten.
+    pub(super) fn sql(&self) -> String {
+        if self.rulings.iter().all(|ruling| ruling.rewritten.plan.verbatim) {
+            return self.analysis.statement().as_str().to_owned();
+        }
+        let parts: Vec<&str> = self.rulings.iter().map(|ruling| ruling.rewritten.sql.as_str()).collect();
+        parts.join(";\n")
+    }
+
+    /// What an approver says yes to besides the text: if it changes, the yes no longer holds.
+    pub(super) fn terms(&self) -> serde_json::Value {
+        let limits: Vec<Limits> = self.rulings.iter().map(|ruling| ruling.decision.limits).collect();
+        let masked: Vec<&Vec<String>> = self.rulings.iter().map(|ruling| &ruling.masked).collect();
+        serde_json::json!({ "sent": self.sql(), "limits": limits, "masked": masked })
+    }
+}
+
+impl Gate {
+    /// Judges `case` by the rules in force, with `approvals` as evidence. Asks nobody and writes nothing.
+    pub(super) async fn judge(
+        &self,
+        case: &Case<'_>,
+        approvals: &[ApprovalEvidence],
+    ) -> Result<Verdict, Denial> {
+        let rules = self.rules();
+        let (analysis, catalog) = self.understand(case).await?;
+        structure(case, &analysis)?;
+        let mut decisions = Vec::with_capacity(analysis.items().len());
+        for (index, item) in analysis.items().iter().enumerate() {
+            let batch = Batch { index, size: analysis.items().len() };
+            decisions.push(self.decide_item(&rules, case, item, batch, approvals)?);
+        }
+        limited_batch(&analysis, &decisions)?;
+        let rulings = self.mask(&analysis, &catalog, decisions).await?;
+        let revision = rules.policy.revision().to_owned();
+        Ok(Verdict { analysis, catalog_version: catalog.version(), rulings, revision })
+    }
+
+    /// Facts by the newest catalog; a name that it does not know makes it load once more.
+    async fn understand(&self, case: &Case<'_>) -> Result<(Arc<Analysis>, Arc<Snapshot>), Denial> {
+        let database = case.context.database();
+        let Some(catalog) = self.catalogs.current(database) else {
+            let catalog = self.refreshed(database).await?;
+            return Ok((self.analysed(case.statement, &catalog).await?, catalog));
+        };
+        let analysis = match case.prepared.filter(|known| known.catalog_version == catalog.version()) {
+            Some(known) => Arc::clone(&known.analysis),
+            None => self.analysed(case.statement, &catalog).await?,
+        };
+        if analysis.items().iter().all(|item| item.facts.unresolved.is_empty()) {
+            return Ok((analysis, catalog));
+        }
+        let newer = self.refreshed(database).await?;
+        if newer.version() == catalog.version() {
+            return Ok((analysis, catalog));
+        }
+        Ok((self.analysed(case.statement, &newer).await?, newer))
+    }
+
+    async fn refreshed(&self, database: &str) -> Result<Arc<Snapshot>, Denial> {
+        self.catalogs.refresh(database).await.map_err(|error| {
+            tracing::error!(%database, error = %error, "catalog.failed");
+            Denial::because(
+                DenialKind::Unavailable,
+                "catalog",
+                format!("the catalog of database `{database}` can't be read, so nothing can be judged"),
+                "try again later; if it persists, tell the operator of the gateway",
+            )
+        })
+    }
+
+    pub(super) async fn analysed(
+        &self,
+        statement: &Statement,
+        catalog: &Arc<Snapshot>,
+    ) -> Result<Arc<Analysis>, Denial> {
+        let (statement, catalog) = (statement.clone(), Arc::clone(catalog));
+        match self.workers.run(move || analyze(&statement, &catalog)).await {
+            Ok(Ok(analysis)) => Ok(Arc::new(analysis)),
+            Ok(Err(AnalyzeError::Syntax { message })) => {
+                Err(Denial::because(DenialKind::Syntax, "syntax", message, ""))
+            }
+            Ok(Err(error @ AnalyzeError::GaveUp { .. })) => {
+                Err(Denial::because(DenialKind::Unresolved, "not_understood", error.to_string(), ""))
+            }
+            Err(error) => Err(worker_denial(error)),
+        }
+    }
+
+    fn decide_item(
+        &self,
+        rules: &Rules,
+        case: &Case<'_>,
+        item: &Item,
+        batch: Batch,
+        approvals: &[ApprovalEvidence],
+    ) -> Result<Decision, Denial> {
+        if let Some(denial) = unresolved(item) {
+            return Err(denial);
+        }
+        let agent = rules.agent(case.principal)?;
+        let tool = match case.via {
+            Via::Tool(name) => name,
+            Via::Query | Via::Prepare | Via::Bind => "",
+        };
+        let input = StatementInput {
+            identity: agent,
+            database: case.context.database(),
+            door: case.context.door().as_str(),
+            via: case.via.as_str(),
+            tool,
+            statement: &item.facts,
+            batch,
+            approvals,
+            bind: BindInput { known: case.via != Via::Prepare, values: &case.parameters },
+            time: self.time(),
+        };
+        let decision = rules.policy.decide(&input);
+        match decision.effect {
+            Effect::Allow | Effect::Escalate(_) => Ok(decision),
+            Effect::Deny if is_way_out(&item.facts.kind) => {
+                Ok(Decision { effect: Effect::Allow, reasons: Vec::new(), ..decision })
+            }
+            Effect::Deny => Err(Denial {
+                kind: DenialKind::Policy,
+                decision_id: String::new(),
+                reasons: or_default(decision.reasons),
+            }),
+        }
+    }
+
+    /// Rewrites every statement by its decision's masks.
+    async fn mask(
+        &self,
+        analysis: &Arc<Analysis>,
+        catalog: &Arc<Snapshot>,
+        decisions: Vec<Decision>,
+    ) -> Result<Vec<Ruling>, Denial> {
+        let (analysis, catalog) = (Arc::clone(analysis), Arc::clone(catalog));
+        let job = move || -> Result<Vec<Ruling>, Refusal> {
+            let items = analysis.items().iter().zip(decisions);
+            items.map(|(item, decision)| rule(&analysis, item, decision, &catalog)).collect()
+        };
+        self.workers
+            .run(job)
+            .await
+            .map_err(worker_denial)?
+            .map_err(|refusal| Denial::because(DenialKind::Mask, "mask", refusal.what, refusal.hint))
+    }
+
+    /// The time as policy reads it.
+    pub(super) fn time(&self) -> Time {
+        let now = self.clock.now();
+        let civil = now.to_zoned(TimeZone::UTC);
+        Time { unix: now.as_second(), hour: civil.hour(), weekday: civil.weekday().to_monday_one_offset() }
+    }
+}
+
+impl Rules {
+    /// What policy sees of `name`: as the directory has it now, which may have changed since the login.
+    pub(super) fn agent(&self, name: &str) -> Result<IdentityInput<'_>, Denial> {
+        let agent = self.directory.agent(name).filter(|agent| !agent.disabled());
+        let Some(agent) = agent else {
+            return Err(Denial::because(
+                DenialKind::Policy,
+                "identity_gone",
+                format!("identity `{name}` is no longer valid"),
+                "ask the operator of the gateway",
+            ));
+        };
+        Ok(IdentityInput {
+            name: agent.name(),
+            kind: agent.kind(),
+            owner: agent.owner().unwrap_or_default(),
+            groups: agent.groups(),
+        })
+    }
+}
+
+fn rule(analysis: &Analysis, item: &Item, decision: Decision, catalog: &Snapshot) -> Result<Ruling, Refusal> {
+    let text = analysis.statement().as_str().get(item.range.clone()).unwrap_or_default();
+    let rewritten = rewrite(text, item, &decision.masks, catalog)?;
+    let masked = masked_columns(item, &decision);
+    Ok(Ruling { decision, rewritten, masked })
+}
+
+/// The masked columns of the relations that a statement touches, `schema.table.column`, ordered.
+fn masked_columns(item: &Item, decision: &Decision) -> Vec<String> {
+    let mut masked: Vec<String> = item
+        .facts
+        .tables
+        .iter()
+        .filter_map(|table| decision.masks.of(&table.key).map(|columns| (&table.key, columns)))
+        .flat_map(|(key, columns)| columns.keys().map(move |column| format!("{key}.{column}")))
+        .collect();
+    masked.sort();
+    masked.dedup();
+    masked
+}
+
+/// What no rulebook can allow, because the door could not carry it out.
+fn structure(case: &Case<'_>, analysis: &Analysis) -> Result<(), Denial> {
+    let single = match case.via {
+        Via::Query => return Ok(()),
+        Via::Prepare | Via::Bind => analysis.items().len() <= 1,
+        Via::Tool(_) => analysis.items().len() == 1,
+    };
+    if !single {
+        let message = match analysis.items().len() {
+            0 => "there is no statement",
+            _ => "cannot insert multiple commands into a prepared statement",
+        };
+        return Err(Denial::because(DenialKind::Syntax, "one_statement", message, "send one at a time"));
+    }
+    let controls_transaction = |item: &Item| TRANSACTION_CONTROL.contains(&item.facts.kind.as_str());
+    if matches!(case.via, Via::Tool(_)) && analysis.items().iter().any(controls_transaction) {
+        return Err(Denial::because(
+            DenialKind::Policy,
+            "transaction_in_tool",
+            "a tool runs its statement in a transaction of its own",
+            "send the statement without BEGIN, COMMIT or ROLLBACK",
+        ));
+    }
+    Ok(())
+}
+
+fn unresolved(item: &Item) -> Option<Denial> {
+    let reasons: Vec<Reason> = item
+        .facts
+        .unresolved
+        .iter()
+        .map(|thing| Reason {
+            rule: "not_understood".to_owned(),
+            message: format!("{} `{}` {}", thing.what, thing.name, thing.why),
+            hint: String::new(),
+        })
+        .collect();
+    if reasons.is_empty() && item.facts.class != Class::Unknown {
+        return None;
+    }
+    Some(Denial {
+        kind: DenialKind::Unresolved,
+        decision_id: String::new(),
+        reasons: if reasons.is_empty() { or_default(reasons) } else { reasons },
+    })
+}
+
+/// A ceiling is enforced on the result, after the server has run the whole string: too late for a write in it.
+fn limited_batch(analysis: &Analysis, decisions: &[Decision]) -> Result<(), Denial> {
+    let limited = decisions.iter().any(|decision| decision.limits != Limits::default());
+    let writes = analysis.items().iter().any(|item| item.facts.class >= Class::Write);
+    if analysis.items().len() > 1 && limited && writes {
+        return Err(Denial::because(
+            DenialKind::Policy,
+            "limited_batch",
+            "your row limits can't be kept when reads and writes are sent in one string",
+            "send the statements one at a time",
+        ));
+    }
+    Ok(())
+}
+
+/// Statements that end or undo a transaction are always possible, whatever the rulebook says.
+pub(super) fn is_way_out(kind: &str) -> bool {
+    matches!(kind, "rollback" | "rollback_to")
+}
+
+fn or_default(reasons: Vec<Reason>) -> Vec<Reason> {
+    if !reasons.is_empty() {
+        return reasons;
+    }
+    vec![Reason {
+        rule: "default_deny".to_owned(),
+        message: "no rule allows this statement".to_owned(),
+        hint: String::new(),
+    }]
+}
+
+pub(super) fn worker_denial(error: WorkersError) -> Denial {
+    match error {
+        WorkersError::Busy => {
+            Denial::because(DenialKind::Overloaded, "overloaded", error.to_string(), "try again shortly")
+        }
+        WorkersError::Failed => {
+            Denial::because(DenialKind::Unresolved, "not_understood", error.to_string(), "")
+        }
+    }
+}
+
+const TRANSACTION_CONTROL: [&str; 9] = [
+    "begin",
+    "commit",
+    "rollback",
+    "savepoint",
+    "release",
+    "rollback_to",
+    "prepare_transaction",
+    "commit_prepared",
+    "rollback_prepared",
+];

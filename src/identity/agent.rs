@@ -1,0 +1,463 @@
+//! One identity's file, as written and as meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use toml::Spanned;
+
+use super::directory::{AgentError, AgentSource};
+use super::scram::Verifier;
+use super::token::TokenDigest;
+use super::{Identity, Kind, Limits, Proof};
+
+/// An identity as its file describes it. Nobody has proved to be it: policy may be asked about an `Agent`, but
+/// only an [`Identity`] passes the gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    name: String,
+    kind: Kind,
+    owner: Option<String>,
+    groups: Vec<String>,
+    description: String,
+    disabled: bool,
+    scope: BTreeMap<String, Scope>,
+    limits: Limits,
+    approval_groups: Vec<String>,
+    auth: Auth,
+}
+
+/// What an identity may touch in one database.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// What it may read.
+    pub read: Grants,
+    /// What it may write, once a person agrees.
+    pub write: Grants,
+}
+
+/// Relations (`schema.table`, or `schema.*` for all of a schema) with the columns that are granted.
+pub type Grants = BTreeMap<String, Columns>;
+
+/// Columns of a relation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Columns {
+    /// All of them.
+    All,
+    /// These.
+    Only(BTreeSet<String>),
+}
+
+/// What a proof is held against.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Auth {
+    pub(super) scram: Option<Verifier>,
+    pub(super) token: Option<TokenDigest>,
+}
+
+impl Agent {
+    /// The name, as in `agents/NAME.toml`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What sort of principal it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Who answers for it.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    /// The groups it belongs to, ordered.
+    #[must_use]
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// What it is for, in its file's words; empty where the file says nothing.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Whether it is switched off.
+    #[must_use]
+    pub fn disabled(&self) -> bool {
+        self.disabled
+    }
+
+    /// What it may touch, by the database's name in the configuration.
+    #[must_use]
+    pub fn scope(&self) -> &BTreeMap<String, Scope> {
+        &self.scope
+    }
+
+    /// The ceilings written in its file.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Whose members may approve what it asks for, ordered.
+    #[must_use]
+    pub fn approval_groups(&self) -> &[String] {
+        &self.approval_groups
+    }
+
+    /// Whether it can log in at the wire door.
+    #[must_use]
+    pub fn has_scram(&self) -> bool {
+        self.auth.scram.is_some()
+    }
+
+    /// Whether it can log in by token.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.auth.token.is_some()
+    }
+
+    pub(super) fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// The principal, after `proof` was checked. Every caller has just compared a proof.
+    pub(super) fn proven(&self, proof: Proof) -> Identity {
+        Identity {
+            name: self.name.clone(),
+            kind: self.kind,
+            owner: self.owner.clone(),
+            groups: self.groups.clone(),
+            limits: self.limits,
+            proof,
+        }
+    }
+
+    /// The entry of `data.agents`: every field always present, a ceiling of 0 means none, no auth material.
+    pub(super) fn to_data(&self) -> Value {
+        let scope: BTreeMap<_, _> = self
+            .scope
+            .iter()
+            .map(|(database, scope)| {
+                (database, json!({"read": grants_data(&scope.read), "write": grants_data(&scope.write)}))
+            })
+            .collect();
+        json!({
+            "kind": self.kind,
+            "owner": self.owner.as_deref().unwrap_or_default(),
+            "groups": self.groups,
+            "description": self.description,
+            "disabled": self.disabled,
+            "scope": scope,
+            "limits": {
+                "rows": self.limits.rows.unwrap_or(0),
+                "bytes": self.limits.bytes.unwrap_or(0),
+                "statement_timeout_ms": self.limits.statement_timeout_ms.unwrap_or(0),
+            },
+            "approval": {"groups": self.approval_groups},
+        })
+    }
+}
+
+fn grants_data(grants: &Grants) -> BTreeMap<&str, Vec<&str>> {
+    let names = |columns: &Columns| match columns {
+        Columns::All => vec![ALL],
+        Columns::Only(_) => Vec::new(),
+    };
+    grants
+        .iter()
+        .map(|(relation, columns)| {
+            let mut list = names(columns);
+            if let Columns::Only(only) = columns {
+                list.extend(only.iter().map(String::as_str));
+            }
+            (relation.as_str(), list)
+        })
+        .collect()
+}
+
+/// Reads one file. The second value is the line of `owner`, for the directory to say where an owner is unknown.
+pub(super) fn parse(source: &AgentSource) -> Result<(Agent, usize), AgentError> {
+    let file = File { source };
+    let raw: RawAgent = toml::from_str(&source.text).map_err(|error| file.syntax(&error))?;
+    let name = file.name(&raw.name)?;
+    let owner_line = raw.owner.as_ref().map_or(1, |owner| file.line(owner));
+    let owner = file.owner(&raw, &name)?;
+    let mut scope = BTreeMap::new();
+    for (database, raw_scope) in &raw.scope {
+        let read = file.grants(&raw_scope.read)?;
+        let write = file.grants(&raw_scope.write)?;
+        scope.insert(database.clone(), Scope { read, write });
+    }
+    let agent = Agent {
+        owner,
+        kind: raw.kind,
+        groups: file.groups(&raw.groups)?,
+        description: raw.description,
+        disabled: raw.disabled,
+        scope,
+        limits: raw.limits.meant(),
+        approval_groups: file.groups(&raw.approval.groups)?,
+        auth: file.auth(&raw.auth)?,
+        name,
+    };
+    Ok((agent, owner_line))
+}
+
+/// Whether `text` can name an identity or a group.
+fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    let head = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    head && text.len() <= NAME_CAP
+        && bytes.all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.' | b'-')
+        })
+}
+
+/// Splits `schema.table(column, ...)`; the error says what is wrong with it.
+fn parse_grant(text: &str) -> Result<(String, Columns), String> {
+    let (relation, columns) = match text.split_once('(') {
+        None => (text, None),
+        Some((relation, rest)) => match rest.trim_end().strip_suffix(')') {
+            Some(columns) => (relation, Some(columns)),
+            None => return Err("lacks its closing parenthesis".to_owned()),
+        },
+    };
+    let Some((schema, table)) = relation.trim().split_once('.') else {
+        return Err("names no schema".to_owned());
+    };
+    let all_tables = table == ALL;
+    if !is_plain(schema) || !(all_tables || is_plain(table)) {
+        return Err("is not a schema and a table".to_owned());
+    }
+    let columns = match columns {
+        None => Columns::All,
+        Some(_) if all_tables => return Err("lists columns of a whole schema".to_owned()),
+        Some(list) => {
+            let names: BTreeSet<String> = list.split(',').map(|name| name.trim().to_owned()).collect();
+            if !names.iter().all(|name| is_plain(name)) {
+                return Err("has an empty or impossible column name".to_owned());
+            }
+            Columns::Only(names)
+        }
+    };
+    Ok((format!("{schema}.{table}"), columns))
+}
+
+/// Whether `text` is a name that can be told from the punctuation around it. A name with a dot could be read
+/// in two ways, so none is taken.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && text.trim() == text
+        && !text.chars().any(|char| char.is_control() || matches!(char, '.' | '*' | '(' | ')' | ',' | '"'))
+}
+
+/// A file that is being read: turns places into lines.
+struct File<'a> {
+    source: &'a AgentSource,
+}
+
+impl File<'_> {
+    fn error(&self, line: usize, what: impl Into<String>) -> AgentError {
+        AgentError { file: self.source.path.clone(), line, what: what.into() }
+    }
+
+    fn line<T>(&self, value: &Spanned<T>) -> usize {
+        self.line_at(value.span().start)
+    }
+
+    fn line_at(&self, offset: usize) -> usize {
+        let before = self.source.text.bytes().take(offset);
+        before.filter(|&byte| byte == b'\n').count() + 1
+    }
+
+    /// A mistake that the TOML reader found. A secret in clear is an unknown key to it: say what to do instead.
+    fn syntax(&self, error: &toml::de::Error) -> AgentError {
+        let span = error.span().unwrap_or(0..0);
+        let line = self.line_at(span.start);
+        let key = self.source.text.get(span).unwrap_or_default();
+        if error.message().starts_with("unknown field") && SECRET_KEYS.contains(&key) {
+            return self.error(
+                line,
+                format!(
+                    "`{key}` would be a secret in clear; allowed in [auth] are `scram` (a verifier) and \
+                     `token_sha256` (a digest): `portcullis agent rotate NAME` makes both and prints the secret once"
+                ),
+            );
+        }
+        self.error(line, error.message().trim_end())
+    }
+
+    fn name(&self, raw: &Spanned<String>) -> Result<String, AgentError> {
+        let name = raw.get_ref();
+        if !is_name(name) {
+            return Err(self.error(
+                self.line(raw),
+                format!(
+                    "`{name}` can't be a name: allowed are 1 to {NAME_CAP} of a-z, 0-9, `_`, `.` and `-`, \
+                     beginning with a letter or digit"
+                ),
+            ));
+        }
+        let file_name = self.source.path.rsplit('/').next().unwrap_or_default();
+        if file_name.strip_suffix(".toml") != Some(name) {
+            return Err(self.error(
+                self.line(raw),
+                format!(
+                    "the name `{name}` must be the file's name: rename the file to `{name}.toml`, or the name"
+                ),
+            ));
+        }
+        Ok(name.clone())
+    }
+
+    fn owner(&self, raw: &RawAgent, name: &str) -> Result<Option<String>, AgentError> {
+        match &raw.owner {
+            None if raw.kind == Kind::Agent => Err(self.error(
+                self.line(&raw.name),
+                "an agent needs an `owner`: the name of the human identity that answers for it",
+            )),
+            Some(owner) if owner.get_ref() == name => Err(self
+                .error(self.line(owner), "an identity can't own itself: name another, or leave `owner` out")),
+            owner => Ok(owner.as_ref().map(|owner| owner.get_ref().clone())),
+        }
+    }
+
+    fn groups(&self, raw: &[Spanned<String>]) -> Result<Vec<String>, AgentError> {
+        if let Some(wrong) = raw.iter().find(|group| !is_name(group.get_ref())) {
+            return Err(self.error(
+                self.line(wrong),
+                format!("`{}` can't be a group: allowed are a-z, 0-9, `_`, `.` and `-`", wrong.get_ref()),
+            ));
+        }
+        let groups: BTreeSet<_> = raw.iter().map(|group| group.get_ref().clone()).collect();
+        Ok(groups.into_iter().collect())
+    }
+
+    fn grants(&self, raw: &[Spanned<String>]) -> Result<Grants, AgentError> {
+        let mut grants = Grants::new();
+        for text in raw {
+            let (relation, columns) = parse_grant(text.get_ref()).map_err(|why| {
+                self.error(
+                    self.line(text),
+                    format!(
+                        "`{}` {why}: allowed are \"schema.table\", \"schema.*\" and \"schema.table(column, ...)\"",
+                        text.get_ref()
+                    ),
+                )
+            })?;
+            let merged = match (grants.remove(&relation), columns) {
+                (Some(Columns::Only(mut present)), Columns::Only(more)) => {
+                    present.extend(more);
+                    Columns::Only(present)
+                }
+                (None, columns) => columns,
+                (Some(_), _) => Columns::All,
+            };
+            grants.insert(relation, merged);
+        }
+        Ok(grants)
+    }
+
+    fn auth(&self, raw: &RawAuth) -> Result<Auth, AgentError> {
+        let scram = match &raw.scram {
+            None => None,
+            Some(text) => Some(Verifier::parse(text.get_ref()).map_err(|error| {
+                self.error(
+                    self.line(text),
+                    format!("`scram` {error}: `portcullis agent rotate NAME` makes one"),
+                )
+            })?),
+        };
+        let token = match &raw.token_sha256 {
+            None => None,
+            Some(text) => Some(TokenDigest::parse(text.get_ref()).ok_or_else(|| {
+                self.error(
+                    self.line(text),
+                    "`token_sha256` must be a SHA-256 digest, 64 hexadecimal digits: `portcullis agent rotate NAME` \
+                     makes one",
+                )
+            })?),
+        };
+        Ok(Auth { scram, token })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAgent {
+    name: Spanned<String>,
+    kind: Kind,
+    owner: Option<Spanned<String>>,
+    #[serde(default)]
+    groups: Vec<Spanned<String>>,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    disabled: bool,
+    #[serde(default)]
+    auth: RawAuth,
+    #[serde(default)]
+    scope: BTreeMap<String, RawScope>,
+    #[serde(default)]
+    limits: RawLimits,
+    #[serde(default)]
+    approval: RawApproval,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAuth {
+    scram: Option<Spanned<String>>,
+    token_sha256: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawScope {
+    #[serde(default)]
+    read: Vec<Spanned<String>>,
+    #[serde(default)]
+    write: Vec<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    rows: Option<NonZeroU64>,
+    bytes: Option<NonZeroU64>,
+    statement_timeout_ms: Option<NonZeroU64>,
+}
+
+impl RawLimits {
+    fn meant(&self) -> Limits {
+        Limits {
+            rows: self.rows.map(NonZeroU64::get),
+            bytes: self.bytes.map(NonZeroU64::get),
+            statement_timeout_ms: self.statement_timeout_ms.map(NonZeroU64::get),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawApproval {
+    #[serde(default)]
+    groups: Vec<Spanned<String>>,
+}
+
+/// Stands for every column, or for every relation of a schema.
+const ALL: &str = "*";
+
+/// Longest name, in bytes: what fits PostgreSQL's `NAMEDATALEN`.
+const NAME_CAP: usize = 63;
+
+/// Keys under which people write a secret in clear.
+const SECRET_KEYS: &[&str] =
+    &["password", "passwd", "passphrase", "token", "bearer", "secret", "api_key", "apikey", "key"];

@@ -1,0 +1,42 @@
+//! Who calls a tool, as this door knows them: by the token of this very request.
+
+use axum::http::request::Parts;
+use rmcp::RoleServer;
+use rmcp::service::RequestContext;
+
+use crate::identity::Identity;
+
+use super::text;
+
+/// The authenticated caller of one tool call.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// Who.
+    pub(super) identity: Identity,
+    /// From where, `address:port`; empty where unknown.
+    pub(super) client: String,
+    /// The client's name and version, as claimed: for the ledger, never for a decision.
+    pub(super) application: String,
+}
+
+/// What the HTTP guard found out about a request, for the tools behind it.
+#[derive(Debug, Clone)]
+pub(super) struct Admission {
+    /// Who.
+    pub(super) identity: Identity,
+    /// From where, `address:port`; empty where unknown.
+    pub(super) client: String,
+}
+
+impl Caller {
+    /// The caller that the HTTP guard let in; `None` if no guard stood before this request.
+    pub(super) fn of(context: &RequestContext<RoleServer>) -> Option<Self> {
+        let parts = context.extensions.get::<Parts>()?;
+        let Admission { identity, client } = parts.extensions.get::<Admission>()?.clone();
+        let application = context
+            .client_info()
+            .map(|info| text::clean(&format!("{} {}", info.name, info.version), text::NAME))
+            .unwrap_or_default();
+        Some(Self { identity, client, application })
+    }
+}

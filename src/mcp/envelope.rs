@@ -1,0 +1,256 @@
+//! The one envelope that every tool answers with. Only `status` and `decision_id` are always there; clients
+//! show a model this object and nothing else.
+
+use rmcp::model::CallToolResult;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::approval::{Request, State};
+use crate::gate::{Denial, DenialKind};
+use crate::identity::Identity;
+
+use super::text::{MESSAGE, NAME, clean};
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Status {
+    /// It did what it was asked to.
+    Ok,
+    /// The gate, or a person, said no. Nothing ran.
+    Denied,
+    /// It would need approval; nobody was asked.
+    NeedsApproval,
+    /// It waits for approval.
+    PendingApproval,
+    /// It is running, or about to.
+    Running,
+    /// It failed.
+    Error,
+}
+
+/// An answer in the making.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Envelope {
+    status: Status,
+    fields: Map<String, Value>,
+}
+
+/// A no, or a failure, in the words that a model gets.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub(super) struct Refusal {
+    /// What sort of no: a closed set of words.
+    pub(super) code: &'static str,
+    /// The rule; empty where none is behind it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) rule: String,
+    /// What is wrong.
+    pub(super) message: String,
+    /// What would work; empty where nothing would.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) hint: String,
+    /// Whom to ask for more; empty where that is of no use.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) request_access: String,
+}
+
+impl Refusal {
+    /// A refusal of this door's own, before or beside the gate.
+    pub(super) fn new(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: hint.into(), ..Self::default() }
+    }
+}
+
+impl Envelope {
+    /// An answer with `status`; `decision_id` is empty where no decision was made.
+    pub(super) fn new(status: Status, decision_id: &str) -> Self {
+        let mut fields = Map::new();
+        fields.insert("status".to_owned(), json!(status));
+        fields.insert("decision_id".to_owned(), json!(decision_id));
+        Self { status, fields }
+    }
+
+    /// A failure or refusal of the door's own.
+    pub(super) fn error(refusal: &Refusal) -> Self {
+        Self::new(Status::Error, "").with("error", json!(refusal))
+    }
+
+    /// What the gate said, for `who`.
+    pub(super) fn denial(denial: &Denial, who: &Identity) -> Self {
+        if let DenialKind::Pending { approval_id, expires_at, url } = &denial.kind {
+            return Self::new(Status::PendingApproval, &denial.decision_id)
+                .pending(approval_id.as_str(), &expires_at.to_string(), url)
+                .with_reason(denial);
+        }
+        let refusal = refusal(denial, who);
+        match denial.kind {
+            DenialKind::Unavailable | DenialKind::Overloaded => {
+                Self::new(Status::Error, &denial.decision_id).with("error", json!(refusal))
+            }
+            DenialKind::Policy
+            | DenialKind::Syntax
+            | DenialKind::Unresolved
+            | DenialKind::Mask
+            | DenialKind::Pending { .. }
+            | DenialKind::NotApproved
+            | DenialKind::Changed
+            | DenialKind::Stale
+            | DenialKind::Database
+            | DenialKind::UnknownApproval => {
+                Self::new(Status::Denied, &denial.decision_id).with("denial", json!(refusal))
+            }
+        }
+    }
+
+    /// A request that still waits for people.
+    pub(super) fn waiting(request: &Request, url: &str) -> Self {
+        Self::new(Status::PendingApproval, "")
+            .pending(request.id.as_str(), &request.expires_at.to_string(), url)
+            .with("approval", approval(request))
+    }
+
+    /// A statement that another call is running.
+    pub(super) fn running(approval_id: &str) -> Self {
+        Self::new(Status::Running, "")
+            .with("approval_id", approval_id)
+            .with("poll_after_s", 2)
+            .with("next", json!({"tool": "run_approved", "args": {"approval_id": approval_id}}))
+            .with("guidance", "Another call is running it. Call `next` for its outcome; it won't run twice.")
+    }
+
+    /// An outcome that was kept earlier.
+    pub(super) fn kept(outcome: &Value) -> Option<Self> {
+        let fields = outcome.as_object()?.clone();
+        let status = match fields.get("status")?.as_str()? {
+            "ok" => Status::Ok,
+            "denied" => Status::Denied,
+            "error" => Status::Error,
+            _ => return None,
+        };
+        Some(Self { status, fields }.with("repeated", true))
+    }
+
+    /// The same with one more field.
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same with one more field, where there is something to say.
+    pub(super) fn with_some(self, name: &str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// The object as a model gets it.
+    pub(super) fn to_value(&self) -> Value {
+        Value::Object(self.fields.clone())
+    }
+
+    /// The tool's result: an error only where it was denied or failed.
+    pub(super) fn into_result(self) -> CallToolResult {
+        let value = Value::Object(self.fields);
+        match self.status {
+            Status::Denied | Status::Error => CallToolResult::structured_error(value),
+            Status::Ok | Status::NeedsApproval | Status::PendingApproval | Status::Running => {
+                CallToolResult::structured(value)
+            }
+        }
+    }
+
+    fn pending(self, approval_id: &str, expires_at: &str, url: &str) -> Self {
+        let next = json!({"tool": "approval_status", "args": {"approval_id": approval_id, "wait_s": 45}});
+        self.with("approval_id", approval_id)
+            .with("expires_at", expires_at)
+            .with_some("review_url", Some(url).filter(|url| !url.is_empty()))
+            .with("poll_after_s", POLL_AFTER_S)
+            .with("next", next)
+            .with("guidance", PENDING_GUIDANCE)
+    }
+
+    fn with_reason(self, denial: &Denial) -> Self {
+        let reason = denial.reason();
+        self.with_some("rule", reason.map(|reason| clean(&reason.rule, NAME)))
+            .with_some("message", reason.map(|reason| clean(&reason.message, MESSAGE)))
+            .with_some("hint", reason.map(|reason| clean(&reason.hint, MESSAGE)))
+    }
+}
+
+/// A request for approval, as its requester sees it.
+pub(super) fn approval(request: &Request) -> Value {
+    let mut fields = json!({
+        "approval_id": request.id,
+        "state": request.state,
+        "door": request.door,
+        "database": request.database,
+        "statement": request.statement,
+        "rule": clean(&request.rule, NAME),
+        "message": clean(&request.message, MESSAGE),
+        "asked_at": request.created_at.to_string(),
+        "expires_at": request.expires_at.to_string(),
+        "approvers": request.groups,
+    });
+    if let (Some(fields), Some(at)) = (fields.as_object_mut(), request.decided_at) {
+        fields.insert("decided_by".to_owned(), json!(clean(&request.decided_by, NAME)));
+        fields.insert("decided_at".to_owned(), json!(at.to_string()));
+        fields.insert("approver_note".to_owned(), json!(clean(&request.decision_note, MESSAGE)));
+    }
+    fields
+}
+
+/// Where a request stands, in a sentence of ours.
+pub(super) fn state_sentence(state: State) -> &'static str {
+    match state {
+        State::Pending => "Nobody has decided yet.",
+        State::Approved => "It is approved. `run_approved` runs it, once.",
+        State::Denied => "It was refused; `approver_note` says why. Don't submit it again unchanged.",
+        State::Expired => "Nobody decided in time. Submit the statement again if it is still needed.",
+        State::Withdrawn => "It was withdrawn. Submit the statement again if it is still needed.",
+        State::Spent => "It was used. `run_approved` returns the outcome again.",
+    }
+}
+
+/// Whom `who` can ask for more than it may.
+pub(super) fn request_access(who: &Identity) -> String {
+    match who.owner() {
+        Some(owner) => format!(
+            "Ask `{owner}`, who answers for `{}`, to have its scope widened in the gateway's agents folder.",
+            who.name()
+        ),
+        None => {
+            format!("Ask the gateway's operator to have the scope of `{}` widened.", who.name())
+        }
+    }
+}
+
+fn refusal(denial: &Denial, who: &Identity) -> Refusal {
+    let (code, more_access_would_help) = match denial.kind {
+        DenialKind::Policy => ("policy", true),
+        DenialKind::Syntax => ("syntax", false),
+        DenialKind::Unresolved => ("not_found", true),
+        DenialKind::Mask => ("masked", true),
+        DenialKind::Pending { .. } => ("pending_approval", false),
+        DenialKind::NotApproved => ("not_approved", false),
+        DenialKind::Changed | DenialKind::Stale => ("changed", false),
+        DenialKind::Database => ("database", true),
+        DenialKind::UnknownApproval => ("unknown_approval", false),
+        DenialKind::Unavailable => ("unavailable", false),
+        DenialKind::Overloaded => ("overloaded", false),
+    };
+    let reason = denial.reason();
+    let words = |text: Option<&String>, max| text.map(|text| clean(text, max)).unwrap_or_default();
+    Refusal {
+        code,
+        rule: words(reason.map(|reason| &reason.rule), NAME),
+        message: words(reason.map(|reason| &reason.message), MESSAGE),
+        hint: words(reason.map(|reason| &reason.hint), MESSAGE),
+        request_access: if more_access_would_help { request_access(who) } else { String::new() },
+    }
+}
+
+const POLL_AFTER_S: u64 = 15;
+
+const PENDING_GUIDANCE: &str = "A person must approve this statement first. Do other work, then call `next`; \
+     do not resubmit or reword it. You may tell the user where it is reviewed.";

@@ -1,0 +1,159 @@
+//! What all tool calls share: the gate, the back door, seats for each identity, and which approvals are being
+//! used right now.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::approval::ApprovalId;
+use crate::gate::{Authorized, Catalogs as _, Connect, Context, Denial, DenialKind, Door, Gate, Tell};
+use crate::identity::Identity;
+use crate::upstream::{ConnectError, Link, Upstream};
+
+use super::caller::Caller;
+
+/// What all tool calls share.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    pub(super) gate: Arc<Gate>,
+    upstream: Arc<Upstream>,
+    max_calls: usize,
+    seats: Mutex<HashMap<String, Arc<Semaphore>>>,
+    claims: Arc<Claims>,
+}
+
+/// Approvals that some call is about to use, is using, or waits for.
+#[derive(Debug, Default)]
+struct Claims(Mutex<HashMap<ApprovalId, usize>>);
+
+/// Held while a call may use an approval. Other calls then know that its outcome is still to come.
+#[derive(Debug)]
+pub(super) struct Claim {
+    claims: Arc<Claims>,
+    id: ApprovalId,
+}
+
+impl Rooms {
+    pub(super) fn new(gate: Arc<Gate>, upstream: Arc<Upstream>, max_calls: usize) -> Self {
+        let seats = Mutex::default();
+        Self { gate, upstream, max_calls, seats, claims: Arc::default() }
+    }
+
+    /// A seat for one call of `who`; `None` when all are taken.
+    pub(super) fn seat(&self, who: &Identity) -> Option<OwnedSemaphorePermit> {
+        let mut seats = locked(&self.seats);
+        let own =
+            seats.entry(who.name().to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.max_calls)));
+        Arc::clone(own).try_acquire_owned().ok()
+    }
+
+    /// Marks `id` as in use until the claim is dropped.
+    pub(super) fn claim(&self, id: &ApprovalId) -> Claim {
+        let mut claims = locked(&self.claims.0);
+        let count = claims.entry(id.clone()).or_default();
+        *count = count.saturating_add(1);
+        Claim { claims: Arc::clone(&self.claims), id: id.clone() }
+    }
+
+    /// Whether some call may be using `id`.
+    pub(super) fn is_claimed(&self, id: &ApprovalId) -> bool {
+        locked(&self.claims.0).contains_key(id)
+    }
+
+    /// The type's name of column `number` of the relation with this OID, as the catalog snapshot has it.
+    pub(super) fn column_type(&self, database: &str, relation: u32, number: i16) -> Option<String> {
+        let snapshot = self.upstream.current(database)?;
+        let relation = snapshot.relation_by_oid(relation)?;
+        let column = relation.columns.iter().find(|column| column.number == number)?;
+        Some(column.type_name.clone())
+    }
+
+    /// Opens a session of `caller` on `database`; without a name on the only one there is. No connection is
+    /// opened yet: [`Rooms::link`] does that.
+    pub(super) async fn visit(
+        &self,
+        caller: &Caller,
+        database: &str,
+        tell: &dyn Tell,
+    ) -> Result<(Visit, Authorized<Connect>), Denial> {
+        let database = match database {
+            "" => self.only_database(&caller.identity)?,
+            name => name.to_owned(),
+        };
+        let connect = Connect {
+            door: Door::Mcp,
+            database,
+            client: caller.client.clone(),
+            application: caller.application.clone(),
+            settings: Vec::new(),
+        };
+        let proof = self.gate.admit(&caller.identity, connect, tell).await?;
+        let context = Arc::clone(proof.context());
+        let visit = Visit { gate: Arc::clone(&self.gate), identity: caller.identity.clone(), context };
+        Ok((visit, proof))
+    }
+
+    /// Opens the upstream connection that `proof` allows.
+    pub(super) async fn link(
+        &self,
+        proof: Authorized<Connect>,
+        who: &Identity,
+    ) -> Result<Link, ConnectError> {
+        self.upstream.connect(proof, who).await
+    }
+
+    /// The databases that `who` may use by this door.
+    pub(super) fn databases(&self, who: &Identity) -> Vec<String> {
+        self.gate.databases(who, Door::Mcp)
+    }
+
+    fn only_database(&self, who: &Identity) -> Result<String, Denial> {
+        let databases = self.databases(who);
+        let hint = match databases.as_slice() {
+            [only] => return Ok(only.clone()),
+            [] => "this identity has no database: ask its owner for a scope".to_owned(),
+            several => format!("pass `database` as one of: {}", several.join(", ")),
+        };
+        Err(Denial::because(DenialKind::Database, "which_database", "no database was named", hint))
+    }
+}
+
+/// A session on a database, for one tool call. Its end is kept in the ledger when it is dropped.
+#[derive(Debug)]
+pub(super) struct Visit {
+    gate: Arc<Gate>,
+    identity: Identity,
+    context: Arc<Context>,
+}
+
+impl Visit {
+    /// Where statements of the session are judged.
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.gate.closed(&self.identity, &self.context, "the tool call ended");
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut claims = locked(&self.claims.0);
+        let left = claims.get_mut(&self.id).map_or(0, |count| {
+            *count = count.saturating_sub(1);
+            *count
+        });
+        if left == 0 {
+            claims.remove(&self.id);
+        }
+    }
+}
+
+/// The maps stay whole whatever panicked while they were locked: every change is one call.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

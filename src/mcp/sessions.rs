@@ -1,0 +1,114 @@
+//! Whose session is whose. A session id alone proves nothing: a message in it must come from the identity that
+//! opened it. (The protocol since 2026-07-28 has no sessions.)
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rmcp::transport::streamable_http_server::SessionManager as _;
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+
+/// The owners of all open sessions.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    manager: Arc<LocalSessionManager>,
+    max_each: usize,
+    owners: Mutex<Owners>,
+}
+
+/// Sessions by id, with the order in which they were opened.
+#[derive(Debug, Default)]
+struct Owners {
+    opened: u64,
+    by_id: BTreeMap<String, (u64, String)>,
+}
+
+impl Sessions {
+    pub(super) fn new(manager: Arc<LocalSessionManager>, max_each: usize) -> Self {
+        Self { manager, max_each: max_each.max(1), owners: Mutex::default() }
+    }
+
+    /// Whether `who` opened the session `id`.
+    pub(super) fn belongs_to(&self, id: &str, who: &str) -> bool {
+        self.owners().by_id.get(id).is_some_and(|(_, owner)| owner == who)
+    }
+
+    /// Notes that `who` opened the session `id`, forgets sessions that have ended, and closes the oldest of
+    /// `who`'s beyond the ceiling.
+    pub(super) async fn opened(&self, id: &str, who: &str) {
+        let mut open: Vec<String> =
+            self.manager.sessions.read().await.keys().map(|id| id.as_ref().to_owned()).collect();
+        open.sort_unstable();
+        let surplus = self.owners().open(id, who, &open, self.max_each);
+        for id in surplus {
+            if let Err(error) = self.manager.close_session(&id.into()).await {
+                tracing::debug!(error = %error, "mcp.session_not_closed");
+            }
+        }
+    }
+
+    fn owners(&self) -> MutexGuard<'_, Owners> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Owners {
+    /// Returns the ids to close. `open` is sorted; ids opened since it was taken are kept too.
+    fn open(&mut self, id: &str, who: &str, open: &[String], max_each: usize) -> Vec<String> {
+        let before = self.opened;
+        self.opened = self.opened.saturating_add(1);
+        self.by_id.insert(id.to_owned(), (self.opened, who.to_owned()));
+        let recent = before.saturating_sub(RECENT);
+        self.by_id.retain(|id, (order, _)| *order > recent || open.binary_search(id).is_ok());
+        let mut own: Vec<(u64, String)> = self
+            .by_id
+            .iter()
+            .filter(|(_, (_, owner))| owner == who)
+            .map(|(id, (order, _))| (*order, id.clone()))
+            .collect();
+        own.sort_unstable();
+        let surplus = own.len().saturating_sub(max_each);
+        let surplus: Vec<String> = own.into_iter().take(surplus).map(|(_, id)| id).collect();
+        for id in &surplus {
+            self.by_id.remove(id);
+        }
+        surplus
+    }
+}
+
+/// So many of the newest sessions are kept without asking whether they still exist: they may have been opened
+/// while the list of open ones was on its way.
+const RECENT: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_belongs_to_who_opened_it() {
+        let sessions = Sessions::new(Arc::default(), 4);
+        sessions.owners().open("s1", "robin", &["s1".into()], 4);
+        assert!(sessions.belongs_to("s1", "robin"));
+        assert!(!sessions.belongs_to("s1", "mallory"));
+        assert!(!sessions.belongs_to("s2", "robin"));
+    }
+
+    #[test]
+    fn the_oldest_of_ones_own_makes_room_and_nobody_elses() {
+        let mut owners = Owners::default();
+        assert!(owners.open("a", "mallory", &[], 2).is_empty());
+        assert!(owners.open("z", "robin", &[], 2).is_empty());
+        assert!(owners.open("b", "robin", &[], 2).is_empty());
+        assert_eq!(owners.open("c", "robin", &[], 2), ["z"]);
+        assert_eq!(owners.by_id.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn sessions_that_ended_are_forgotten() {
+        let mut owners = Owners::default();
+        for number in 0..(RECENT * 3) {
+            owners.open(&format!("s{number}"), &format!("agent{number}"), &["s0".into()], 2);
+        }
+        assert!(owners.by_id.contains_key("s0"));
+        assert!(owners.by_id.len() <= usize::try_from(RECENT).unwrap() + 2, "{}", owners.by_id.len());
+    }
+}

@@ -1,0 +1,145 @@
+//! `my_access`: who the caller is, what it may do, and how to ask for more.
+
+use rmcp::model::JsonObject;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::approval::State;
+use crate::gate::{RelationAccess, Silent};
+use crate::identity::Identity;
+
+use super::super::conceal;
+use super::super::envelope::{Envelope, Refusal, Status, request_access};
+use super::super::rooms::Rooms;
+use super::super::run::RECENT;
+use super::super::schema::Words;
+use super::super::text::NOTICE;
+use super::search::{Detail, describe};
+use super::{Call, read};
+
+pub(in super::super) const NAME: &str = "my_access";
+
+pub(in super::super) const TOOL: Words = Words {
+    name: NAME,
+    title: "What I may do",
+    description: "Says who you are to the gateway, which databases and tables you may use, which columns are \
+                  masked, which writes need approval, your limits and open approvals, and how to ask for more. \
+                  With `table`, its columns too.",
+};
+
+/// What `my_access` takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct Arguments {
+    /// The database; may be left out if there is only one.
+    #[serde(default)]
+    database: String,
+    /// Only this table, as `schema.table`, with its columns.
+    #[serde(default)]
+    table: String,
+}
+
+/// What it answers with.
+pub(in super::super) fn fields() -> Value {
+    let text = json!({"type": "string"});
+    let table = json!({"type": "object", "properties": {
+        "name": text, "read": {"type": "boolean"}, "masked": {"type": "array", "items": text},
+        "write": {"type": "object", "description": "insert, update, delete: allow, or escalate (needs approval)."},
+    }});
+    json!({
+        "identity": {"type": "object"},
+        "databases": {"type": "array", "items": text},
+        "database": text,
+        "tables": {"type": "array", "items": table},
+        "truncated": {"type": "boolean"},
+        "open_approvals": {"type": "array", "items": {"type": "object"}},
+        "request_access": text,
+    })
+}
+
+/// Says it.
+pub(super) async fn call(arguments: JsonObject, call: &Call) -> Result<Envelope, Refusal> {
+    let arguments: Arguments = read(arguments)?;
+    let who = &call.caller.identity;
+    let databases = call.rooms.databases(who);
+    let envelope = Envelope::new(Status::Ok, "")
+        .with("identity", identity(who))
+        .with("databases", json!(databases))
+        .with("open_approvals", json!(open_approvals(&call.rooms, who)))
+        .with("request_access", request_access(who));
+    if arguments.database.is_empty() && databases.len() != 1 {
+        return Ok(envelope.with("guidance", "Pass `database` to see what you may do there."));
+    }
+    let visit = match call.rooms.visit(&call.caller, &arguments.database, &Silent).await {
+        Ok((visit, _)) => visit,
+        Err(denial) => return Ok(Envelope::denial(&denial, who)),
+    };
+    let access = match call.rooms.gate.access(who, visit.context()).await {
+        Ok(access) => access,
+        Err(denial) => return Ok(Envelope::denial(&denial, who)),
+    };
+    let (tables, truncated) = tables(&access, &arguments.table)?;
+    Ok(envelope
+        .with("database", visit.context().database())
+        .with("tables", tables)
+        .with("truncated", truncated)
+        .with_some("guidance", truncated.then_some("There are more tables: `search_schema` finds them."))
+        .with("content_trust", "untrusted")
+        .with("notice", NOTICE))
+}
+
+fn identity(who: &Identity) -> Value {
+    let limits = who.limits();
+    json!({
+        "name": who.name(),
+        "kind": who.kind(),
+        "owner": who.owner().unwrap_or_default(),
+        "groups": who.groups(),
+        "limits": limits,
+    })
+}
+
+fn open_approvals(rooms: &Rooms, who: &Identity) -> Vec<Value> {
+    let requests = rooms.gate.desk().requests(RECENT).unwrap_or_default();
+    let open = requests.iter().filter(|request| {
+        request.requester == who.name() && matches!(request.state, State::Pending | State::Approved)
+    });
+    open.map(|request| json!({"approval_id": request.id, "state": request.state, "door": request.door}))
+        .collect()
+}
+
+fn tables(access: &[RelationAccess], only: &str) -> Result<(Value, bool), Refusal> {
+    if only.is_empty() {
+        let tables: Vec<Value> = access.iter().take(LISTED).map(summary).collect();
+        return Ok((Value::Array(tables), access.len() > LISTED));
+    }
+    let named = |relation: &&RelationAccess| {
+        relation.key == only || relation.key.split_once('.').is_some_and(|(_, name)| name == only)
+    };
+    let tables: Vec<Value> =
+        access.iter().filter(named).map(|relation| describe(relation, Detail::Full)).collect();
+    if tables.is_empty() {
+        let message = "the table was not found, or you may not use it";
+        return Err(Refusal::new("not_found", message, conceal::HINT));
+    }
+    Ok((Value::Array(tables), false))
+}
+
+fn summary(relation: &RelationAccess) -> Value {
+    let mut table = describe(relation, Detail::Names);
+    let masked: Vec<String> = relation
+        .columns
+        .iter()
+        .filter(|column| column.access == "masked")
+        .map(|column| super::search::name(&column.name))
+        .collect();
+    if let Some(table) = table.as_object_mut() {
+        table.insert("read".to_owned(), json!(!relation.columns.is_empty()));
+        table.insert("masked".to_owned(), json!(masked));
+        table.insert("write".to_owned(), json!(relation.write));
+    }
+    table
+}
+
+const LISTED: usize = 100;

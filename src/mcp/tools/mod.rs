@@ -1,0 +1,94 @@
+//! The seven tools, one file each: arguments as they are read, answers as they are described, and what happens
+//! in between.
+
+pub(super) mod access;
+pub(super) mod approvals;
+pub(super) mod check;
+pub(super) mod execute;
+pub(super) mod query;
+pub(super) mod search;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::model::JsonObject;
+use rmcp::service::RequestContext;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::sql::Statement;
+
+use super::caller::Caller;
+use super::envelope::{Envelope, Refusal};
+use super::rooms::Rooms;
+use super::run::{self, Job};
+use super::text::{MESSAGE, clean};
+use super::values;
+use super::waiting::{Waiting, attend};
+
+/// One call of a tool.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) caller: Caller,
+    pub(super) context: RequestContext<RoleServer>,
+    pub(super) seat: OwnedSemaphorePermit,
+}
+
+/// Calls the tool `name`.
+pub(super) async fn call(name: &str, arguments: JsonObject, call: Call) -> Envelope {
+    let answer = match name {
+        access::NAME => access::call(arguments, &call).await,
+        search::NAME => search::call(arguments, &call).await,
+        check::NAME => check::call(arguments, &call).await,
+        query::NAME => query::call(arguments, call).await,
+        execute::NAME => execute::call(arguments, call).await,
+        approvals::STATUS_NAME => approvals::status(arguments, call).await,
+        approvals::RUN_NAME => approvals::run_approved(arguments, call).await,
+        _ => Err(Refusal::new("unknown_tool", "there is no such tool", "")),
+    };
+    answer.unwrap_or_else(|refusal| Envelope::error(&refusal))
+}
+
+impl Call {
+    /// Runs `job` in a task of its own, which keeps the seat until it ends, and waits for it.
+    async fn run(self, job: Job, patience: Duration) -> Envelope {
+        let Self { rooms, context, seat, .. } = self;
+        let waiting = Waiting::new(Arc::clone(&rooms), patience);
+        let holds = waiting.holds();
+        let task = tokio::spawn(async move {
+            let envelope = run::run(&rooms, job, &waiting).await;
+            drop(seat);
+            envelope
+        });
+        attend(&context, holds, task).await
+    }
+}
+
+/// Reads arguments. A `null` counts as left out: some clients send one for every argument that isn't set.
+fn read<A: DeserializeOwned>(mut arguments: JsonObject) -> Result<A, Refusal> {
+    arguments.retain(|_, value| !value.is_null());
+    serde_json::from_value(Value::Object(arguments)).map_err(|error| invalid(&error.to_string()))
+}
+
+/// `value`, if it lies within `least` and `most`: schemas are hints that no client must heed.
+fn within(name: &str, value: u64, least: u64, most: u64) -> Result<u64, Refusal> {
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(invalid(&format!("`{name}` is {value}, and must be from {least} to {most}")))
+}
+
+fn statement(sql: &str) -> Result<Statement, Refusal> {
+    Statement::new(sql.as_bytes(), Statement::AGENT_CAP).map_err(|error| invalid(&error.to_string()))
+}
+
+fn parameters(params: &[Value]) -> Result<Vec<Option<String>>, Refusal> {
+    values::to_text(params).map_err(|error| invalid(&error.to_string()))
+}
+
+fn invalid(message: &str) -> Refusal {
+    Refusal::new("invalid_argument", clean(message, MESSAGE), "see the tool's input schema")
+}

@@ -1,0 +1,186 @@
+//! `search_schema`: the tables and columns that the caller can use, and no others.
+
+use rmcp::model::JsonObject;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::gate::{RelationAccess, Silent};
+
+use super::super::envelope::{Envelope, Refusal, Status};
+use super::super::schema::Words;
+use super::super::text::{COMMENT, NAME as NAME_LENGTH, NOTICE, clean};
+use super::{Call, read, within};
+
+pub(in super::super) const NAME: &str = "search_schema";
+
+pub(in super::super) const TOOL: Words = Words {
+    name: NAME,
+    title: "Find tables and columns",
+    description: "Finds tables and views that you can use, by text in their names, columns or comments. `detail`: \
+                  names, summary (column names) or full (types, keys, comments, what is masked).",
+};
+
+/// What `search_schema` takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct Arguments {
+    /// Text to look for, in any case; empty finds all.
+    #[serde(default)]
+    text: String,
+    /// Only this kind: table, partitioned_table, view, materialized_view, foreign_table, sequence.
+    #[serde(default)]
+    kind: String,
+    /// Only this schema.
+    #[serde(default)]
+    schema: String,
+    /// The database; may be left out if there is only one.
+    #[serde(default)]
+    database: String,
+    /// How much to tell.
+    #[serde(default)]
+    detail: Detail,
+    /// Most objects to return.
+    #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 200))]
+    limit: u64,
+    /// Objects to skip, in order of name: `next_offset` of the answer before.
+    #[serde(default)]
+    offset: u64,
+}
+
+/// How much is told of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(extend("type" = "string"))]
+pub(super) enum Detail {
+    Names,
+    #[default]
+    Summary,
+    Full,
+}
+
+/// What it answers with.
+pub(in super::super) fn fields() -> Value {
+    json!({
+        "database": {"type": "string"},
+        "objects": {"type": "array", "items": {"type": "object", "properties": {
+            "name": {"type": "string"}, "kind": {"type": "string"}, "comment": {"type": "string"},
+            "estimated_rows": {"type": "integer"}, "columns": {"type": "array"},
+        }}},
+        "total": {"type": "integer"},
+        "truncated": {"type": "boolean"},
+        "next_offset": {"type": "integer"},
+    })
+}
+
+/// Searches.
+pub(super) async fn call(arguments: JsonObject, call: &Call) -> Result<Envelope, Refusal> {
+    let arguments: Arguments = read(arguments)?;
+    let limit = usize::try_from(within("limit", arguments.limit, 1, MAX_LIMIT)?).unwrap_or(usize::MAX);
+    let offset = usize::try_from(arguments.offset).unwrap_or(usize::MAX);
+    let who = &call.caller.identity;
+    let visit = match call.rooms.visit(&call.caller, &arguments.database, &Silent).await {
+        Ok((visit, _)) => visit,
+        Err(denial) => return Ok(Envelope::denial(&denial, who)),
+    };
+    let access = match call.rooms.gate.access(who, visit.context()).await {
+        Ok(access) => access,
+        Err(denial) => return Ok(Envelope::denial(&denial, who)),
+    };
+    let found: Vec<&RelationAccess> =
+        access.iter().filter(|relation| matches(relation, &arguments)).collect();
+    let page = found.iter().skip(offset).take(limit);
+    let objects = within_budget(page.map(|relation| describe(relation, arguments.detail)));
+    let next = offset.saturating_add(objects.len());
+    let truncated = next < found.len();
+    Ok(Envelope::new(Status::Ok, "")
+        .with("database", visit.context().database())
+        .with("objects", Value::Array(objects))
+        .with("total", json!(found.len()))
+        .with("truncated", truncated)
+        .with_some("next_offset", truncated.then(|| json!(next)))
+        .with("content_trust", "untrusted")
+        .with("notice", NOTICE))
+}
+
+/// One relation, as far as the caller may know it.
+pub(super) fn describe(relation: &RelationAccess, detail: Detail) -> Value {
+    let mut object = json!({"name": name(&relation.key), "kind": relation.kind});
+    let Some(fields) = object.as_object_mut() else { return object };
+    if detail == Detail::Names {
+        return object;
+    }
+    fields.insert("estimated_rows".to_owned(), json!(relation.row_estimate));
+    if !relation.comment.is_empty() {
+        fields.insert("comment".to_owned(), json!(clean(&relation.comment, COMMENT)));
+    }
+    if detail == Detail::Summary {
+        let columns: Vec<String> = relation.columns.iter().map(|column| name(&column.name)).collect();
+        fields.insert("columns".to_owned(), json!(columns));
+        return object;
+    }
+    fields.insert("write".to_owned(), json!(relation.write));
+    fields.insert("columns".to_owned(), json!(relation.columns.iter().map(column).collect::<Vec<_>>()));
+    object
+}
+
+/// A name without characters that can't be seen.
+pub(super) fn name(name: &str) -> String {
+    clean(name, NAME_LENGTH)
+}
+
+fn column(column: &crate::gate::ColumnAccess) -> Value {
+    let mut object = json!({
+        "name": name(&column.name),
+        "type": name(&column.type_name),
+        "access": column.access,
+    });
+    if let Some(fields) = object.as_object_mut() {
+        if column.primary_key {
+            fields.insert("primary_key".to_owned(), json!(true));
+        }
+        if column.not_null {
+            fields.insert("not_null".to_owned(), json!(true));
+        }
+        if !column.comment.is_empty() {
+            fields.insert("comment".to_owned(), json!(clean(&column.comment, COMMENT)));
+        }
+    }
+    object
+}
+
+fn matches(relation: &RelationAccess, wanted: &Arguments) -> bool {
+    let kind = serde_json::to_value(relation.kind).unwrap_or_default();
+    let schema = relation.key.split_once('.').map_or("", |(schema, _)| schema);
+    let text = wanted.text.to_lowercase();
+    let has = |haystack: &str| haystack.to_lowercase().contains(&text);
+    (wanted.kind.is_empty() || kind == wanted.kind.as_str())
+        && (wanted.schema.is_empty() || schema == wanted.schema)
+        && (text.is_empty()
+            || has(&relation.key)
+            || has(&relation.comment)
+            || relation.columns.iter().any(|column| has(&column.name) || has(&column.comment)))
+}
+
+/// As many objects as fit into what clients show; at least one.
+fn within_budget(objects: impl Iterator<Item = Value>) -> Vec<Value> {
+    let mut left = MAX_BYTES;
+    let mut fitting = Vec::new();
+    for object in objects {
+        let size = object.to_string().len();
+        if size > left && !fitting.is_empty() {
+            break;
+        }
+        left = left.saturating_sub(size);
+        fitting.push(object);
+    }
+    fitting
+}
+
+fn default_limit() -> u64 {
+    50
+}
+
+const MAX_LIMIT: u64 = 200;
+const MAX_BYTES: usize = 20_000;
