@@ -16,4 +16,4 @@ mask contains object.union(
 	some column, label in columns
 }
 
-limit contains {"rows": data.rulebook.rows[lib.me.kind]}
+limit contains {"rows": object.get(data.rulebook.rows, lib.me.kind, 0)}

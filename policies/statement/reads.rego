@@ -40,6 +40,16 @@ deny contains {
 	data.catalog.secret[table.key]
 }
 
+deny contains {
+	"rule": "catalog_change",
+	"message": sprintf("`%s` is PostgreSQL's own, and not yours to change", [table.key]),
+	"hint": "",
+} if {
+	some table in input.statement.tables
+	table.system
+	table.access != "read"
+}
+
 # Locking rows keeps others from writing them.
 deny contains {
 	"rule": "row_locks",

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::identity::directory::AgentSource;
 use crate::policy::Source;
 
 /// A folder that can't be used.
@@ -62,9 +63,9 @@ pub fn rulebook(folder: &Path) -> Result<Vec<Source>, SourcesError> {
 ///
 /// # Errors
 /// When something can't be read or is of another sort.
-pub fn agents(folder: &Path) -> Result<Vec<Source>, SourcesError> {
+pub fn agents(folder: &Path) -> Result<Vec<AgentSource>, SourcesError> {
     let files = walk(folder, 0, &["toml"], "`NAME.toml` and `.md` files")?;
-    Ok(files.into_iter().map(|(path, text)| Source { path, text }).collect())
+    Ok(files.into_iter().map(|(path, text)| AgentSource { path, text }).collect())
 }
 
 /// Files with one of `extensions` in `folder` and folders down to `depth` below it, with their text.

@@ -65,11 +65,11 @@ pub(super) fn statement(
 ) -> Result<Merged, PolicyError> {
     let answer = Answer { point: "statement", value: answer };
     let allow = answer.allow("allow")?;
-    let denies: BTreeSet<Reason> = answer.set("deny")?;
+    let denies = answer.reasons("deny")?;
     let escalations: Vec<Escalation> = answer.set::<Vec<_>, Escalation>("escalate")?;
     let masks = masks(&answer)?;
     let limits = limits(&answer, ceiling)?;
-    let alerts: BTreeSet<Reason> = answer.set("alert")?;
+    let alerts = answer.reasons("alert")?;
 
     let (effect, reasons) = if !denies.is_empty() {
         (Effect::Deny, denies.into_iter().collect())
@@ -89,7 +89,7 @@ pub(super) fn session(
     offered: &[String],
 ) -> Result<Result<Option<String>, Vec<Reason>>, PolicyError> {
     let answer = Answer { point: "session", value: answer };
-    let denies: BTreeSet<Reason> = answer.set("deny")?;
+    let denies = answer.reasons("deny")?;
     let allow = answer.allow("allow")?;
     let role: Option<String> = answer.complete("role")?;
     if !denies.is_empty() {
@@ -109,7 +109,7 @@ pub(super) fn session(
 /// The verdict of `portcullis.approval`: why not; nothing means yes.
 pub(super) fn approval(answer: &Value) -> Result<Vec<Reason>, PolicyError> {
     let answer = Answer { point: "approval", value: answer };
-    let denies: BTreeSet<Reason> = answer.set("deny")?;
+    let denies = answer.reasons("deny")?;
     if !denies.is_empty() {
         return Ok(denies.into_iter().collect());
     }
@@ -221,6 +221,15 @@ impl Answer<'_> {
         Ok(members.unwrap_or_default().into_iter().collect())
     }
 
+    /// A partial set of reasons, each with nothing but a reason's three texts.
+    fn reasons(&self, rule: &'static str) -> Result<BTreeSet<Reason>, PolicyError> {
+        let members: Vec<Because> = self.set(rule)?;
+        Ok(members
+            .into_iter()
+            .map(|Because { rule, message, hint }| Reason { rule, message, hint })
+            .collect())
+    }
+
     /// `true`, or a set that is not empty.
     fn allow(&self, rule: &'static str) -> Result<bool, PolicyError> {
         match self.complete::<Value>(rule)? {
@@ -234,6 +243,14 @@ impl Answer<'_> {
     fn malformed(&self, rule: &'static str, why: String) -> PolicyError {
         PolicyError::Malformed { point: self.point, rule, why }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Because {
+    rule: String,
+    message: String,
+    hint: String,
 }
 
 #[derive(Deserialize)]

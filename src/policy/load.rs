@@ -161,11 +161,11 @@ pub(super) fn error_at(problem: &anyhow::Error, file: String) -> RulebookError {
 }
 
 /// The package that the gateway generates.
-pub(super) const ANSWER: &str = "portcullis_answer";
+const ANSWER: &str = "portcullis_answer";
 const ANSWER_FILE: &str = "(answer)";
 
 /// The identities' document.
-const AGENTS: &str = "agents";
+pub(super) const AGENTS: &str = "agents";
 
 /// Data roots that no data file may take. Data beside rules would silently win over them.
 const RESERVED_ROOTS: &[&str] = &[AGENTS, "portcullis", ANSWER];

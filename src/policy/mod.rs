@@ -20,3 +20,6 @@ mod vocabulary;
 pub use decision::{ApprovalDecision, Decision, Effect, Limits, Reason, Requirement, SessionDecision};
 pub use input::{ApprovalInput, SessionInput, StatementInput};
 pub use snapshot::{RulebookError, Snapshot, Source};
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regorus::Engine;
 use serde_json::{Map, Value};
 
-use super::load::error_at;
+use super::load::{AGENTS, error_at};
 use super::snapshot::RulebookError;
 use super::syntax::{Module, Reference, Rule, Site};
 use super::vocabulary::{self, BUILTINS, CALL_ONLY, POINTS, Point, ROOT};
@@ -123,13 +123,7 @@ impl Book<'_> {
                 .error("`data` as a whole can't be read: name the document".to_owned()));
         };
         if root != ROOT {
-            if self.data.contains_key(root) {
-                return Ok(Target::Other);
-            }
-            let known: Vec<&str> = self.data.keys().map(String::as_str).collect();
-            return Err(reference
-                .site
-                .error(format!("there is no document `data.{root}`; there are: {}", known.join(", "))));
+            return self.check_document(reference, root, &path).map(|()| Target::Other);
         }
         let whole = path.join(".");
         let found = (1..=path.len()).rev().find_map(|length| {
@@ -139,6 +133,33 @@ impl Book<'_> {
         found.map(Target::Rule).ok_or_else(|| {
             reference.site.error(format!("there is no rule `{whole}`: write the path of one rule in full"))
         })
+    }
+
+    /// The literal part of a document's path must lead somewhere. Identities come and go, so below
+    /// `data.agents` nothing is known.
+    fn check_document(
+        &self,
+        reference: &Reference,
+        root: &str,
+        path: &[String],
+    ) -> Result<(), RulebookError> {
+        let Some(document) = self.data.get(root) else {
+            let known: Vec<&str> = self.data.keys().map(String::as_str).collect();
+            let what = format!("there is no document `data.{root}`; there are: {}", known.join(", "));
+            return Err(reference.site.error(what));
+        };
+        let mut folder = document.as_object().filter(|_| root != AGENTS);
+        for (at, name) in path.iter().enumerate().skip(1) {
+            let Some(fields) = folder else { return Ok(()) };
+            let Some(value) = fields.get(name) else {
+                let missing = path.get(..=at).unwrap_or_default().join(".");
+                return Err(reference
+                    .site
+                    .error(format!("there is no `data.{missing}` in the rulebook's data")));
+            };
+            folder = value.as_object();
+        }
+        Ok(())
     }
 
     /// Which rules each rule refers to.
