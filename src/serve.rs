@@ -1,1 +1,268 @@
 //! Builds every room once, and owns start and shutdown.
+
+mod watch;
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::approval::{Desk, DeskError};
+use crate::audit::{self, Ledger, OpenError};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Settings;
+use crate::config::sources::{self, SourcesError};
+use crate::gate::{Catalogs, Gate, Parts, Rules, Workers};
+use crate::identity::directory::{AgentError, Directory};
+use crate::policy::{self, RulebookError};
+use crate::store::{Store, StoreError};
+use crate::upstream::Upstream;
+use crate::{console, mcp, wire};
+
+/// A gateway that runs.
+#[derive(Debug)]
+pub struct Gateway {
+    addresses: Addresses,
+    gate: Arc<Gate>,
+    shutdown: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The state folder can't be used.
+    #[error("the state folder `{}` can't be used", path.display())]
+    State {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The store can't be opened.
+    #[error("the store in the state folder can't be opened")]
+    Store(#[source] StoreError),
+    /// The ledger can't be opened.
+    #[error("the ledger in the state folder can't be opened")]
+    Ledger(#[source] OpenError),
+    /// The approval desk can't start.
+    #[error("the approval desk can't start")]
+    Desk(#[source] DeskError),
+    /// Policies or identities can't be read or used.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// A listener's address can't be had.
+    #[error(
+        "the {door} door can't listen on {address}: is another program there? Choose another port in [{door}] listen"
+    )]
+    Listen {
+        /// Which door.
+        door: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The operating system gives no threads.
+    #[error("the analyser's threads can't be started")]
+    Threads(#[source] io::Error),
+}
+
+/// Why policies or identities can't be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum RulesError {
+    /// The files can't be read.
+    #[error(transparent)]
+    Sources(#[from] SourcesError),
+    /// A policy is wrong.
+    #[error("the rulebook can't be used: {0}")]
+    Rulebook(#[from] RulebookError),
+    /// An identity is wrong.
+    #[error("the identities can't be used: {0}")]
+    Agents(#[from] AgentError),
+}
+
+impl Gateway {
+    /// Starts everything. The doors are open when this returns.
+    ///
+    /// # Errors
+    /// When anything is missing or wrong: a gateway starts whole or not at all. Only a database that does not
+    /// answer is no reason: its statements are denied until it does.
+    pub async fn start(settings: Settings) -> Result<Self, ServeError> {
+        let rules = load_rules(&settings)?;
+        let doors = Doors {
+            wire: listen("wire", settings.wire).await?,
+            mcp: listen("mcp", settings.mcp).await?,
+            console: listen("console", settings.console).await?,
+        };
+        let addresses = doors.addresses();
+        let upstream = Arc::new(Upstream::new(settings.databases.clone()));
+        let gate = Arc::new(build_gate(&settings, rules, &upstream, addresses.console).await?);
+        let shutdown = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        doors.open(&settings, &gate, &upstream, &shutdown, &mut tasks);
+        tasks.spawn(watch::catalogs(upstream, shutdown.clone()));
+        tasks.spawn(watch::desk(Arc::clone(&gate), shutdown.clone()));
+        tasks.spawn(watch::rules(Arc::clone(&gate), settings, shutdown.clone()));
+        tracing::info!(wire = %addresses.wire, mcp = %addresses.mcp, console = %addresses.console, "gateway.started");
+        Ok(Self { addresses, gate, shutdown, tasks })
+    }
+
+    /// Where the doors listen.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The gate behind the doors.
+    #[must_use]
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Closes the doors, ends every session, and returns when they are gone or the grace period is over.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, drained).await.is_err() {
+            tracing::warn!("gateway.stopped_with_sessions_open");
+        }
+    }
+}
+
+/// Reads policies and identities as they are on disk now.
+///
+/// # Errors
+/// Names the file and line that can't be used.
+pub fn load_rules(settings: &Settings) -> Result<Rules, RulesError> {
+    let policies = sources::rulebook(&settings.policy_path)?;
+    let agents = sources::agents(&settings.agents_path)?;
+    let directory = Directory::build(&agents)?;
+    let policy = policy::Snapshot::build(&policies, &directory.to_data())?;
+    Ok(Rules { policy, directory: Arc::new(directory) })
+}
+
+/// Builds the gate and everything behind it, and records that it started.
+async fn build_gate(
+    settings: &Settings,
+    rules: Rules,
+    upstream: &Arc<Upstream>,
+    console: SocketAddr,
+) -> Result<Gate, ServeError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let state = &settings.state_path;
+    make_private(state).map_err(|source| ServeError::State { path: state.clone(), source })?;
+    let store = Store::open(&state.join("store.db")).map_err(ServeError::Store)?;
+    let desk = Desk::new(store, Arc::clone(&clock)).map_err(ServeError::Desk)?;
+    let ledger = audit::Settings::new(state.join("ledger"), settings.durability);
+    let ledger = Ledger::open(&ledger, clock.now()).map_err(ServeError::Ledger)?;
+    let swept = desk.sweep_orphans().map_err(ServeError::Desk)?;
+    let workers = Workers::start(ANALYSERS, WAITING_ANALYSES).map_err(ServeError::Threads)?;
+    let catalogs: Arc<dyn Catalogs> = Arc::<Upstream>::clone(upstream);
+    let console_url = match settings.console.port() {
+        0 => format!("http://{console}"),
+        _ => settings.console_url.clone(),
+    };
+    let gate = Gate::new(Parts { catalogs, rules, desk, ledger, clock, workers, console_url });
+    gate.started(env!("CARGO_PKG_VERSION"), swept).await.map_err(|error| ServeError::Ledger(error.into()))?;
+    Ok(gate)
+}
+
+/// The listeners of the three doors, bound but not yet open.
+struct Doors {
+    wire: TcpListener,
+    mcp: TcpListener,
+    console: TcpListener,
+}
+
+/// Where the doors listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// The wire door.
+    pub wire: SocketAddr,
+    /// The MCP door; its endpoint is `/mcp`.
+    pub mcp: SocketAddr,
+    /// The console.
+    pub console: SocketAddr,
+}
+
+impl Doors {
+    fn addresses(&self) -> Addresses {
+        let local = |listener: &TcpListener| listener.local_addr().unwrap_or_else(|_| unspecified());
+        Addresses { wire: local(&self.wire), mcp: local(&self.mcp), console: local(&self.console) }
+    }
+
+    fn open(
+        self,
+        settings: &Settings,
+        gate: &Arc<Gate>,
+        upstream: &Arc<Upstream>,
+        shutdown: &CancellationToken,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let ledger_dir = settings.state_path.join("ledger");
+        let only = match settings.databases.as_slice() {
+            [only] => Some(only.name.clone()),
+            _ => None,
+        };
+        let wire_settings = wire::Settings { default_database: only, ..wire::Settings::default() };
+        let wire = wire::Wire::new(Arc::clone(gate), Arc::clone(upstream), wire_settings);
+        tasks.spawn(wire.serve(self.wire, shutdown.clone()));
+        let mcp_settings =
+            mcp::Settings { hosts: settings.mcp_allowed_hosts.clone(), ..mcp::Settings::default() };
+        let router = mcp::router(Arc::clone(gate), Arc::clone(upstream), mcp_settings);
+        tasks.spawn(serve_http("mcp", self.mcp, router, shutdown.clone()));
+        let console_settings = console::Settings::new(
+            ledger_dir,
+            self.addresses().console,
+            &settings.console_url,
+            Arc::new(SystemClock),
+        );
+        let router = console::router(Arc::clone(gate), console_settings);
+        tasks.spawn(serve_http("console", self.console, router, shutdown.clone()));
+    }
+}
+
+async fn serve_http(
+    door: &'static str,
+    listener: TcpListener,
+    router: axum::Router,
+    shutdown: CancellationToken,
+) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+    if let Err(error) = served {
+        tracing::error!(door, %error, "door.failed");
+    }
+}
+
+async fn listen(door: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { door, address, source })
+}
+
+fn make_private(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
+}
+
+fn unspecified() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// How long sessions may take to end at shutdown.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Threads that analyse statements.
+const ANALYSERS: usize = 4;
+
+/// Statements that may wait for one of them before the gate says that it is too busy.
+const WAITING_ANALYSES: usize = 1024;

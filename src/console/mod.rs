@@ -37,7 +37,7 @@ use session::Sessions;
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The ledger's folder.
-    pub ledger: PathBuf,
+    pub ledger_dir: PathBuf,
     /// What may stand in a request's `Host`, in lower case, with the port where there is one.
     pub hosts: Vec<String>,
     /// Members of any of these groups see all of the ledger; others see what they and their agents did.
@@ -49,16 +49,24 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A console on `listen` for people on the same machine, or who use that very address.
+    /// A console that listens on `listen`, and that people reach by `url`.
     #[must_use]
-    pub fn new(ledger: PathBuf, listen: SocketAddr, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(ledger_dir: PathBuf, listen: SocketAddr, url: &str, clock: Arc<dyn Clock>) -> Self {
         let mut hosts = vec![listen.to_string()];
         if listen.ip().is_loopback() {
             let names = ["localhost", "127.0.0.1", "[::1]"];
             hosts.extend(names.map(|name| format!("{name}:{}", listen.port())));
         }
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let https = scheme == "https";
+        let host = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
+        // Browsers leave out the port that goes without saying.
+        let short = host.strip_suffix(if https { ":443" } else { ":80" }).map(str::to_owned);
+        hosts.extend(short);
+        hosts.push(host);
+        hosts.retain(|host| !host.is_empty());
         let auditors = ["auditors", "dba"].map(str::to_owned).to_vec();
-        Self { ledger, hosts, auditors, https: false, clock }
+        Self { ledger_dir, hosts, auditors, https, clock }
     }
 }
 

@@ -179,7 +179,7 @@ async fn ledger(State(console): State<Arc<Console>>, person: Person) -> Result<R
             matches!(entry.record.event, audit::Event::Decided(_))
                 && (sees_all || sight::answers_for(&who, &entry.record))
         };
-        audit::tail(&console.settings.ledger, LISTED, wanted)
+        audit::tail(&console.settings.ledger_dir, LISTED, wanted)
     });
     let stopped =
         |_panicked| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "ledger", "the ledger can't be read");

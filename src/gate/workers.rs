@@ -115,10 +115,10 @@ mod tests {
             gate.recv().unwrap();
         });
         let mut first = Box::pin(first);
-        assert!(std::future::Future::poll(first.as_mut(), &mut noop()).is_pending());
+        assert!(Future::poll(first.as_mut(), &mut noop()).is_pending());
         running.recv().unwrap();
         let mut second = Box::pin(workers.run(|| ()));
-        assert!(std::future::Future::poll(second.as_mut(), &mut noop()).is_pending());
+        assert!(Future::poll(second.as_mut(), &mut noop()).is_pending());
         assert_eq!(workers.run(|| ()).await, Err(WorkersError::Busy));
         release.send(()).unwrap();
         assert_eq!(first.await, Ok(()));

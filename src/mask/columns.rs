@@ -8,7 +8,7 @@ use crate::catalog::Relation;
 use super::expression::identifier;
 use super::reads::{Rewriter, constant_key, unknown};
 use super::scope::Binding;
-use super::{Refusal, walk, wrapper};
+use super::{Refusal, survey, walk, wrapper};
 
 impl Rewriter<'_> {
     /// Rewrites an expression, or a query that stands as one.
@@ -32,11 +32,9 @@ impl Rewriter<'_> {
         if let NodeEnum::AExpr(comparison) = inner {
             self.no_constant_key(comparison)?;
         }
-        let Some(children) = walk::children(inner) else { return Err(unknown("construct")) };
-        for child in children {
-            self.expression(child)?;
-        }
-        Ok(())
+        let kind = survey::kind(inner);
+        let children = walk::children(inner).ok_or_else(|| unknown(&format!("construct (`{kind}`)")))?;
+        children.into_iter().try_for_each(|child| self.expression(child))
     }
 
     /// Rewrites a list of output columns and keeps their names.

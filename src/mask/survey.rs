@@ -22,6 +22,8 @@ pub(super) struct Survey {
     pub(super) ctes: HashSet<String>,
     /// Columns named by USING.
     pub(super) joined_using: Vec<String>,
+    /// Aliases of joins: they stand for the columns of all that they join.
+    pub(super) join_aliases: HashSet<String>,
     /// Whether a join is NATURAL.
     pub(super) natural: bool,
     /// Whether a join has an alias that renames its columns.
@@ -112,6 +114,11 @@ impl Survey {
 }
 
 impl Reference {
+    /// What the last part belongs to, where the reference says so.
+    pub(super) fn qualifier(&self) -> Option<&str> {
+        self.fields.iter().rev().nth(1).and_then(Option::as_deref)
+    }
+
     /// The last part, where it is a name.
     pub(super) fn last(&self) -> Option<&str> {
         self.fields.last().and_then(Option::as_deref)
@@ -147,6 +154,9 @@ impl Visitor for Survey {
             ("RangeVar", "schemaname") => value.clone_into(&mut self.mention.schema),
             ("RangeVar", "relname") => value.clone_into(&mut self.mention.name),
             ("Alias", "aliasname") if parent == "RangeVar" => value.clone_into(&mut self.mention.alias),
+            ("Alias", "aliasname") if parent == "JoinExpr" => {
+                self.join_aliases.insert(value.to_owned());
+            }
             ("CommonTableExpr", "ctename") => {
                 self.ctes.insert(value.to_owned());
             }
@@ -171,6 +181,31 @@ impl Visitor for Survey {
             self.natural = true;
         }
     }
+}
+
+/// The kind of a node, as the grammar calls it.
+pub(super) fn kind(node: &impl Serialize) -> &'static str {
+    let mut first = First("node");
+    // A node that can't be walked has no name that could be said.
+    match node.serialize(Walk { visitor: &mut first, field: "" }) {
+        Ok(()) | Err(_) => first.0,
+    }
+}
+
+struct First(&'static str);
+
+impl Visitor for First {
+    fn open(&mut self, kind: &'static str) {
+        if self.0 == "node" {
+            self.0 = kind;
+        }
+    }
+
+    fn close(&mut self) {}
+
+    fn text(&mut self, _field: &'static str, _value: &str) {}
+
+    fn number(&mut self, _field: &'static str, _value: i128) {}
 }
 
 /// A digest of `tree` without positions in the text: equal for trees that mean the same text.

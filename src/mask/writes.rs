@@ -201,7 +201,16 @@ pub(super) fn refuse_governed_names(
             return Err(decides(name, table));
         }
     }
+    // A masked column is first named bare, or by its table; what goes on under another alias came from there.
+    let may_be_governed = |qualifier: &str| {
+        rows.contains_key(qualifier)
+            || survey.join_aliases.contains(qualifier)
+            || matches!(qualifier, "excluded" | "old" | "new")
+    };
     for reference in survey.references.iter().filter(|reference| reference.place != Place::Returning) {
+        if reference.qualifier().is_some_and(|qualifier| !may_be_governed(qualifier)) {
+            continue;
+        }
         let Some(name) = reference.last() else {
             let tables: Vec<&str> = rows.values().map(String::as_str).collect();
             return Err(laundering(&format!("a write that reads `*` beside `{}`", tables.join("`, `"))));

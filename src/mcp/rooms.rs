@@ -86,6 +86,7 @@ impl Rooms {
             database,
             client: caller.client.clone(),
             application: caller.application.clone(),
+            settings: Vec::new(),
         };
         let proof = self.gate.admit(&caller.identity, connect, tell).await?;
         let context = Arc::clone(proof.context());
@@ -99,11 +100,16 @@ impl Rooms {
         proof: Authorized<Connect>,
         who: &Identity,
     ) -> Result<Link, ConnectError> {
-        self.upstream.connect(proof, who.name()).await
+        self.upstream.connect(proof, who).await
+    }
+
+    /// The databases that `who` may use by this door.
+    pub(super) fn databases(&self, who: &Identity) -> Vec<String> {
+        self.gate.databases(who, Door::Mcp)
     }
 
     fn only_database(&self, who: &Identity) -> Result<String, Denial> {
-        let databases = self.gate.databases(who);
+        let databases = self.databases(who);
         let hint = match databases.as_slice() {
             [only] => return Ok(only.clone()),
             [] => "this identity has no database: ask its owner for a scope".to_owned(),

@@ -48,7 +48,9 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
     if let Some(refusal) = unfit(&explanation, job.mode) {
         return Envelope::error(&refusal);
     }
-    if let Some(request) = approved(rooms, &job, visit.context()) {
+    if explanation.verdict == "escalate"
+        && let Some(request) = approved(rooms, &job, visit.context())
+    {
         waiting.expect(&request);
     }
     let act = Run {
@@ -60,7 +62,7 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
         mode: job.mode,
     };
     match rooms.gate.admit(who, act, waiting).await {
-        Err(denial) => refused(rooms, &job, visit.context(), &explanation, denial, waiting).await,
+        Err(denial) => refused(rooms, &job, visit.context(), explanation, denial, waiting).await,
         Ok(proof) => {
             let envelope = perform(rooms, &job, connect, proof, &explanation).await;
             keep(rooms, waiting, &envelope);
@@ -123,20 +125,27 @@ async fn refused(
     rooms: &Arc<Rooms>,
     job: &Job,
     context: &Arc<Context>,
-    explanation: &Explanation,
+    explanation: Explanation,
     denial: Denial,
     waiting: &Waiting,
 ) -> Envelope {
     let who = &job.caller.identity;
-    let request = waiting.release().and_then(|id| rooms.gate.desk().request(&id).ok());
+    let id = waiting.release();
+    let request = id.as_ref().and_then(|id| rooms.gate.desk().request(id).ok());
     if let Some(request) = request.filter(|request| request.state == State::Spent) {
         return spent(rooms, &request);
     }
     if matches!(denial.kind, DenialKind::Pending { .. }) {
-        return Envelope::denial(&denial, who).with_some("max_affected", max_affected(job.mode));
+        let run = id.map(|id| run_approved(id.as_str(), job.mode));
+        return Envelope::denial(&denial, who).with_some("once_approved", run);
     }
+    // Before the catalog was first loaded there were no facts; the gate has loaded it by now.
+    let facts = match explanation.facts.is_empty() {
+        false => explanation.facts,
+        true => rooms.gate.explain(who, context, &job.sql).await.facts,
+    };
     match rooms.gate.access(who, context).await {
-        Ok(access) => Envelope::denial(&conceal::denial(denial, &explanation.facts, &access), who),
+        Ok(access) => Envelope::denial(&conceal::denial(denial, &facts, &access), who),
         Err(unavailable) => Envelope::denial(&unavailable, who),
     }
 }
@@ -272,16 +281,21 @@ fn keep(rooms: &Rooms, waiting: &Waiting, envelope: &Envelope) {
     let Some(id) = waiting.approval() else { return };
     let desk = rooms.gate.desk();
     let used = desk.request(&id).is_ok_and(|request| request.state == State::Spent);
-    if used && let Err(error) = desk.record_outcome(&id, envelope.to_value()) {
+    if used && let Err(error) = desk.record_outcome(&id, &envelope.to_value()) {
         tracing::error!(approval_id = %id, error = %error, "mcp.outcome_not_kept");
     }
 }
 
-/// The agent's own ceiling travels with the poll: the desk keeps what was approved, not how it was asked for.
-pub(super) fn max_affected(mode: RunMode) -> Option<Value> {
-    match mode {
-        RunMode::Write { max_affected } => max_affected.map(|rows| json!(rows)),
+/// The call that runs an approved request. The agent's own ceiling travels with it: the desk keeps what was
+/// approved, not how it was asked for.
+pub(super) fn run_approved(id: &str, mode: RunMode) -> Value {
+    let max_affected = match mode {
+        RunMode::Write { max_affected } => max_affected,
         RunMode::Read { .. } => None,
+    };
+    match max_affected {
+        None => json!({"tool": "run_approved", "args": {"approval_id": id}}),
+        Some(rows) => json!({"tool": "run_approved", "args": {"approval_id": id, "max_affected": rows}}),
     }
 }
 

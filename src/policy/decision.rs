@@ -16,6 +16,8 @@ pub struct Decision {
     pub masks: Masks,
     /// Ceilings.
     pub limits: Limits,
+    /// What operators should hear about; it changes nothing for the requester.
+    pub alerts: Vec<Reason>,
     /// The rulebook's revision: a digest over policies, data and identities.
     pub revision: String,
 }

@@ -7,10 +7,19 @@
 //! way a statement arrives) and `portcullis.approval` (who may approve). What a package may declare is written
 //! down at [`decision`].
 
+mod answer;
 pub mod decision;
 pub mod input;
+mod load;
 pub mod snapshot;
+mod syntax;
+pub mod testing;
+mod vet;
+mod vocabulary;
 
 pub use decision::{ApprovalDecision, Decision, Effect, Limits, Reason, Requirement, SessionDecision};
 pub use input::{ApprovalInput, SessionInput, StatementInput};
 pub use snapshot::{RulebookError, Snapshot, Source};
+
+#[cfg(test)]
+mod tests;

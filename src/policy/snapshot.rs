@@ -1,6 +1,21 @@
 //! Policies, data and identities as one immutable thing, and the decisions it makes.
 
-use super::{ApprovalDecision, ApprovalInput, Decision, SessionDecision, SessionInput, StatementInput};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use regorus::Engine;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::answer::{self, PolicyError};
+use super::input::IdentityInput;
+use super::load;
+use super::{
+    ApprovalDecision, ApprovalInput, Decision, Effect, Limits, Reason, SessionDecision, SessionInput,
+    StatementInput,
+};
+use crate::identity::Kind;
+use crate::mask::Masks;
 
 /// One file of a rulebook: `.rego` or `.json`.
 #[derive(Debug, Clone)]
@@ -24,8 +39,9 @@ pub struct RulebookError {
 }
 
 /// A rulebook in force.
-#[derive(Debug)]
 pub struct Snapshot {
+    engine: Engine,
+    agents: Value,
     revision: String,
 }
 
@@ -33,28 +49,47 @@ impl Snapshot {
     /// Builds a snapshot from a rulebook's files and the identities (`data.agents`). Test files
     /// (`*_test.rego`) are left out.
     ///
+    /// A file `data/NAME.json` is the document `data.NAME`, `data/DIR/NAME.json` is `data.DIR.NAME`.
+    ///
     /// # Errors
     /// Names the first file and line that can't be used.
-    pub fn build(sources: &[Source], agents: &serde_json::Value) -> Result<Self, RulebookError> {
-        let _ = (sources, agents);
-        Ok(Self { revision: String::new() })
+    pub fn build(sources: &[Source], agents: &Value) -> Result<Self, RulebookError> {
+        let rulebook: Vec<&Source> = sources.iter().filter(|source| !load::is_test(source)).collect();
+        let engine = load::engine(&rulebook, agents)?;
+        Ok(Self { engine, agents: agents.clone(), revision: load::revision(&rulebook, agents) })
     }
 
-    /// The digest over policies, data and identities.
+    /// The digest over policies, data and identities: 16 hexadecimal digits.
     #[must_use]
     pub fn revision(&self) -> &str {
         &self.revision
     }
 
     /// Decides on one statement. Whatever goes wrong is a deny.
+    ///
+    /// Of all reasons the heaviest decide: an error, then a deny, then an escalation, then an allow; nothing at
+    /// all is a deny. An approval lifts escalations only, and only if one approver is in a group of each.
     #[must_use]
     pub fn decide(&self, input: &StatementInput<'_>) -> Decision {
-        let _ = input;
+        let merged = self.known(&input.identity).and_then(|file| {
+            if let Some(unresolved) = input.statement.unresolved.first() {
+                let message = format!("{} `{}` {}", unresolved.what, unresolved.name, unresolved.why);
+                return Ok(answer::denied(Reason::new("unresolved", message, "")));
+            }
+            let answer = self.ask("statement", input)?;
+            let approvals = input
+                .approvals
+                .iter()
+                .filter(|approval| approval.by != input.identity.name && self.is_active_human(&approval.by));
+            answer::statement(&answer, &approvals.collect::<Vec<_>>(), answer::file_limits(file))
+        });
+        let merged = merged.unwrap_or_else(|error| answer::denied(error.reason()));
         Decision {
-            effect: super::Effect::Deny,
-            reasons: Vec::new(),
-            masks: crate::mask::Masks::default(),
-            limits: super::Limits::default(),
+            effect: merged.effect,
+            reasons: merged.reasons,
+            masks: merged.masks,
+            limits: merged.limits,
+            alerts: merged.alerts,
             revision: self.revision.clone(),
         }
     }
@@ -62,14 +97,93 @@ impl Snapshot {
     /// Decides whether an identity may use a database, and by which upstream role.
     #[must_use]
     pub fn session(&self, input: &SessionInput<'_>) -> SessionDecision {
-        let _ = input;
-        SessionDecision { allow: false, reasons: Vec::new(), role: None, revision: self.revision.clone() }
+        let answer = self.known(&input.identity).and_then(|_| self.ask("session", input));
+        let verdict = answer.and_then(|answer| answer::session(&answer, input.roles));
+        let (reasons, role) = match verdict {
+            Ok(Ok(role)) => (Vec::new(), role),
+            Ok(Err(reasons)) => (reasons, None),
+            Err(error) => (vec![error.reason()], None),
+        };
+        SessionDecision { allow: reasons.is_empty(), reasons, role, revision: self.revision.clone() }
     }
 
-    /// Decides whether a person may decide on a request.
+    /// Decides whether a person may decide on a request. No rulebook can let somebody decide on their own
+    /// request, or anything but a person decide.
     #[must_use]
     pub fn approval(&self, input: &ApprovalInput<'_>) -> ApprovalDecision {
-        let _ = input;
-        ApprovalDecision { eligible: false, reasons: Vec::new(), revision: self.revision.clone() }
+        let answer = self.known(&input.approver).and_then(|_| {
+            if input.approver.kind != Kind::Human {
+                let message = format!("`{}` is not a person, and only people decide", input.approver.name);
+                return Ok(vec![Reason::new("approver_not_human", message, "")]);
+            }
+            if input.approver.name == input.requester.name {
+                let message = "nobody decides on a request of their own";
+                return Ok(vec![Reason::new("own_request", message, "ask another approver")]);
+            }
+            answer::approval(&self.ask("approval", input)?)
+        });
+        let reasons = answer.unwrap_or_else(|error| vec![error.reason()]);
+        ApprovalDecision { eligible: reasons.is_empty(), reasons, revision: self.revision.clone() }
     }
+
+    /// The identity's file, if it is still the one that logged in: files change without a restart.
+    fn known(&self, identity: &IdentityInput<'_>) -> Result<&Value, PolicyError> {
+        let file = self.agents.get(identity.name).ok_or_else(|| PolicyError::Identity {
+            name: identity.name.to_owned(),
+            why: "has no file any more",
+        })?;
+        let kind = serde_json::to_value(identity.kind).unwrap_or_default();
+        let why = if file.get("disabled") != Some(&Value::Bool(false)) {
+            "is disabled"
+        } else if file.get("kind") != Some(&kind) {
+            "is of another kind by now"
+        } else {
+            return Ok(file);
+        };
+        Err(PolicyError::Identity { name: identity.name.to_owned(), why })
+    }
+
+    fn is_active_human(&self, name: &str) -> bool {
+        self.agents.get(name).is_some_and(|file| {
+            file.get("disabled") == Some(&Value::Bool(false))
+                && file.get("kind").and_then(Value::as_str) == Some("human")
+        })
+    }
+
+    /// Evaluates one decision point. The engine is a clone that shares everything but its scratch memory.
+    fn ask(&self, point: &'static str, input: &impl Serialize) -> Result<Value, PolicyError> {
+        let failed = |why: String| PolicyError::Evaluation { point, why };
+        let input = serde_json::to_value(input).map_err(|error| failed(error.to_string()))?;
+        let evaluated = catch_unwind(AssertUnwindSafe(|| {
+            let mut engine = self.engine.clone();
+            engine.set_input(regorus::Value::from(input));
+            engine.eval_rule(load::answer_path(point))
+        }));
+        let value = evaluated
+            .map_err(|_| failed("the policy engine panicked".to_owned()))?
+            .map_err(|error| failed(error.to_string()))?;
+        serde_json::to_value(&value).map_err(|error| failed(error.to_string()))
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
+impl Reason {
+    pub(super) fn new(rule: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { rule: rule.to_owned(), message: message.into(), hint: hint.into() }
+    }
+}
+
+/// A decision on its way to become a [`Decision`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Merged {
+    pub(super) effect: Effect,
+    pub(super) reasons: Vec<Reason>,
+    pub(super) masks: Masks,
+    pub(super) limits: Limits,
+    pub(super) alerts: Vec<Reason>,
 }

@@ -6,7 +6,7 @@ use pg_query::protobuf::{ParseResult, RawStmt};
 
 use crate::catalog::Snapshot;
 
-use super::{Facts, Statement, walk};
+use super::{Facts, Statement, nesting, walk};
 
 /// A statement string, parsed and understood as far as possible.
 #[derive(Debug, Clone)]
@@ -69,6 +69,9 @@ pub fn analyze(statement: &Statement, catalog: &Snapshot) -> Result<Analysis, An
 /// The crate walks the tree once more for a summary of its own; should that ever panic, the statement is
 /// refused and the process lives on.
 pub(super) fn parse(text: &str) -> Result<ParseResult, AnalyzeError> {
+    if nesting::bound(text).is_some_and(|bound| bound > nesting::MAX_NESTING) {
+        return Err(AnalyzeError::GaveUp { why: "it is nested too deep".to_owned() });
+    }
     let parsed = std::panic::catch_unwind(|| pg_query::parse(text, 0).map(|parsed| parsed.protobuf));
     match parsed {
         Ok(Ok(parsed)) => Ok(parsed),

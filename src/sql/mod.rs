@@ -8,6 +8,7 @@
 
 pub mod analyze;
 pub mod facts;
+mod nesting;
 pub mod statement;
 mod walk;
 

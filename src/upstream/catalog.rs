@@ -1,1 +1,105 @@
 //! Loads catalog snapshots with constant SQL, over tokio-postgres.
+//!
+//! A [`Shelf`] holds the newest snapshot of one database. Whoever asks for a refresh gets a snapshot whose load began
+//! after the question; askers who wait at the same time share one load, failures included, and loads keep a distance.
+//! So a flood of statements that name unknown tables costs the server a few loads a second, and no more.
+
+mod definitions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::catalog::Snapshot;
+use crate::gate::CatalogError;
+
+use super::DatabaseSettings;
+use definitions::Definitions;
+
+/// The newest snapshot of one database, and at most one load at a time.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    newest: ArcSwapOption<Snapshot>,
+    loads: Mutex<Loads>,
+}
+
+#[derive(Debug, Default)]
+struct Loads {
+    last_begun: Option<Instant>,
+    last_finished: Option<Finished>,
+    version: u64,
+    digest: Option<[u8; 32]>,
+}
+
+#[derive(Debug)]
+struct Finished {
+    begun: Instant,
+    outcome: Result<Arc<Snapshot>, CatalogError>,
+}
+
+impl Shelf {
+    /// The newest snapshot, if one was ever loaded.
+    pub(super) fn newest(&self) -> Option<Arc<Snapshot>> {
+        self.newest.load_full()
+    }
+
+    /// A snapshot whose load began after this call. Dropping the future harms nobody: the next who waits loads.
+    pub(super) async fn refresh(&self, database: &DatabaseSettings) -> Result<Arc<Snapshot>, CatalogError> {
+        let asked = Instant::now();
+        let mut loads = self.loads.lock().await;
+        if let Some(finished) = loads.last_finished.as_ref().filter(|finished| finished.begun >= asked) {
+            return finished.outcome.clone();
+        }
+        if let Some(last_begun) = loads.last_begun {
+            sleep_until(last_begun + DISTANCE).await;
+        }
+        let begun = Instant::now();
+        loads.last_begun = Some(begun);
+        let outcome = self.load(database, &mut loads).await;
+        loads.last_finished = Some(Finished { begun, outcome: outcome.clone() });
+        outcome
+    }
+
+    async fn load(
+        &self,
+        database: &DatabaseSettings,
+        loads: &mut Loads,
+    ) -> Result<Arc<Snapshot>, CatalogError> {
+        let error = |why| CatalogError { database: database.name.clone(), why };
+        let definitions = timeout(DEADLINE, Definitions::load(database))
+            .await
+            .map_err(|_| error(format!("it took longer than {} s", DEADLINE.as_secs())))?
+            .map_err(|source| error(in_words(&source)))?;
+        let digest = definitions.digest();
+        if loads.digest != Some(digest) {
+            loads.digest = Some(digest);
+            loads.version = loads.version.saturating_add(1);
+        }
+        let snapshot = Arc::new(definitions.into_snapshot(loads.version, database.search_path.clone()));
+        self.newest.store(Some(Arc::clone(&snapshot)));
+        Ok(snapshot)
+    }
+}
+
+/// The server's own words, or else the whole chain of causes: the outermost says only that something failed.
+fn in_words(error: &tokio_postgres::Error) -> String {
+    if let Some(server) = error.as_db_error() {
+        return format!("{} ({})", server.message(), server.code().code());
+    }
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        words = format!("{words}: {source}");
+        cause = source.source();
+    }
+    words
+}
+
+/// Loads of one database begin at least so far apart.
+const DISTANCE: Duration = Duration::from_millis(200);
+
+/// A load takes tens of milliseconds; a server that needs longer than this is not well.
+const DEADLINE: Duration = Duration::from_secs(30);

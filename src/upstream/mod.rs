@@ -6,8 +6,10 @@
 pub mod catalog;
 pub mod connect;
 pub mod execute;
+mod handshake;
 pub mod link;
 pub mod outbox;
+mod socket;
 
 pub use connect::{ConnectError, DatabaseSettings, RoleSettings, Upstream};
 pub use execute::{RunError, RunResult, execute};

@@ -197,6 +197,12 @@ impl Outbox {
         self.buffer.is_empty()
     }
 
+    /// How many bytes wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Takes everything that waits.
     pub fn drain(&mut self) -> Bytes {
         self.buffer.split().freeze()

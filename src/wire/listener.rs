@@ -1,1 +1,117 @@
-//! Accepts connections.
+//! Accepts connections, as many as are allowed, until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::gate::{Door, Gate};
+use crate::protocol::sqlstate;
+use crate::upstream::Upstream;
+
+use super::cancel::Cancels;
+use super::{handshake, refusals};
+
+/// The wire door.
+#[derive(Debug)]
+pub struct Wire {
+    shared: Arc<Shared>,
+}
+
+/// How the wire door behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Most connections at once.
+    pub max_connections: usize,
+    /// How long a client may take from its first byte to an open session.
+    pub handshake_timeout: Duration,
+    /// The database of clients that name none; `None` takes the one that is called like the user.
+    pub default_database: Option<String>,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) gate: Arc<Gate>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) settings: Settings,
+    pub(super) cancels: Arc<Cancels>,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { max_connections: 500, handshake_timeout: Duration::from_secs(30), default_database: None }
+    }
+}
+
+impl Wire {
+    /// A door that leads through `gate` to `upstream`.
+    #[must_use]
+    pub fn new(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Self {
+        let cancels = Arc::default();
+        let shared = Shared { gate, upstream, settings, cancels, shutdown: CancellationToken::new() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Serves `listener` until `shutdown`; returns once every session has ended.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        let places = Arc::new(Semaphore::new(self.shared.settings.max_connections));
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        prepare(&stream);
+                        let (shared, places) = (Arc::clone(&self.shared), Arc::clone(&places));
+                        connections.spawn(async move {
+                            let client = peer.to_string();
+                            match places.try_acquire_owned() {
+                                Ok(_place) => handshake::connection(stream, client, shared).await,
+                                Err(_) => turn_away(stream, &client, &shared).await,
+                            }
+                        });
+                    }
+                    Err(error) => {
+                        // Out of file descriptors, mostly: sessions that end give some back.
+                        tracing::warn!(%error, "wire.accept_failed");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        self.shared.shutdown.cancel();
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+/// A dead peer must not hold its session, its locks and its place for ever.
+fn prepare(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    let kept = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    if let Err(error) = kept.and_then(|()| stream.set_nodelay(true)) {
+        tracing::debug!(%error, "wire.socket_option_failed");
+    }
+}
+
+async fn turn_away(mut stream: TcpStream, client: &str, shared: &Shared) {
+    shared.gate.refused(Door::Wire, client, "", "", "too many connections");
+    let mut out = BytesMut::new();
+    refusals::fatal(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already").put_error(&mut out);
+    if let Err(error) = stream.write_all(&out).await {
+        tracing::debug!(%error, "wire.turn_away_failed");
+    }
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);

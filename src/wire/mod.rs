@@ -1,11 +1,17 @@
 //! Door 1: the PostgreSQL wire protocol. psql, drivers and programs connect as if this were PostgreSQL.
 //!
-//! [`startup`], [`session`], [`portals`] and [`replies`] are pure state machines over frames; [`drive`] is the
-//! only file that awaits. The room names the gate and the outbox, never policy.
+//! [`startup`], [`session`], [`portals`], [`replies`] and [`refusals`] are pure state machines and tables over
+//! frames; [`listener`], [`handshake`] and [`drive`] are the files that await. The room names the gate and the
+//! outbox, never policy.
 
+mod cancel;
 pub mod drive;
+pub mod handshake;
 pub mod listener;
 pub mod portals;
+pub mod refusals;
 pub mod replies;
 pub mod session;
 pub mod startup;
+
+pub use listener::{Settings, Wire};

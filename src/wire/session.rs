@@ -1,1 +1,351 @@
-//! One session after its start-up, as a pure state machine.
+//! One session after its start-up, as a pure state machine: frames, answers and holds in; client bytes, upstream
+//! bytes and questions for the gate out.
+//!
+//! The client's messages are taken one at a time. A Query, Parse or Bind opens an [`Ask`]; until its
+//! [`Answer`] is there, [`Session::wants_client`] is false. What the gate admits goes up by spending the proof;
+//! what it denies is replaced by a message that must fail at that very point, so that order, abort and
+//! ReadyForQuery stay PostgreSQL's own. (Dropping a denied message would make PostgreSQL commit the rest of the
+//! pipeline.) The session never awaits, never reads a clock, never names policy.
+
+mod client;
+mod server;
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use crate::gate::{Authorized, Bind, Context, Denial, Hold, Prepare, Prepared, Query, Receipt};
+use crate::protocol::backend::{ErrorFields, ready_for_query};
+use crate::protocol::results::TransactionStatus;
+use crate::protocol::sqlstate;
+use crate::upstream::Outbox;
+
+pub use server::check_setting;
+
+use super::portals::{Flow, PortalId, Portals};
+use super::refusals;
+use super::replies::{Kind, Replies};
+
+/// A session that has been opened.
+#[derive(Debug)]
+pub struct Session {
+    context: Arc<Context>,
+    outbox: Outbox,
+    client: BytesMut,
+    scratch: BytesMut,
+    question: Option<Ask>,
+    asking: Option<Asking>,
+    replies: Replies<Owed>,
+    portals: Portals,
+    status: TransactionStatus,
+    mode: Mode,
+    /// Whether extended-protocol messages were sent since the last ReadyForQuery.
+    in_series: bool,
+    /// Whether the client waits behind an Execute until it has ended.
+    holding: bool,
+    /// Whether the client waits until the server has caught up.
+    draining: bool,
+    /// A result was stopped: nothing goes to the client until the server's error takes this one's place.
+    stop: Option<ErrorFields>,
+    /// Whether the stopped result is still coming, and should be cancelled.
+    cancel: bool,
+    /// Whether a governed statement ran in this transaction: what its COMMIT complains about is withheld too.
+    governed: bool,
+    /// Whether the server has told the client that it ends the session.
+    goodbye: bool,
+    notes: Vec<String>,
+}
+
+/// An act that the gate must judge before the session goes on.
+#[derive(Debug)]
+pub enum Ask {
+    /// A simple query string.
+    Query(Query),
+    /// A statement to prepare.
+    Prepare(Prepare),
+    /// A portal to make.
+    Bind(Bind),
+}
+
+/// What the gate says.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Ask::Query`].
+    Query(Result<Authorized<Query>, Denial>),
+    /// To [`Ask::Prepare`].
+    Prepare(Box<Result<Authorized<Prepare>, Denial>>),
+    /// To [`Ask::Bind`].
+    Bind(Box<Result<Authorized<Bind>, Denial>>),
+}
+
+/// Why a session must end at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// The client broke the protocol.
+    #[error("{what}")]
+    Client {
+        /// How.
+        what: String,
+    },
+    /// The database broke the protocol.
+    #[error("the database broke the protocol: {what}")]
+    Server {
+        /// How.
+        what: String,
+    },
+    /// A setting was changed on which the reading of statements rests.
+    #[error("`{name}` may not be `{value}` behind the gateway")]
+    Setting {
+        /// The setting.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// What the client's messages are at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Taken one by one.
+    Normal,
+    /// Swallowed up to the next Sync, because something failed: as PostgreSQL does.
+    Skipping,
+    /// Data of an admitted COPY.
+    CopyIn,
+    /// Over: the client said goodbye.
+    Closed,
+}
+
+/// What is put in a denied act's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Asking {
+    Query,
+    Parse { name: String },
+    Bind,
+}
+
+/// What is kept with each reply that the server owes.
+#[derive(Debug)]
+enum Owed {
+    Parse(Box<Preparing>),
+    Portal(PortalId),
+    Query(Vec<Flow>),
+    CloseStatement,
+    ClosePortal,
+    Refused { error: ErrorFields, unnamed_parse: bool },
+    Nothing,
+}
+
+/// A Parse that was sent.
+#[derive(Debug)]
+struct Preparing {
+    name: String,
+    prepared: Arc<Prepared>,
+    receipt: Receipt,
+}
+
+impl Session {
+    /// A session that is ready for queries.
+    #[must_use]
+    pub fn new(context: Arc<Context>) -> Self {
+        Self {
+            context,
+            outbox: Outbox::new(),
+            client: BytesMut::new(),
+            scratch: BytesMut::new(),
+            question: None,
+            asking: None,
+            replies: Replies::default(),
+            portals: Portals::default(),
+            status: TransactionStatus::Idle,
+            mode: Mode::Normal,
+            in_series: false,
+            holding: false,
+            draining: false,
+            stop: None,
+            cancel: false,
+            governed: false,
+            goodbye: false,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Takes in what the gate says to the open question. An answer to a withdrawn question is dropped.
+    pub fn answer(&mut self, answer: Answer) {
+        let Some(asking) = self.asking.take() else { return };
+        match answer {
+            Answer::Query(Ok(proof)) => self.send_query(proof),
+            Answer::Query(Err(denial)) => self.refuse(asking, refusals::denied(&denial)),
+            Answer::Prepare(answer) => match *answer {
+                Ok(proof) => self.send_parse(proof),
+                Err(denial) => self.refuse(asking, refusals::denied(&denial)),
+            },
+            Answer::Bind(answer) => match *answer {
+                Ok(proof) => self.send_bind(proof),
+                Err(denial) => self.refuse(asking, refusals::denied(&denial)),
+            },
+        }
+    }
+
+    /// Tells the client that the statement of the open question waits for approval.
+    pub fn held(&mut self, hold: &Hold) {
+        if self.asking.is_some() {
+            refusals::held(hold).put_notice(&mut self.client);
+        }
+    }
+
+    /// The client wants to cancel. True if that ended an open question; false if what runs upstream is meant.
+    pub fn cancelled(&mut self) -> bool {
+        let Some(asking) = self.asking.take() else { return false };
+        self.question = None;
+        self.refuse(asking, refusals::cancelled());
+        true
+    }
+
+    /// Whether the next client frame may be handed in.
+    #[must_use]
+    pub fn wants_client(&self) -> bool {
+        match self.mode {
+            Mode::CopyIn => true,
+            Mode::Closed => false,
+            Mode::Normal | Mode::Skipping => {
+                self.asking.is_none() && !self.replies.is_closed() && !self.holding && !self.draining
+            }
+        }
+    }
+
+    /// The act to hand to the gate, once.
+    pub fn take_question(&mut self) -> Option<Ask> {
+        self.question.take()
+    }
+
+    /// Whether a question is open: if not, whoever still works on one may drop it.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.asking.is_some()
+    }
+
+    /// Whether what runs upstream should be cancelled, because its result was stopped. True once.
+    pub fn take_cancel(&mut self) -> bool {
+        std::mem::take(&mut self.cancel)
+    }
+
+    /// Whether the client said goodbye.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.mode == Mode::Closed
+    }
+
+    /// Whether nothing is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.asking.is_none() && self.replies.is_empty()
+    }
+
+    /// Whether the server itself has told the client why the session ends.
+    #[must_use]
+    pub fn server_said_goodbye(&self) -> bool {
+        self.goodbye
+    }
+
+    /// Bytes for the server.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// Bytes for the client.
+    pub fn client_bytes(&mut self) -> &mut BytesMut {
+        &mut self.client
+    }
+
+    /// What the client did wrong, for the ledger.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    fn send_query(&mut self, proof: Authorized<Query>) {
+        let flows: Vec<Flow> = self.outbox.query(proof).into_iter().map(Flow::new).collect();
+        self.governed |= flows.iter().any(Flow::is_governed);
+        self.replies.expect(Kind::Query, Owed::Query(flows));
+    }
+
+    fn send_parse(&mut self, proof: Authorized<Prepare>) {
+        let name = proof.act().name.clone();
+        let (prepared, receipt) = self.outbox.prepare(proof);
+        self.governed |= prepared.plan().governed;
+        self.portals.parse_sent(name.clone(), Arc::clone(&prepared));
+        self.sent(Kind::Parse, Owed::Parse(Box::new(Preparing { name, prepared, receipt })));
+    }
+
+    fn send_bind(&mut self, proof: Authorized<Bind>) {
+        let name = proof.act().portal.clone();
+        let running = self.outbox.bind(proof);
+        let portal = self.portals.bind_sent(name, running);
+        self.governed |= self.portals.flow_mut(portal).is_some_and(|flow| flow.is_governed());
+        self.sent(Kind::Bind, Owed::Portal(portal));
+        self.sent(Kind::Check, Owed::Portal(portal));
+    }
+
+    /// Notes that a message of the extended protocol was sent.
+    fn sent(&mut self, kind: Kind, owed: Owed) {
+        self.in_series = true;
+        self.replies.expect(kind, owed);
+        if self.replies.len() >= MOST_OUTSTANDING && !self.draining {
+            // The server keeps its replies until somebody asks for them.
+            self.outbox.flush();
+            self.draining = true;
+        }
+    }
+
+    /// Puts what must fail in a refused message's place; `error` will take the server's error's place.
+    fn refuse(&mut self, asking: Asking, error: ErrorFields) {
+        match asking {
+            Asking::Query => self.refuse_query(error),
+            Asking::Parse { name } => {
+                self.outbox.refuse_parse(&name);
+                self.sent(Kind::Refusal, Owed::Refused { error, unnamed_parse: name.is_empty() });
+                self.mode = Mode::Skipping;
+            }
+            Asking::Bind => self.refuse_portal(error),
+        }
+    }
+
+    fn refuse_query(&mut self, error: ErrorFields) {
+        let alone = self.replies.is_empty() && !self.in_series && self.status == TransactionStatus::Idle;
+        if alone {
+            // Nothing is outstanding and no transaction open: nothing upstream could depend on this failure.
+            error.put_error(&mut self.client);
+            ready_for_query(&mut self.client, self.status.as_byte());
+            self.portals.drop_unnamed_statement();
+        } else {
+            self.outbox.refuse_query();
+            self.replies.expect(Kind::RefusedQuery, Owed::Refused { error, unnamed_parse: false });
+        }
+    }
+
+    fn refuse_portal(&mut self, error: ErrorFields) {
+        self.outbox.refuse_portal();
+        self.sent(Kind::Refusal, Owed::Refused { error, unnamed_parse: false });
+        self.mode = Mode::Skipping;
+    }
+
+    fn ask(&mut self, question: Ask, asking: Asking) {
+        self.question = Some(question);
+        self.asking = Some(asking);
+    }
+}
+
+impl Violation {
+    /// What the client is told.
+    #[must_use]
+    pub fn to_fields(&self) -> ErrorFields {
+        let code = match self {
+            Self::Client { .. } | Self::Server { .. } => sqlstate::PROTOCOL_VIOLATION,
+            Self::Setting { .. } => sqlstate::INVALID_PARAMETER_VALUE,
+        };
+        refusals::fatal(code, self.to_string())
+    }
+}
+
+/// How many replies may be outstanding before the session waits for the server.
+const MOST_OUTSTANDING: usize = 1024;

@@ -1,5 +1,7 @@
 //! The back door against a real PostgreSQL.
 
+mod catalog;
+
 use std::path::Path;
 
 use portcullis::cli::demo::cluster::{Cluster, ClusterError};

@@ -1,15 +1,12 @@
 //! `my_access`: who the caller is, what it may do, and how to ask for more.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::approval::State;
-use crate::gate::RelationAccess;
+use crate::gate::{RelationAccess, Silent};
 use crate::identity::Identity;
 
 use super::super::conceal;
@@ -18,7 +15,6 @@ use super::super::rooms::Rooms;
 use super::super::run::RECENT;
 use super::super::schema::Words;
 use super::super::text::NOTICE;
-use super::super::waiting::Waiting;
 use super::search::{Detail, describe};
 use super::{Call, read};
 
@@ -66,7 +62,7 @@ pub(in super::super) fn fields() -> Value {
 pub(super) async fn call(arguments: JsonObject, call: &Call) -> Result<Envelope, Refusal> {
     let arguments: Arguments = read(arguments)?;
     let who = &call.caller.identity;
-    let databases = call.rooms.gate.databases(who);
+    let databases = call.rooms.databases(who);
     let envelope = Envelope::new(Status::Ok, "")
         .with("identity", identity(who))
         .with("databases", json!(databases))
@@ -75,8 +71,7 @@ pub(super) async fn call(arguments: JsonObject, call: &Call) -> Result<Envelope,
     if arguments.database.is_empty() && databases.len() != 1 {
         return Ok(envelope.with("guidance", "Pass `database` to see what you may do there."));
     }
-    let waiting = Waiting::new(Arc::clone(&call.rooms), Duration::ZERO);
-    let visit = match call.rooms.visit(&call.caller, &arguments.database, &waiting).await {
+    let visit = match call.rooms.visit(&call.caller, &arguments.database, &Silent).await {
         Ok((visit, _)) => visit,
         Err(denial) => return Ok(Envelope::denial(&denial, who)),
     };

@@ -1,20 +1,17 @@
 //! `check_sql`: the verdict on a statement, without running it and without asking anybody.
 
-use std::time::Duration;
-
 use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::gate::{Explanation, RelationAccess};
+use crate::gate::{Explanation, RelationAccess, Silent};
 use crate::sql::facts::{Class, Facts};
 
 use super::super::conceal;
 use super::super::envelope::{Envelope, Refusal, Status, request_access};
 use super::super::schema::Words;
 use super::super::text::{MESSAGE, NAME as NAME_LENGTH, clean};
-use super::super::waiting::Waiting;
 use super::{Call, execute, query, read, statement};
 
 pub(in super::super) const NAME: &str = "check_sql";
@@ -60,8 +57,7 @@ pub(super) async fn call(arguments: JsonObject, call: &Call) -> Result<Envelope,
     let arguments: Arguments = read(arguments)?;
     let sql = statement(&arguments.sql)?;
     let who = &call.caller.identity;
-    let waiting = Waiting::new(std::sync::Arc::clone(&call.rooms), Duration::ZERO);
-    let visit = match call.rooms.visit(&call.caller, &arguments.database, &waiting).await {
+    let visit = match call.rooms.visit(&call.caller, &arguments.database, &Silent).await {
         Ok((visit, _)) => visit,
         Err(denial) => return Ok(Envelope::denial(&denial, who)),
     };

@@ -70,6 +70,7 @@ pub(super) fn pending_fields() -> Value {
         "review_url": {"type": "string", "description": "Where people decide; not for you."},
         "poll_after_s": {"type": "integer"},
         "next": {"type": "object", "properties": {"tool": {"type": "string"}, "args": {"type": "object"}}},
+        "once_approved": {"type": "object", "description": "What to call once it is approved."},
         "guidance": {"type": "string"},
     })
 }

@@ -1,19 +1,15 @@
 //! `search_schema`: the tables and columns that the caller can use, and no others.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::gate::RelationAccess;
+use crate::gate::{RelationAccess, Silent};
 
 use super::super::envelope::{Envelope, Refusal, Status};
 use super::super::schema::Words;
 use super::super::text::{COMMENT, NAME as NAME_LENGTH, NOTICE, clean};
-use super::super::waiting::Waiting;
 use super::{Call, read, within};
 
 pub(in super::super) const NAME: &str = "search_schema";
@@ -84,8 +80,7 @@ pub(super) async fn call(arguments: JsonObject, call: &Call) -> Result<Envelope,
     let limit = usize::try_from(within("limit", arguments.limit, 1, MAX_LIMIT)?).unwrap_or(usize::MAX);
     let offset = usize::try_from(arguments.offset).unwrap_or(usize::MAX);
     let who = &call.caller.identity;
-    let waiting = Waiting::new(Arc::clone(&call.rooms), Duration::ZERO);
-    let visit = match call.rooms.visit(&call.caller, &arguments.database, &waiting).await {
+    let visit = match call.rooms.visit(&call.caller, &arguments.database, &Silent).await {
         Ok((visit, _)) => visit,
         Err(denial) => return Ok(Envelope::denial(&denial, who)),
     };

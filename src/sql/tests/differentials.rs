@@ -72,7 +72,7 @@ fn names_fold_by_ascii_and_quotes_keep_them() {
 
 #[test]
 fn a_literal_stays_a_literal() {
-    let sql = r"SELECT id, 'a\' || ssn FROM customers --' FROM customers";
+    let sql = r"SELECT id, 'a\'' || ssn FROM customers --' FROM customers";
     assert_eq!(read(sql), ["id"]);
     assert_eq!(read("SELECT id, $q$ ssn; DROP TABLE x $q$ FROM customers"), ["id"]);
     assert_eq!(read("SELECT id /* /* ssn */ , ssn */ FROM customers"), ["id"]);

@@ -94,7 +94,7 @@ fn joins_merge_the_columns_that_using_and_natural_find() {
         (
             "SELECT * FROM flags JOIN hr.payroll USING (id)",
             vec![
-                "id<-flags.id,hr.payroll.id",
+                "id<-hr.payroll.id,flags.id",
                 "active<-flags.active",
                 "customer_id<-hr.payroll.customer_id",
                 "salary<-hr.payroll.salary",

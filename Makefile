@@ -1,0 +1,30 @@
+# Everything here does its own set-up: see scripts/setup.sh.
+
+CARGO ?= cargo
+
+.PHONY: help demo tour test lint audit fmt clean
+
+help: ## Shows this
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+demo: ## A throw-away PostgreSQL with sample data and the gateway before it, until Ctrl-C
+	@scripts/with-setup.sh $(CARGO) run --locked --quiet -- demo
+
+tour: ## A scripted walk through the demo as real clients, with a transcript
+	@scripts/with-setup.sh $(CARGO) run --locked --quiet -- demo --tour
+
+test: ## Formatting, lints, documentation and all tests
+	@scripts/with-setup.sh scripts/test.sh
+
+lint: ## Formatting and lints only
+	@scripts/with-setup.sh scripts/test.sh lint
+
+audit: ## Licences, advisories and sources of every dependency (installs cargo-deny if it is missing)
+	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny --locked check
+
+fmt: ## Formats the code
+	$(CARGO) fmt
+
+clean: ## Removes everything that was built
+	$(CARGO) clean

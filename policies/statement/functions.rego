@@ -1,0 +1,53 @@
+# METADATA
+# title: Functions
+# description: |
+#   PostgreSQL's own functions are allowed, but for those in data/functions.json that reach files, other
+#   sessions or tables by name. Of the volatile ones, which may do anything, only those listed there are.
+#   A database's own functions see tables without masks, so each must be listed to be called.
+package portcullis.statement
+
+import data.portcullis.lib
+
+deny contains {
+	"rule": "function",
+	"message": sprintf("`%s` %s", [function.key, data.functions.denied[name]]),
+	"hint": "",
+} if {
+	some function in input.statement.functions
+	function.builtin
+	name := bare(function)
+	data.functions.denied[name]
+}
+
+deny contains {
+	"rule": "function",
+	"message": sprintf("`%s` is volatile, and not among the volatile functions that you may call", [function.key]),
+	"hint": "",
+} if {
+	some function in input.statement.functions
+	function.builtin
+	name := bare(function)
+	not function.volatility in {"immutable", "stable"}
+	not data.functions.denied[name]
+	not callable(name)
+}
+
+deny contains {
+	"rule": "own_function",
+	"message": sprintf("`%s` is a function of this database that is not cleared: it could read past the masks", [function.key]),
+	"hint": "whoever keeps the rulebook can clear it in data/functions.json",
+} if {
+	some function in input.statement.functions
+	not function.builtin
+	not function.key in data.functions.cleared[input.database]
+}
+
+callable(name) if name in data.functions.volatile
+
+callable(name) if {
+	not lib.is_agent
+	name in data.functions.volatile_for_people
+}
+
+# `pg_catalog.now` is `now`.
+bare(function) := trim_prefix(function.key, "pg_catalog.")

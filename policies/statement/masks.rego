@@ -1,0 +1,19 @@
+# METADATA
+# title: Masks and ceilings
+# description: |
+#   Columns are labelled in data/labels.json, and data/masks.json says what stands in place of a label. A label
+#   without a mask is NULL: nobody must wait for a second file to be safe.
+package portcullis.statement
+
+import data.portcullis.lib
+
+mask contains object.union(
+	{"relation": relation, "column": column},
+	object.get(data.masks, label, {"type": "null"}),
+) if {
+	not lib.sees_clear
+	some relation, columns in data.labels[input.database]
+	some column, label in columns
+}
+
+limit contains {"rows": object.get(data.rulebook.rows, lib.me.kind, 0)}

@@ -1,0 +1,251 @@
+//! `portcullis approvals`: what waits for a person, and what the person says to it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::approval::ApprovalId;
+
+use super::console::{Console, ConsoleArguments};
+use super::exit::Exit;
+use super::output::{Output, Table, cut, one_line, visible};
+use super::stop::Stop;
+
+/// Lists, shows, approves and denies statements that wait for a person
+///
+/// Everything goes through the console of a running gateway, with your own token: it decides what you may see and
+/// decide on. Who asked for something can't approve it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  export PORTCULLIS_TOKEN=$(cat my-token)
+  portcullis approvals watch
+  portcullis approvals show 0f3c...
+  portcullis approvals approve 0f3c... --note 'checked with finance, ticket 812'
+  portcullis approvals list --state denied --json")]
+pub(super) struct Approvals {
+    #[command(flatten)]
+    console: ConsoleArguments,
+
+    /// Answers in JSON
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Lists requests, newest first
+    List {
+        /// Only those in this state
+        #[arg(long, value_enum, default_value_t = StateArgument::Pending)]
+        state: StateArgument,
+    },
+    /// Shows one request with its exact statement
+    Show {
+        /// Its id
+        #[arg(value_parser = approval_id)]
+        id: ApprovalId,
+    },
+    /// Says yes: the statement runs, if it is still what was asked for
+    Approve {
+        /// Its id
+        #[arg(value_parser = approval_id)]
+        id: ApprovalId,
+        /// Why; it goes into the ledger
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// Says no: the requester is told, with your reason
+    Deny {
+        /// Its id
+        #[arg(value_parser = approval_id)]
+        id: ApprovalId,
+        /// Why; the requester reads it, and it goes into the ledger
+        #[arg(long)]
+        note: String,
+    },
+    /// Prints requests as they come and as they are decided, until Ctrl-C
+    Watch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StateArgument {
+    /// Whatever its state
+    Any,
+    Pending,
+    Approved,
+    Denied,
+    Expired,
+    Withdrawn,
+    Spent,
+}
+
+impl Approvals {
+    pub(super) async fn run(self, output: &mut Output) -> anyhow::Result<Exit> {
+        let console = self.console.console()?;
+        let json = self.json;
+        match self.command {
+            Command::List { state } => list(&console, state, json, output).await,
+            Command::Show { id } => {
+                let request = console.get(&format!("approvals/{id}")).await?;
+                show(&request, json, output)
+            }
+            Command::Approve { id, note } => vote(&console, &id, "approve", &note, json, output).await,
+            Command::Deny { id, note } => vote(&console, &id, "deny", &note, json, output).await,
+            Command::Watch => watch(&console, json, output).await,
+        }
+    }
+}
+
+impl StateArgument {
+    fn query(self) -> String {
+        match self.to_possible_value() {
+            Some(state) if self != Self::Any => format!("approvals?state={}", state.get_name()),
+            _ => "approvals".to_owned(),
+        }
+    }
+}
+
+async fn list(
+    console: &Console,
+    state: StateArgument,
+    json: bool,
+    output: &mut Output,
+) -> anyhow::Result<Exit> {
+    let answer = console.get(&state.query()).await?;
+    if json {
+        output.json(&answer)?;
+        return Ok(Exit::Ok);
+    }
+    let requests = requests(&answer);
+    if requests.is_empty() {
+        output.remark("nothing here")?;
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(&["ID", "STATE", "WHO", "DATABASE", "RULE", "STATEMENT"]);
+    for request in requests {
+        let fields = ["id", "state", "requester", "database", "rule"];
+        let mut cells: Vec<String> = fields.iter().map(|field| text(request, field).to_owned()).collect();
+        cells.push(cut(&one_line(text(request, "statement")), 60));
+        table.row(cells);
+    }
+    output.line(table)?;
+    Ok(Exit::Ok)
+}
+
+fn show(request: &Value, json: bool, output: &mut Output) -> anyhow::Result<Exit> {
+    if json {
+        output.json(request)?;
+        return Ok(Exit::Ok);
+    }
+    for (label, field) in SHOWN {
+        let value = text(request, field);
+        if !value.is_empty() {
+            output.line(format_args!("{label:11} {}", one_line(value)))?;
+        }
+    }
+    let values = request.get("parameters").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    for (value, number) in values.iter().zip(1..) {
+        let value = value.as_str().map_or_else(|| "NULL".to_owned(), |value| format!("'{}'", visible(value)));
+        output.line(format_args!("{:11} {value}", format!("${number}")))?;
+    }
+    output.line("")?;
+    output.line(visible(text(request, "statement")))?;
+    Ok(Exit::Ok)
+}
+
+async fn vote(
+    console: &Console,
+    id: &ApprovalId,
+    vote: &str,
+    note: &str,
+    json: bool,
+    output: &mut Output,
+) -> anyhow::Result<Exit> {
+    let request = console.post(&format!("approvals/{id}/{vote}"), &json!({ "note": note })).await?;
+    if json {
+        output.json(&request)?;
+    } else {
+        output.line(format_args!("{id} is {}", one_line(text(&request, "state"))))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Asks again and again, since the API has no stream; prints what is new or has changed.
+async fn watch(console: &Console, json: bool, output: &mut Output) -> anyhow::Result<Exit> {
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let mut ticks = tokio::time::interval(WATCH_EVERY);
+    let mut stop = Stop::listen()?;
+    loop {
+        tokio::select! {
+            () = stop.wait() => return Ok(Exit::Ok),
+            _ = ticks.tick() => {}
+        }
+        let answer = console.get(StateArgument::Any.query().as_str()).await?;
+        let first = known.is_empty();
+        for request in requests(&answer).iter().rev() {
+            let (id, state) = (text(request, "id"), text(request, "state"));
+            let before = known.insert(id.to_owned(), state.to_owned());
+            let news = before.as_deref() != Some(state) && (!first || state == "pending");
+            if news && json {
+                output.json(request)?;
+            } else if news {
+                output.line(news_line(request))?;
+            }
+        }
+    }
+}
+
+fn news_line(request: &Value) -> String {
+    let part = |field| one_line(text(request, field));
+    let by = match part("decided_by") {
+        by if by.is_empty() => String::new(),
+        by => format!(" by {by}"),
+    };
+    let statement = cut(&part("statement"), 80);
+    format!(
+        "{}  {}{by}  {} on {}: {statement}",
+        part("id"),
+        part("state"),
+        part("requester"),
+        part("database")
+    )
+}
+
+/// The requests in a list answer.
+fn requests(answer: &Value) -> &[Value] {
+    let list = answer.get("approvals").unwrap_or(answer);
+    list.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn text<'a>(request: &'a Value, field: &str) -> &'a str {
+    request.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn approval_id(text: &str) -> Result<ApprovalId, String> {
+    ApprovalId::parse(text)
+        .ok_or_else(|| "an id has 32 hexadecimal digits, as `portcullis approvals list` shows".into())
+}
+
+const SHOWN: [(&str, &str); 14] = [
+    ("id", "id"),
+    ("state", "state"),
+    ("who", "requester"),
+    ("kind", "requester_kind"),
+    ("owner", "owner"),
+    ("door", "door"),
+    ("database", "database"),
+    ("purpose", "purpose"),
+    ("rule", "rule"),
+    ("why", "message"),
+    ("asked at", "created_at"),
+    ("lapses at", "expires_at"),
+    ("decided by", "decided_by"),
+    ("note", "decision_note"),
+];
+
+const WATCH_EVERY: Duration = Duration::from_secs(2);

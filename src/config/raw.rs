@@ -1,0 +1,148 @@
+//! `portcullis.toml` as written: every key that exists, where it stands, and nothing about what it means.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default = "Wire::usual")]
+    pub(super) wire: Wire,
+    #[serde(default = "Mcp::usual")]
+    pub(super) mcp: Mcp,
+    #[serde(default = "Console::usual")]
+    pub(super) console: Console,
+    #[serde(default = "Folder::policies")]
+    pub(super) policy: Folder,
+    #[serde(default = "Folder::agents")]
+    pub(super) agents: Folder,
+    #[serde(default = "Folder::state")]
+    pub(super) state: Folder,
+    #[serde(default)]
+    pub(super) ledger: Ledger,
+    #[serde(default)]
+    pub(super) database: Vec<Spanned<Database>>,
+}
+
+/// `[wire]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wire {
+    pub(super) listen: Spanned<String>,
+}
+
+/// `[mcp]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mcp {
+    #[serde(default = "Mcp::listen")]
+    pub(super) listen: Spanned<String>,
+    #[serde(default)]
+    pub(super) allowed_hosts: Vec<Spanned<String>>,
+}
+
+/// `[console]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Console {
+    #[serde(default = "Console::listen")]
+    pub(super) listen: Spanned<String>,
+    pub(super) url: Option<Spanned<String>>,
+}
+
+/// `[policy]`, `[agents]` and `[state]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
+}
+
+/// `[ledger]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ledger {
+    #[serde(default)]
+    pub(super) durability: Durability,
+}
+
+/// `durability = ...`
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Durability {
+    #[default]
+    Fsync,
+    Os,
+}
+
+/// `[[database]]`. The password keys are repeated in [`Role`]: serde refuses unknown keys only without `flatten`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Database {
+    pub(super) name: Spanned<String>,
+    pub(super) url: Spanned<String>,
+    pub(super) search_path: Option<Vec<Spanned<String>>>,
+    pub(super) password_env: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    pub(super) password_command: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) role: Vec<Spanned<Role>>,
+}
+
+/// `[[database.role]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Role {
+    pub(super) name: Spanned<String>,
+    pub(super) user: Spanned<String>,
+    pub(super) password_env: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<PathBuf>>,
+    pub(super) password_command: Option<Spanned<String>>,
+}
+
+impl Wire {
+    fn usual() -> Self {
+        Self { listen: loopback(6432) }
+    }
+}
+
+impl Mcp {
+    fn usual() -> Self {
+        Self { listen: Self::listen(), allowed_hosts: Vec::new() }
+    }
+
+    fn listen() -> Spanned<String> {
+        loopback(8432)
+    }
+}
+
+impl Console {
+    fn usual() -> Self {
+        Self { listen: Self::listen(), url: None }
+    }
+
+    fn listen() -> Spanned<String> {
+        loopback(8433)
+    }
+}
+
+impl Folder {
+    fn policies() -> Self {
+        Self { path: "policies".into() }
+    }
+
+    fn agents() -> Self {
+        Self { path: "agents".into() }
+    }
+
+    fn state() -> Self {
+        Self { path: "state".into() }
+    }
+}
+
+fn loopback(port: u16) -> Spanned<String> {
+    Spanned::new(0..0, SocketAddr::from(([127, 0, 0, 1], port)).to_string())
+}

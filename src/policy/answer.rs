@@ -1,0 +1,280 @@
+//! From what a decision point answered to a verdict: pure, and strict. What is not understood is an error, and
+//! an error is a deny.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::input::ApprovalEvidence;
+use super::snapshot::Merged;
+use super::{Effect, Limits, Reason, Requirement};
+use crate::catalog::RelationKey;
+use crate::mask::{Masks, Strategy};
+
+/// Why the rulebook gave no usable answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PolicyError {
+    /// The evaluation failed, ran out of time, or could not be read.
+    #[error("the decision point `{point}` failed: {why}")]
+    Evaluation { point: &'static str, why: String },
+    /// A rule declares something of the wrong shape.
+    #[error("`portcullis.{point}` declares a malformed `{rule}`: {why}")]
+    Malformed { point: &'static str, rule: &'static str, why: String },
+    /// The identity is not what it was when it logged in.
+    #[error("the identity `{name}` {why}")]
+    Identity { name: String, why: &'static str },
+}
+
+impl PolicyError {
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Identity { .. } => Reason::new("identity", self.to_string(), "log in again"),
+            Self::Evaluation { .. } | Self::Malformed { .. } => Reason::new(
+                "policy_error",
+                self.to_string(),
+                "the rulebook must be mended: whoever keeps it finds the details in the ledger",
+            ),
+        }
+    }
+}
+
+/// A deny for one reason.
+pub(super) fn denied(reason: Reason) -> Merged {
+    Merged {
+        effect: Effect::Deny,
+        reasons: vec![reason],
+        masks: Masks::default(),
+        limits: Limits::default(),
+        alerts: Vec::new(),
+    }
+}
+
+/// The ceilings written in an identity's file, as `data.agents` holds them: 0 is none.
+pub(super) fn file_limits(file: &Value) -> Limits {
+    let ceiling = |name| file.pointer(name).and_then(Value::as_u64).filter(|&ceiling| ceiling > 0);
+    Limits { rows: ceiling("/limits/rows"), bytes: ceiling("/limits/bytes") }
+}
+
+/// The verdict of `portcullis.statement`.
+pub(super) fn statement(
+    answer: &Value,
+    approvals: &[&ApprovalEvidence],
+    ceiling: Limits,
+) -> Result<Merged, PolicyError> {
+    let answer = Answer { point: "statement", value: answer };
+    let allow = answer.allow("allow")?;
+    let denies = answer.reasons("deny")?;
+    let escalations: Vec<Escalation> = answer.set::<Vec<_>, Escalation>("escalate")?;
+    let masks = masks(&answer)?;
+    let limits = limits(&answer, ceiling)?;
+    let alerts = answer.reasons("alert")?;
+
+    let (effect, reasons) = if !denies.is_empty() {
+        (Effect::Deny, denies.into_iter().collect())
+    } else if !escalations.is_empty() {
+        escalate(&answer, escalations, approvals)?
+    } else if allow {
+        (Effect::Allow, Vec::new())
+    } else {
+        (Effect::Deny, vec![nothing_allows()])
+    };
+    Ok(Merged { effect, reasons, masks, limits, alerts: alerts.into_iter().collect() })
+}
+
+/// The verdict of `portcullis.session`: the upstream role, or why not.
+pub(super) fn session(
+    answer: &Value,
+    offered: &[String],
+) -> Result<Result<Option<String>, Vec<Reason>>, PolicyError> {
+    let answer = Answer { point: "session", value: answer };
+    let denies = answer.reasons("deny")?;
+    let allow = answer.allow("allow")?;
+    let role: Option<String> = answer.complete("role")?;
+    if !denies.is_empty() {
+        return Ok(Err(denies.into_iter().collect()));
+    }
+    if !allow {
+        return Ok(Err(vec![nothing_allows()]));
+    }
+    match role {
+        Some(role) if !offered.contains(&role) => {
+            Err(answer.malformed("role", format!("the configuration offers no role `{role}`")))
+        }
+        role => Ok(Ok(role)),
+    }
+}
+
+/// The verdict of `portcullis.approval`: why not; nothing means yes.
+pub(super) fn approval(answer: &Value) -> Result<Vec<Reason>, PolicyError> {
+    let answer = Answer { point: "approval", value: answer };
+    let denies = answer.reasons("deny")?;
+    if !denies.is_empty() {
+        return Ok(denies.into_iter().collect());
+    }
+    if answer.allow("eligible")? {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Reason::new("not_eligible", "no rule lets you decide on this request", "ask another approver")])
+}
+
+/// Every escalation must be satisfied, by one person: so the groups that may approve are those that all of
+/// them name, and the time is the shortest.
+fn escalate(
+    answer: &Answer<'_>,
+    escalations: Vec<Escalation>,
+    approvals: &[&ApprovalEvidence],
+) -> Result<(Effect, Vec<Reason>), PolicyError> {
+    let mut groups: Option<BTreeSet<String>> = None;
+    let mut ttl_s = MAX_TTL_S;
+    for escalation in &escalations {
+        if escalation.ttl_s == 0 || escalation.ttl_s > MAX_TTL_S {
+            return Err(answer.malformed("escalate", format!("`ttl_s` must be from 1 to {MAX_TTL_S}")));
+        }
+        ttl_s = ttl_s.min(escalation.ttl_s);
+        groups = Some(match groups {
+            None => escalation.groups.clone(),
+            Some(groups) => groups.intersection(&escalation.groups).cloned().collect(),
+        });
+    }
+    let groups = groups.unwrap_or_default();
+    let satisfied = approvals.iter().any(|approval| {
+        let fits =
+            |escalation: &Escalation| approval.groups.iter().any(|group| escalation.groups.contains(group));
+        escalations.iter().all(fits)
+    });
+    let reasons: BTreeSet<Reason> = escalations.into_iter().map(Escalation::reason).collect();
+    let reasons: Vec<Reason> = reasons.into_iter().collect();
+    if satisfied {
+        return Ok((Effect::Allow, reasons));
+    }
+    if groups.is_empty() {
+        let message = "this needs an approval that no single group can give";
+        let hint =
+            "the groups in `[approval]` of the identity's file and those of the rulebook must share one";
+        return Ok((Effect::Deny, vec![Reason::new("nobody_can_approve", message, hint)]));
+    }
+    Ok((Effect::Escalate(Requirement { groups: groups.into_iter().collect(), ttl_s }), reasons))
+}
+
+fn masks(answer: &Answer<'_>) -> Result<Masks, PolicyError> {
+    let mut masks = Masks::default();
+    for mut entry in answer.set::<Vec<_>, Map<String, Value>>("mask")? {
+        let mut text = |name: &str| match entry.remove(name) {
+            Some(Value::String(text)) if !text.is_empty() => Ok(text),
+            Some(_) | None => Err(answer.malformed("mask", format!("`{name}` must be a text"))),
+        };
+        let relation = text("relation")?;
+        let column = text("column")?;
+        let Some((schema, name)) = relation.split_once('.') else {
+            return Err(answer.malformed("mask", format!("`{relation}` is not `schema.table`")));
+        };
+        let strategy: Strategy = serde_json::from_value(Value::Object(entry))
+            .map_err(|error| answer.malformed("mask", error.to_string()))?;
+        masks.add(RelationKey::new(schema, name), column, strategy);
+    }
+    Ok(masks)
+}
+
+fn limits(answer: &Answer<'_>, ceiling: Limits) -> Result<Limits, PolicyError> {
+    let smaller = |one: Option<u64>, two: Option<u64>| one.into_iter().chain(two).min();
+    let mut limits = ceiling;
+    for entry in answer.set::<Vec<_>, Ceiling>("limit")? {
+        if entry.rows.is_none() && entry.bytes.is_none() {
+            return Err(answer.malformed("limit", "neither `rows` nor `bytes`".to_owned()));
+        }
+        limits.rows = smaller(limits.rows, entry.rows);
+        limits.bytes = smaller(limits.bytes, entry.bytes);
+    }
+    Ok(limits)
+}
+
+fn nothing_allows() -> Reason {
+    Reason::new("default_deny", "no rule allows this", "")
+}
+
+/// What a decision point answered: for each declaration an array, empty where it is undefined.
+struct Answer<'a> {
+    point: &'static str,
+    value: &'a Value,
+}
+
+impl Answer<'_> {
+    /// A complete rule's value.
+    fn complete<T: DeserializeOwned>(&self, rule: &'static str) -> Result<Option<T>, PolicyError> {
+        let Some(values) = self.value.get(rule).and_then(Value::as_array) else {
+            return Err(self.malformed(rule, "no answer".to_owned()));
+        };
+        match values.as_slice() {
+            [] => Ok(None),
+            [value] => {
+                T::deserialize(value).map(Some).map_err(|error| self.malformed(rule, error.to_string()))
+            }
+            _ => Err(self.malformed(rule, "several values".to_owned())),
+        }
+    }
+
+    /// A partial set's members; none where it is undefined.
+    fn set<C: FromIterator<T>, T: DeserializeOwned>(&self, rule: &'static str) -> Result<C, PolicyError> {
+        let members: Option<Vec<T>> = self.complete(rule)?;
+        Ok(members.unwrap_or_default().into_iter().collect())
+    }
+
+    /// A partial set of reasons, each with nothing but a reason's three texts.
+    fn reasons(&self, rule: &'static str) -> Result<BTreeSet<Reason>, PolicyError> {
+        let members: Vec<Because> = self.set(rule)?;
+        Ok(members
+            .into_iter()
+            .map(|Because { rule, message, hint }| Reason { rule, message, hint })
+            .collect())
+    }
+
+    /// `true`, or a set that is not empty.
+    fn allow(&self, rule: &'static str) -> Result<bool, PolicyError> {
+        match self.complete::<Value>(rule)? {
+            None => Ok(false),
+            Some(Value::Bool(allow)) => Ok(allow),
+            Some(Value::Array(members)) => Ok(!members.is_empty()),
+            Some(other) => Err(self.malformed(rule, format!("`{other}` is neither a boolean nor a set"))),
+        }
+    }
+
+    fn malformed(&self, rule: &'static str, why: String) -> PolicyError {
+        PolicyError::Malformed { point: self.point, rule, why }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Because {
+    rule: String,
+    message: String,
+    hint: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Escalation {
+    rule: String,
+    message: String,
+    hint: String,
+    groups: BTreeSet<String>,
+    ttl_s: u64,
+}
+
+impl Escalation {
+    fn reason(self) -> Reason {
+        Reason { rule: self.rule, message: self.message, hint: self.hint }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ceiling {
+    rows: Option<u64>,
+    bytes: Option<u64>,
+}
+
+/// Longest time that a request for approval may stay open: a week.
+const MAX_TTL_S: u64 = 7 * 24 * 3600;

@@ -1,0 +1,455 @@
+//! The merge and the vetting, each with ways around it.
+
+use serde_json::{Value, json};
+
+use super::input::{ApprovalEvidence, Batch, BindInput, IdentityInput, Time};
+use super::*;
+use crate::catalog::RelationKey;
+use crate::identity::Kind;
+use crate::mask::Strategy;
+use crate::sql::Facts;
+
+/// A rulebook that allows everything, to be made stricter by a test.
+const OPEN: &str = "package portcullis.statement\nallow := true\n";
+const SESSION: &str = "package portcullis.session\nallow := true\n";
+const APPROVAL: &str = "package portcullis.approval\neligible := true\n";
+const TIME: Time = Time { unix: 0, hour: 0, weekday: 4 };
+
+fn agents() -> Value {
+    let file = |kind: &str, rows: u64, disabled: bool| json!({"kind": kind, "disabled": disabled, "limits": {"rows": rows, "bytes": 0, "statement_timeout_ms": 0}});
+    json!({
+        "bot": file("agent", 500, false),
+        "ana": file("human", 0, false),
+        "priya": file("human", 0, false),
+        "gone": file("human", 0, true),
+        "cron": file("service", 0, false),
+    })
+}
+
+fn source(path: &str, text: &str) -> Source {
+    Source { path: path.to_owned(), text: text.to_owned() }
+}
+
+fn build(files: &[(&str, &str)]) -> Result<Snapshot, RulebookError> {
+    let mut sources = vec![source("session.rego", SESSION), source("approval.rego", APPROVAL)];
+    sources.push(source("data/lists.json", "{\"yes\": {\"x\": 1}}"));
+    sources.extend(files.iter().map(|(path, text)| source(path, text)));
+    Snapshot::build(&sources, &agents())
+}
+
+/// A rulebook whose `portcullis.statement` is `rules`.
+fn rulebook(rules: &str) -> Snapshot {
+    build(&[("statement.rego", &format!("package portcullis.statement\n{rules}\n"))]).unwrap()
+}
+
+/// Why `rules` can't be `portcullis.statement`; line 1 is the package.
+fn refused(rules: &str) -> String {
+    build(&[("statement.rego", &format!("package portcullis.statement\n{rules}\n"))]).unwrap_err().to_string()
+}
+
+fn facts() -> Facts {
+    serde_json::from_value(json!({
+        "kind": "select", "class": "read", "inner": [], "tables": [], "functions": [], "outputs": [],
+        "condition": {"present": false, "tautology": false, "columns": []},
+        "limit": {"present": false, "rows": -1}, "settings": [], "destinations": [],
+        "explain_analyze": false, "locks_rows": false, "unresolved": [],
+    }))
+    .unwrap()
+}
+
+fn identity<'a>(name: &'a str, kind: Kind) -> IdentityInput<'a> {
+    IdentityInput { name, kind, owner: "", groups: &[] }
+}
+
+fn decide_as(snapshot: &Snapshot, who: IdentityInput<'_>, approvals: &[ApprovalEvidence]) -> Decision {
+    snapshot.decide(&StatementInput {
+        identity: who,
+        database: "shop",
+        door: "wire",
+        via: "query",
+        tool: "",
+        statement: &facts(),
+        batch: Batch { index: 0, size: 1 },
+        approvals,
+        bind: BindInput { known: false, values: &[] },
+        time: TIME,
+    })
+}
+
+fn decide(rules: &str) -> Decision {
+    decide_as(&rulebook(rules), identity("bot", Kind::Agent), &[])
+}
+
+fn first_rule(decision: &Decision) -> &str {
+    decision.reasons.first().map_or("", |reason| reason.rule.as_str())
+}
+
+fn approval(by: &str, groups: &[&str]) -> ApprovalEvidence {
+    let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+    ApprovalEvidence { id: "1".into(), by: by.into(), groups }
+}
+
+const DENY: &str = r#"deny contains {"rule": "no", "message": "m", "hint": "h"}"#;
+
+fn escalate(rule: &str, groups: &str) -> String {
+    format!(
+        r#"escalate contains {{"rule": "{rule}", "message": "m", "hint": "h", "groups": {groups}, "ttl_s": 60}}"#
+    )
+}
+
+/// Rules that allow nothing by themselves.
+fn asking(rules: &[String]) -> String {
+    format!("allow := false\n{}", rules.join("\n"))
+}
+
+#[test]
+fn nothing_said_is_a_deny() {
+    assert_eq!(first_rule(&decide("allow if input.tool == \"x\"")), "default_deny");
+    assert_eq!(decide("allow := false").effect, Effect::Deny);
+    assert_eq!(decide("allow contains 1 if false").effect, Effect::Deny);
+    assert_eq!(decide("allow contains 1").effect, Effect::Allow);
+    assert_eq!(decide("allow := true").effect, Effect::Allow);
+}
+
+#[test]
+fn a_deny_beats_an_escalation_beats_an_allow() {
+    let escalate = escalate("ask", r#"["approvers"]"#);
+    let decision = decide(&format!("allow := true\n{escalate}\n{DENY}"));
+    assert_eq!((decision.effect.clone(), first_rule(&decision)), (Effect::Deny, "no"));
+    let decision = decide(&format!("allow := true\n{escalate}"));
+    let requirement = Requirement { groups: vec!["approvers".into()], ttl_s: 60 };
+    assert_eq!((decision.effect.clone(), first_rule(&decision)), (Effect::Escalate(requirement), "ask"));
+}
+
+#[test]
+fn an_error_beats_everything() {
+    // Strict builtins: with OPA's own semantics `not 1/0` would be true, and a bad argument no error.
+    for rule in [
+        "allow := true\ndeny contains 1 if startswith(input.batch.size, \"x\")",
+        "allow if not startswith(input.batch.size, \"x\")",
+        "allow := true\nallow := false",
+        "allow := \"yes\"",
+        "allow := true\ndeny contains 1",
+        "allow := true\ndeny contains {\"rule\": \"r\", \"message\": \"m\"}",
+        "allow := true\ndeny contains {\"rule\": \"r\", \"message\": \"m\", \"hint\": \"h\", \"more\": 1}",
+        "allow := true\nmask contains {\"relation\": \"a.b\", \"column\": \"c\", \"type\": \"blur\"}",
+        "allow := true\nmask contains {\"relation\": \"b\", \"column\": \"c\", \"type\": \"null\"}",
+        "allow := true\nmask contains {\"relation\": \"a.b\", \"type\": \"null\"}",
+        "allow := true\nlimit contains {\"row\": 1}",
+        "allow := true\nlimit contains {\"rows\": -1}",
+        "allow := true\nlimit contains {}",
+        "allow := true\nescalate contains {\"rule\": \"r\", \"message\": \"m\", \"hint\": \"h\", \"groups\": [\"g\"], \"ttl_s\": 0}",
+    ] {
+        let decision = decide(rule);
+        assert_eq!(
+            (decision.effect.clone(), first_rule(&decision)),
+            (Effect::Deny, "policy_error"),
+            "{rule}"
+        );
+    }
+}
+
+#[test]
+fn an_endless_rule_ends_as_a_deny() {
+    let numbers: Vec<String> = (0..120).map(|number| number.to_string()).collect();
+    let rule = format!(
+        "allow if {{ n := [{}]\nsome a in n\nsome b in n\nsome c in n\nsome d in n\na + b + c + d == -1 }}",
+        numbers.join(",")
+    );
+    assert_eq!(first_rule(&decide(&rule)), "policy_error");
+}
+
+#[test]
+fn what_could_not_be_understood_is_denied_whatever_the_rulebook_says() {
+    let mut facts = facts();
+    facts.unresolved.push(crate::sql::facts::Unresolved {
+        what: "relation".into(),
+        name: "t".into(),
+        why: "does not exist".into(),
+    });
+    let snapshot = rulebook("allow := true");
+    let decision = snapshot.decide(&StatementInput {
+        identity: identity("bot", Kind::Agent),
+        database: "shop",
+        door: "mcp",
+        via: "tool",
+        tool: "query",
+        statement: &facts,
+        batch: Batch { index: 0, size: 1 },
+        approvals: &[],
+        bind: BindInput { known: false, values: &[] },
+        time: TIME,
+    });
+    assert_eq!(first_rule(&decision), "unresolved");
+}
+
+#[test]
+fn an_identity_that_changed_since_its_login_is_denied() {
+    let snapshot = rulebook("allow := true");
+    for who in [identity("nobody", Kind::Human), identity("gone", Kind::Human), identity("bot", Kind::Human)]
+    {
+        let decision = decide_as(&snapshot, who, &[]);
+        assert_eq!((decision.effect.clone(), first_rule(&decision)), (Effect::Deny, "identity"));
+    }
+}
+
+#[test]
+fn an_approval_lifts_escalations_only_and_only_a_fitting_one() {
+    let ask = rulebook(&asking(&[escalate("ask", r#"["approvers", "dba"]"#)]));
+    let bot = || identity("bot", Kind::Agent);
+    assert_eq!(decide_as(&ask, bot(), &[approval("priya", &["approvers"])]).effect, Effect::Allow);
+    for wrong in [
+        approval("priya", &["others"]),
+        approval("priya", &[]),
+        approval("bot", &["approvers"]),
+        approval("cron", &["approvers"]),
+        approval("gone", &["approvers"]),
+        approval("nobody", &["approvers"]),
+    ] {
+        let decision = decide_as(&ask, bot(), std::slice::from_ref(&wrong));
+        assert!(matches!(decision.effect, Effect::Escalate(_)), "{wrong:?}");
+    }
+    let own = decide_as(&ask, identity("priya", Kind::Human), &[approval("priya", &["approvers"])]);
+    assert!(matches!(own.effect, Effect::Escalate(_)), "nobody approves for themselves");
+    let denied = rulebook(&asking(&[escalate("ask", r#"["approvers"]"#), DENY.to_owned()]));
+    assert_eq!(decide_as(&denied, bot(), &[approval("priya", &["approvers"])]).effect, Effect::Deny);
+}
+
+#[test]
+fn one_person_must_satisfy_every_escalation() {
+    let both = asking(&[escalate("one", r#"["a", "b"]"#), escalate("two", r#"["b", "c"]"#)]);
+    let decision = decide(&both);
+    assert_eq!(decision.effect, Effect::Escalate(Requirement { groups: vec!["b".into()], ttl_s: 60 }));
+    let snapshot = rulebook(&both);
+    let bot = || identity("bot", Kind::Agent);
+    assert_eq!(decide_as(&snapshot, bot(), &[approval("ana", &["b"])]).effect, Effect::Allow);
+    assert_eq!(decide_as(&snapshot, bot(), &[approval("ana", &["a", "c"])]).effect, Effect::Allow);
+    let split = [approval("ana", &["a"]), approval("priya", &["c"])];
+    assert!(matches!(decide_as(&snapshot, bot(), &split).effect, Effect::Escalate(_)));
+    let apart = asking(&[escalate("one", r#"["a"]"#), escalate("two", r#"["c"]"#)]);
+    assert_eq!(first_rule(&decide(&apart)), "nobody_can_approve");
+    assert_eq!(first_rule(&decide(&asking(&[escalate("one", "[]")]))), "nobody_can_approve");
+}
+
+#[test]
+fn the_strictest_mask_and_the_smallest_ceiling_hold() {
+    let decision = decide(
+        r#"allow := true
+        mask contains {"relation": "public.customers", "column": "ssn", "type": "partial", "keep": 4}
+        mask contains {"relation": "public.customers", "column": "ssn", "type": "redact", "value": "x"}
+        limit contains {"rows": 700}
+        limit contains {"bytes": 10}
+        limit contains {"rows": 900, "bytes": 20}"#,
+    );
+    let masks = decision.masks.of(&RelationKey::new("public", "customers")).unwrap();
+    assert_eq!(masks.get("ssn"), Some(&Strategy::Redact { value: "x".into() }));
+    assert_eq!(decision.limits, Limits { rows: Some(500), bytes: Some(10) }, "500 rows are in the file");
+}
+
+#[test]
+fn a_rulebook_with_a_mistake_is_refused_with_its_place() {
+    for (rules, said) in [
+        ("allow := ", "statement.rego:"),
+        ("allow if x", "statement.rego:2: "),
+        (
+            "default allow := false\ndefault allow := true",
+            "statement.rego:3: `portcullis.statement.allow` has two defaults",
+        ),
+        ("deny contains 1", "(rulebook):0: nothing declares `portcullis.statement.allow`"),
+        ("allow := true\nmasks contains 1", "statement.rego:3: nothing reads `masks`"),
+        ("allow := true\nrow_filter contains 1", "statement.rego:3: nothing reads `row_filter`"),
+        ("allow := true\ndeny := true", "statement.rego:3: `deny` is a set"),
+        ("allow := true\nmask[x] := 1 if some x in [1]", "statement.rego:3: `mask` is a set"),
+        ("allow if data.labels", "statement.rego:2: there is no document `data.labels`"),
+        ("allow if data.portcullis.lib.x", "statement.rego:2: there is no rule `portcullis.lib.x`"),
+        ("allow if data.portcullis.session", "statement.rego:2: there is no rule `portcullis.session`"),
+        ("allow if data", "statement.rego:2: `data` as a whole"),
+        (
+            "allow if data.agents.ana.x\ndeny contains data.lists.no.x",
+            "statement.rego:3: there is no `data.lists.no`",
+        ),
+        (
+            "allow if input.identity.nmae == \"x\"",
+            "statement.rego:2: no input of `portcullis.statement` has `input.identity.nmae`",
+        ),
+        ("allow if input.roles", "statement.rego:2: no input"),
+        ("allow if input.tool == \"\" with input.tool as \"\"", "statement.rego:2: `with` replaces"),
+    ] {
+        let refusal = refused(rules);
+        assert!(refusal.starts_with(said), "{rules}\n{refusal}");
+    }
+}
+
+#[test]
+fn builtins_that_reach_out_or_run_away_are_refused() {
+    for call in [
+        "http.send({})",
+        "opa.runtime()",
+        "rand.intn(\"x\", 2)",
+        "uuid.rfc4122(\"x\")",
+        "bits.lsh(1, 4000000000)",
+        "net.cidr_expand(\"10.0.0.0/8\")",
+        "numbers.range(1, 30000000)",
+        "time.now_ns()",
+        "units.parse_bytes(\"9e400gb\")",
+        "sprintf(\"%099999999d\", [1])",
+        "sprintf(input.tool, [1])",
+        "walk(input)",
+        "nosuch(1)",
+        "data.portcullis.nosuch(1)",
+    ] {
+        for rule in [
+            format!("allow if {call}"),
+            format!("allow if {{ some x in [y | y := {call}]; x }}"),
+            format!("f(x) := {call}\nallow if f(1)"),
+        ] {
+            let refusal = build(&[("statement.rego", &format!("package portcullis.statement\n{rule}\n"))]);
+            assert!(refusal.is_err(), "{rule}");
+        }
+    }
+}
+
+#[test]
+fn recursion_is_refused_before_it_can_crash_the_process() {
+    for rules in [
+        "f(x) := f(x + 1)\nallow if f(1)",
+        "f(x) := g(x)\ng(x) := f(x)\nallow if f(1)",
+        "f(x) := [y | y := data.portcullis.statement.f(x)]\nallow if f(1)",
+        "a if b\nb if a\nallow if a",
+        "import data.portcullis.statement as me\nf(x) := me.f(x)\nallow if f(1)",
+    ] {
+        let refusal = refused(rules);
+        assert!(refusal.contains("can't be recursive"), "{rules}\n{refusal}");
+    }
+}
+
+#[test]
+fn data_can_shadow_no_rule() {
+    let open = ("statement.rego", OPEN);
+    for path in
+        ["data/portcullis.json", "data/portcullis/statement.json", "data/agents.json", "data/agents/ana.json"]
+    {
+        let refusal = build(&[open, (path, "{\"allow\": true}")]).unwrap_err();
+        assert!(refusal.to_string().contains("belong to the gateway"), "{path}: {refusal}");
+    }
+    for path in ["labels.json", "data/a b.json", "data/.json", "data/../x.json", "data/X.json", "notes.txt"] {
+        assert!(build(&[open, (path, "{}")]).is_err(), "{path}");
+    }
+    let refusal = build(&[open, ("data/a.json", "{}"), ("data/a/b.json", "{}"), ("data/a.json", "{}")]);
+    assert!(refusal.is_err());
+    let refusal = build(&[open, ("data/a.json", "{\n  \"x\": }")]).unwrap_err();
+    assert_eq!((refusal.file.as_str(), refusal.line), ("data/a.json", 2));
+    let packages = build(&[open, ("other.rego", "package agents\nx := 1")]).unwrap_err();
+    assert!(
+        packages.to_string().starts_with("other.rego:1: the package `agents` is not the rulebook's"),
+        "{packages}"
+    );
+    let answer = build(&[open, ("other.rego", "package portcullis_answer\nstatement := {}")]);
+    assert!(answer.is_err());
+    let rule_and_package = build(&[
+        open,
+        ("a.rego", "package portcullis\nstatement := 1"),
+        ("b.rego", "package portcullis.x\ny := 1"),
+    ]);
+    assert!(rule_and_package.is_err());
+}
+
+#[test]
+fn the_revision_names_policies_data_and_identities() {
+    let open = ("statement.rego", OPEN);
+    let one = build(&[open, ("data/a.json", "{}")]).unwrap();
+    let same = build(&[("data/a.json", "{}"), open]).unwrap();
+    let data = build(&[open, ("data/a.json", "{ }")]).unwrap();
+    let moved = build(&[open, ("data/b.json", "{}")]).unwrap();
+    let tested =
+        build(&[open, ("data/a.json", "{}"), ("a_test.rego", "package portcullis.a_test\ntest_a if true")]);
+    assert_eq!(one.revision(), same.revision());
+    assert_eq!(one.revision(), tested.unwrap().revision(), "tests are no part of it");
+    assert_ne!(one.revision(), data.revision());
+    assert_ne!(one.revision(), moved.revision());
+}
+
+#[test]
+fn a_session_gets_a_role_that_the_configuration_offers() {
+    let session = |rules: &str, roles: &[&str]| {
+        let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
+        let sources = [
+            source("statement.rego", OPEN),
+            source("approval.rego", APPROVAL),
+            source("session.rego", &format!("package portcullis.session\n{rules}\n")),
+        ];
+        let snapshot = Snapshot::build(&sources, &agents()).unwrap();
+        let who = identity("bot", Kind::Agent);
+        snapshot.session(&SessionInput {
+            identity: who,
+            database: "shop",
+            door: "wire",
+            roles: &roles,
+            time: TIME,
+        })
+    };
+    assert!(session("allow := true", &[]).allow);
+    assert_eq!(session("allow := true\nrole := \"full\"", &["full"]).role.as_deref(), Some("full"));
+    for (rules, roles) in [
+        ("allow := true\nrole := \"full\"", &[][..]),
+        ("allow := true\nrole := 1", &["1"]),
+        ("allow if input.door == \"x\"\nrole := \"full\"", &["full"]),
+        (&format!("allow := true\n{DENY}"), &[]),
+    ] {
+        let decision = session(rules, roles);
+        assert!(!decision.allow && decision.role.is_none() && !decision.reasons.is_empty(), "{rules}");
+    }
+}
+
+#[test]
+fn only_another_person_decides_whatever_the_rulebook_says() {
+    let snapshot = rulebook("allow := true");
+    let eligible = |approver: &str, kind: Kind, requester: &str| {
+        snapshot.approval(&ApprovalInput {
+            approver: identity(approver, kind),
+            requester: identity(requester, Kind::Agent),
+            groups: &[],
+            database: "shop",
+            vote: "approve",
+            time: TIME,
+        })
+    };
+    assert!(eligible("priya", Kind::Human, "bot").eligible);
+    for (approver, kind, requester) in [
+        ("bot", Kind::Agent, "cron"),
+        ("cron", Kind::Service, "bot"),
+        ("priya", Kind::Human, "priya"),
+        ("gone", Kind::Human, "bot"),
+        ("bot", Kind::Human, "cron"),
+        ("nobody", Kind::Human, "bot"),
+    ] {
+        let decision = eligible(approver, kind, requester);
+        assert!(!decision.eligible && !decision.reasons.is_empty(), "{approver} for {requester}");
+    }
+}
+
+#[test]
+fn a_rulebooks_tests_are_found_and_run() {
+    let sources = [
+        source("statement.rego", OPEN),
+        source("session.rego", SESSION),
+        source("approval.rego", APPROVAL),
+        source(
+            "statement_test.rego",
+            "package portcullis.statement_test\nimport data.portcullis.statement\n\
+             test_good if statement.allow\ntest_bad if not statement.allow\nhelper := 1\n\
+             test_mock if input.x == 1 with input as {\"x\": 1}\ntest_data if data.agents.a with data.agents as {\"a\": 1}",
+        ),
+    ];
+    let results = testing::run(&sources).unwrap();
+    let short: Vec<_> = results.iter().map(|test| (test.name.as_str(), test.passed, test.line)).collect();
+    assert_eq!(
+        short,
+        [
+            ("portcullis.statement_test.test_bad", false, 4),
+            ("portcullis.statement_test.test_data", true, 7),
+            ("portcullis.statement_test.test_good", true, 3),
+            ("portcullis.statement_test.test_mock", true, 6),
+        ]
+    );
+}

@@ -1,0 +1,284 @@
+//! What a rulebook must not hold, looked for before it is used: the engine would take it and then crash, hang,
+//! or quietly leave a rule undefined, and an undefined deny is an open door.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regorus::Engine;
+use serde_json::{Map, Value};
+
+use super::load::{AGENTS, error_at};
+use super::snapshot::RulebookError;
+use super::syntax::{Module, Reference, Rule, Site};
+use super::vocabulary::{self, BUILTINS, CALL_ONLY, POINTS, Point, ROOT};
+
+/// Checks every module of `engine` against itself and `data`, and returns the paths of all rules.
+pub(super) fn vet(engine: &Engine, data: &Map<String, Value>) -> Result<BTreeSet<String>, RulebookError> {
+    let tree = engine.get_ast_as_json().map_err(|problem| error_at(&problem, String::new()))?;
+    let modules = Module::read_all(&tree)?;
+    let rules: BTreeSet<String> =
+        modules.iter().flat_map(|module| module.rules.iter().map(|rule| rule.path.clone())).collect();
+    let book = Book { rules, packages: modules.iter().map(|module| module.package.clone()).collect(), data };
+    for module in &modules {
+        book.check_package(module)?;
+        book.check_defaults(module)?;
+        for rule in &module.rules {
+            book.check_rule(module, rule)?;
+        }
+    }
+    let calls = book.calls(&modules);
+    no_recursion(&modules, &calls)?;
+    for point in POINTS {
+        book.check_point(point, &modules, &calls)?;
+    }
+    Ok(book.rules)
+}
+
+/// All that references are held against.
+struct Book<'a> {
+    rules: BTreeSet<String>,
+    packages: BTreeSet<String>,
+    data: &'a Map<String, Value>,
+}
+
+/// What a reference turned out to be.
+enum Target {
+    Rule(String),
+    Builtin,
+    /// A local variable, a function's argument, a document.
+    Other,
+}
+
+type Calls<'a> = BTreeMap<&'a str, BTreeSet<String>>;
+
+impl Book<'_> {
+    fn check_package(&self, module: &Module) -> Result<(), RulebookError> {
+        let inside = module.package == ROOT || module.package.starts_with("portcullis.");
+        if inside {
+            return Ok(());
+        }
+        Err(module.site.error(format!(
+            "the package `{}` is not the rulebook's: packages are `portcullis` and what is below it",
+            module.package
+        )))
+    }
+
+    /// The engine takes two defaults of one rule, and a last one wins.
+    fn check_defaults(&self, module: &Module) -> Result<(), RulebookError> {
+        let mut seen = BTreeSet::new();
+        let mut defaults = module.rules.iter().filter(|rule| rule.default);
+        match defaults.find(|rule| !seen.insert(&rule.path)) {
+            None => Ok(()),
+            Some(twice) => Err(twice.site.error(format!("`{}` has two defaults: keep one", twice.path))),
+        }
+    }
+
+    fn check_rule(&self, module: &Module, rule: &Rule) -> Result<(), RulebookError> {
+        // A rule whose path is a package's would be mixed with what the package declares.
+        if self.packages.iter().any(|package| is_below(package, &rule.path)) {
+            return Err(rule.site.error(format!("`{}` is a package too: rename the rule", rule.path)));
+        }
+        if let Some(site) = rule.replacements.first()
+            && !module.is_test
+        {
+            return Err(
+                site.error("`with` replaces what a decision is made on: it belongs into tests".to_owned())
+            );
+        }
+        for reference in &rule.references {
+            self.resolve(module, reference)?;
+            if !module.is_test {
+                check_input(&module.package, reference)?;
+            }
+        }
+        rule.calls.iter().try_for_each(|call| self.check_call(module, call))
+    }
+
+    fn check_call(&self, module: &Module, call: &super::syntax::Call) -> Result<(), RulebookError> {
+        let name = call.function.text();
+        match self.resolve(module, &call.function)? {
+            Target::Rule(_) => Ok(()),
+            Target::Builtin if name == "sprintf" => check_format(call),
+            Target::Builtin if name == "walk" && call.arguments != 2 => Err(call
+                .function
+                .site
+                .error("`walk` finds nothing in this form: write `walk(x, [path, value])`".to_owned())),
+            Target::Builtin => Ok(()),
+            Target::Other => Err(call.function.site.error(format!(
+                "`{name}` is neither a function of this rulebook nor a builtin that it may use{}",
+                vocabulary::why_not(&name)
+            ))),
+        }
+    }
+
+    /// Finds what a reference names. A name that leads nowhere would be undefined for ever, without a word.
+    fn resolve(&self, module: &Module, reference: &Reference) -> Result<Target, RulebookError> {
+        let Some(path) = module.absolute(reference, &self.rules) else {
+            let name = reference.text();
+            let builtin = BUILTINS.contains(&name.as_str()) || CALL_ONLY.contains(&name.as_str());
+            return Ok(if builtin { Target::Builtin } else { Target::Other });
+        };
+        let Some(root) = path.first() else {
+            return Err(reference
+                .site
+                .error("`data` as a whole can't be read: name the document".to_owned()));
+        };
+        if root != ROOT {
+            return self.check_document(reference, root, &path).map(|()| Target::Other);
+        }
+        let whole = path.join(".");
+        let found = (1..=path.len()).rev().find_map(|length| {
+            let prefix = path.get(..length).unwrap_or_default().join(".");
+            self.rules.contains(&prefix).then_some(prefix)
+        });
+        found.map(Target::Rule).ok_or_else(|| {
+            reference.site.error(format!("there is no rule `{whole}`: write the path of one rule in full"))
+        })
+    }
+
+    /// The literal part of a document's path must lead somewhere. Identities come and go, so below
+    /// `data.agents` nothing is known.
+    fn check_document(
+        &self,
+        reference: &Reference,
+        root: &str,
+        path: &[String],
+    ) -> Result<(), RulebookError> {
+        let Some(document) = self.data.get(root) else {
+            let known: Vec<&str> = self.data.keys().map(String::as_str).collect();
+            let what = format!("there is no document `data.{root}`; there are: {}", known.join(", "));
+            return Err(reference.site.error(what));
+        };
+        let mut folder = document.as_object().filter(|_| root != AGENTS);
+        for (at, name) in path.iter().enumerate().skip(1) {
+            let Some(fields) = folder else { return Ok(()) };
+            let Some(value) = fields.get(name) else {
+                let missing = path.get(..=at).unwrap_or_default().join(".");
+                return Err(reference
+                    .site
+                    .error(format!("there is no `data.{missing}` in the rulebook's data")));
+            };
+            folder = value.as_object();
+        }
+        Ok(())
+    }
+
+    /// Which rules each rule refers to.
+    fn calls<'m>(&self, modules: &'m [Module]) -> Calls<'m> {
+        let mut calls = Calls::new();
+        for module in modules {
+            for rule in &module.rules {
+                let callees = calls.entry(rule.path.as_str()).or_default();
+                let functions = rule.calls.iter().map(|call| &call.function);
+                for reference in rule.references.iter().chain(functions) {
+                    if let Ok(Target::Rule(path)) = self.resolve(module, reference) {
+                        callees.insert(path);
+                    }
+                }
+            }
+        }
+        calls
+    }
+
+    /// What a decision point must declare, and that it declares nothing that nobody would read: a misspelt
+    /// `masks` would mask nothing.
+    fn check_point(&self, point: &Point, modules: &[Module], calls: &Calls<'_>) -> Result<(), RulebookError> {
+        let required = format!("{}.{}", point.package, point.required);
+        if !self.rules.contains(&required) {
+            return Err(RulebookError {
+                file: "(rulebook)".to_owned(),
+                line: 0,
+                what: format!("nothing declares `{required}`, so nothing would ever be allowed"),
+            });
+        }
+        for rule in
+            modules.iter().filter(|module| module.package == point.package).flat_map(|module| &module.rules)
+        {
+            let Some(name) = rule.path.strip_prefix(point.package).and_then(|path| path.strip_prefix('.'))
+            else {
+                continue;
+            };
+            if point.sets.contains(&name) && !rule.is_set {
+                return Err(rule
+                    .site
+                    .error(format!("`{name}` is a set: write `{name} contains entry if {{ ... }}`")));
+            }
+            let read =
+                calls.iter().any(|(caller, callees)| *caller != rule.path && callees.contains(&rule.path));
+            if !read && !point.outputs().any(|output| output == name) {
+                let outputs: Vec<&str> = point.outputs().collect();
+                return Err(rule.site.error(format!(
+                    "nothing reads `{name}`: `{}` may declare {}, and rules that these refer to",
+                    point.package,
+                    outputs.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The engine crashes on a function that calls itself. What is left after taking away every rule that leads
+/// nowhere, and every rule that nothing leads to, goes round in circles.
+fn no_recursion(modules: &[Module], calls: &Calls<'_>) -> Result<(), RulebookError> {
+    let mut left: BTreeMap<&str, BTreeSet<&str>> = calls
+        .iter()
+        .map(|(caller, callees)| (*caller, callees.iter().map(String::as_str).collect()))
+        .collect();
+    loop {
+        let callers: BTreeSet<&str> = left.keys().copied().collect();
+        let called: BTreeSet<&str> = left.values().flatten().copied().collect();
+        let before = left.len();
+        left.retain(|caller, callees| {
+            called.contains(caller) && callees.iter().any(|callee| callers.contains(callee))
+        });
+        if left.len() == before {
+            break;
+        }
+    }
+    let circular =
+        modules.iter().flat_map(|module| &module.rules).find(|rule| left.contains_key(rule.path.as_str()));
+    match circular {
+        None => Ok(()),
+        Some(rule) => {
+            let circle: Vec<&str> = left.keys().copied().collect();
+            Err(rule.site.error(format!(
+                "`{}` refers to itself, by way of {}: rules and functions can't be recursive",
+                rule.path,
+                circle.join(", ")
+            )))
+        }
+    }
+}
+
+/// A path below `input` that no input has would be undefined for ever.
+fn check_input(package: &str, reference: &Reference) -> Result<(), RulebookError> {
+    let Some(("input", path)) = reference.path.split_first().map(|(root, path)| (root.as_str(), path)) else {
+        return Ok(());
+    };
+    if vocabulary::has_input(package, path) {
+        return Ok(());
+    }
+    Err(reference.site.error(format!("no input of `{package}` has `{}`", reference.text())))
+}
+
+/// A width in a format makes the engine fill memory, and no time limit stops it.
+fn check_format(call: &super::syntax::Call) -> Result<(), RulebookError> {
+    let plain = call.first_text.as_ref().is_some_and(|format| {
+        format.split('%').skip(1).all(|rest| rest.starts_with(['s', 'd', 'v']) || rest.is_empty())
+    });
+    if plain {
+        return Ok(());
+    }
+    Err(call.function.site.error("`sprintf` needs a literal format with `%s`, `%d` and `%v` only".to_owned()))
+}
+
+/// Whether the package or rule `path` is `base` or lies below it.
+fn is_below(path: &str, base: &str) -> bool {
+    path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+impl Site {
+    fn error(&self, what: String) -> RulebookError {
+        RulebookError { file: self.file.clone(), line: self.line, what }
+    }
+}

@@ -1,0 +1,194 @@
+//! The words that a rulebook may use: decision points with what they declare, inputs, builtins.
+
+use std::sync::LazyLock;
+
+use schemars::{JsonSchema, schema_for};
+use serde_json::Value;
+
+use super::input::{ApprovalInput, SessionInput, StatementInput};
+
+/// A decision point and what its package may declare.
+#[derive(Debug)]
+pub(super) struct Point {
+    /// The name by which the gateway asks.
+    pub(super) name: &'static str,
+    /// The package.
+    pub(super) package: &'static str,
+    /// Declarations that are partial sets.
+    pub(super) sets: &'static [&'static str],
+    /// Declarations that have one value.
+    pub(super) values: &'static [&'static str],
+    /// What must be declared, because nothing would ever be allowed otherwise.
+    pub(super) required: &'static str,
+}
+
+impl Point {
+    /// Everything that the gateway reads of the package.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = &'static str> {
+        self.values.iter().chain(self.sets).copied()
+    }
+}
+
+/// Every decision point.
+pub(super) const POINTS: &[Point] = &[
+    Point {
+        name: "statement",
+        package: "portcullis.statement",
+        values: &["allow"],
+        sets: &["deny", "escalate", "mask", "limit", "alert"],
+        required: "allow",
+    },
+    Point {
+        name: "session",
+        package: "portcullis.session",
+        values: &["allow", "role"],
+        sets: &["deny"],
+        required: "allow",
+    },
+    Point {
+        name: "approval",
+        package: "portcullis.approval",
+        values: &["eligible"],
+        sets: &["deny"],
+        required: "eligible",
+    },
+];
+
+/// The root of all packages.
+pub(super) const ROOT: &str = "portcullis";
+
+/// Whether the input of `package` has a field at `path`. A package that is no decision point may serve any.
+pub(super) fn has_input(package: &str, path: &[String]) -> bool {
+    let schemas = INPUTS.iter().filter(|(point, _)| *point == package);
+    let own: Vec<&Value> = schemas.map(|(_, schema)| schema).collect();
+    let all = || INPUTS.iter().any(|(_, schema)| has_field(schema, schema, path));
+    if own.is_empty() { all() } else { own.into_iter().any(|schema| has_field(schema, schema, path)) }
+}
+
+/// Why a builtin that the engine has is not one for a rulebook; empty for any other name.
+pub(super) fn why_not(name: &str) -> &'static str {
+    match name {
+        "time.now_ns" => ": take the time from `input.time`, so that a decision can be repeated",
+        "rand.intn" | "uuid.rfc4122" => ": a decision must come out the same each time",
+        "http.send" | "opa.runtime" | "test.sleep" | "net.lookup_ip_addr" => {
+            ": a decision must not reach out of the gateway"
+        }
+        "bits.lsh" | "net.cidr_expand" | "numbers.range" | "numbers.range_step" | "units.parse"
+        | "units.parse_bytes" => ": no time limit stops it",
+        _ => "",
+    }
+}
+
+fn schema<T: JsonSchema>() -> Value {
+    schema_for!(T).to_value()
+}
+
+fn has_field(root: &Value, schema: &Value, path: &[String]) -> bool {
+    let Some((field, rest)) = path.split_first() else { return true };
+    let schema = match schema.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix('#')) {
+        Some(pointer) => root.pointer(pointer).unwrap_or(&Value::Null),
+        None => schema,
+    };
+    let below = match field.parse::<usize>() {
+        Ok(_) => schema.get("items"),
+        Err(_) => schema.get("properties").and_then(|properties| properties.get(field)),
+    };
+    below.is_some_and(|below| has_field(root, below, rest))
+}
+
+static INPUTS: LazyLock<[(&str, Value); 3]> = LazyLock::new(|| {
+    [
+        ("portcullis.statement", schema::<StatementInput<'_>>()),
+        ("portcullis.session", schema::<SessionInput<'_>>()),
+        ("portcullis.approval", schema::<ApprovalInput<'_>>()),
+    ]
+});
+
+/// Builtins that end soon, always say the same, and reach nothing outside.
+pub(super) const BUILTINS: &[&str] = &[
+    "abs",
+    "array.concat",
+    "array.reverse",
+    "array.slice",
+    "base64.decode",
+    "base64.encode",
+    "base64.is_valid",
+    "base64url.decode",
+    "base64url.encode",
+    "ceil",
+    "concat",
+    "contains",
+    "count",
+    "endswith",
+    "floor",
+    "format_int",
+    "glob.match",
+    "glob.quote_meta",
+    "graph.reachable",
+    "hex.decode",
+    "hex.encode",
+    "indexof",
+    "indexof_n",
+    "intersection",
+    "is_array",
+    "is_boolean",
+    "is_null",
+    "is_number",
+    "is_object",
+    "is_set",
+    "is_string",
+    "json.filter",
+    "json.is_valid",
+    "json.marshal",
+    "json.remove",
+    "json.unmarshal",
+    "lower",
+    "max",
+    "min",
+    "net.cidr_contains",
+    "net.cidr_is_valid",
+    "object.filter",
+    "object.get",
+    "object.keys",
+    "object.remove",
+    "object.subset",
+    "object.union",
+    "object.union_n",
+    "product",
+    "regex.find_n",
+    "regex.is_valid",
+    "regex.match",
+    "regex.replace",
+    "regex.split",
+    "replace",
+    "round",
+    "semver.compare",
+    "semver.is_valid",
+    "sort",
+    "split",
+    "startswith",
+    "strings.any_prefix_match",
+    "strings.any_suffix_match",
+    "strings.count",
+    "strings.replace_n",
+    "strings.reverse",
+    "substring",
+    "sum",
+    "time.clock",
+    "time.date",
+    "time.parse_rfc3339_ns",
+    "time.weekday",
+    "to_number",
+    "trim",
+    "trim_left",
+    "trim_prefix",
+    "trim_right",
+    "trim_space",
+    "trim_suffix",
+    "type_name",
+    "union",
+    "upper",
+];
+
+/// Builtins that are safe in one form only.
+pub(super) const CALL_ONLY: &[&str] = &["sprintf", "walk"];

@@ -1,0 +1,94 @@
+//! What goes on while the doors are open: rules are read again, catalogs too, and requests lapse.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::config::sources;
+use crate::gate::{Catalogs, Gate};
+use crate::upstream::Upstream;
+
+use super::load_rules;
+
+/// Puts changed policies and identities in force. A broken file leaves the last good state, loudly.
+pub(super) async fn rules(gate: Arc<Gate>, settings: Settings, shutdown: CancellationToken) {
+    let mut seen = fingerprint(&settings);
+    let mut ticks = ticker(RULES_EVERY);
+    while tick(&mut ticks, &shutdown).await {
+        let now = fingerprint(&settings);
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        match load_rules(&settings) {
+            Ok(rules) => {
+                tracing::info!(revision = rules.policy.revision(), "rules.replaced");
+                gate.replace_rules(rules);
+            }
+            Err(error) => {
+                tracing::error!(%error, "rules.refused: the last good rules stay in force");
+                gate.announce(&format!("changed rules refused, the last good ones stay in force: {error}"));
+            }
+        }
+    }
+}
+
+/// Loads every database's catalog at the start, and again from time to time.
+pub(super) async fn catalogs(upstream: Arc<Upstream>, shutdown: CancellationToken) {
+    let mut ticks = ticker(CATALOGS_EVERY);
+    while tick(&mut ticks, &shutdown).await {
+        for database in upstream.names() {
+            if let Err(error) = upstream.refresh(&database).await {
+                tracing::error!(%error, "catalog.failed: statements that need it are denied");
+            }
+        }
+    }
+}
+
+/// Lets requests for approval lapse when their time is over.
+pub(super) async fn desk(gate: Arc<Gate>, shutdown: CancellationToken) {
+    let mut ticks = ticker(DESK_EVERY);
+    while tick(&mut ticks, &shutdown).await {
+        if let Err(error) = gate.desk().tick() {
+            tracing::error!(%error, "desk.failed");
+        }
+    }
+}
+
+fn ticker(every: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Waits for the next tick; false once the gateway shuts down.
+async fn tick(ticks: &mut tokio::time::Interval, shutdown: &CancellationToken) -> bool {
+    tokio::select! {
+        () = shutdown.cancelled() => false,
+        _ = ticks.tick() => true,
+    }
+}
+
+/// Everything that rules are made of, or why it can't be read.
+fn fingerprint(settings: &Settings) -> Vec<(String, String)> {
+    let policies = sources::rulebook(&settings.policy_path).map_err(|error| error.to_string());
+    let agents = sources::agents(&settings.agents_path).map_err(|error| error.to_string());
+    let unreadable = |error: String| vec![(String::new(), error)];
+    let policies = policies.map(|all| all.into_iter().map(|s| (s.path, s.text)).collect());
+    let agents = agents.map(|all| all.into_iter().map(|s| (s.path, s.text)).collect());
+    let mut all: Vec<_> = policies.unwrap_or_else(unreadable);
+    all.extend(agents.unwrap_or_else(unreadable));
+    all
+}
+
+/// How often policies and identities are looked at.
+const RULES_EVERY: Duration = Duration::from_secs(1);
+
+/// How often catalogs are read again without being asked: a change made past the gateway shows by then.
+const CATALOGS_EVERY: Duration = Duration::from_secs(30);
+
+/// How often lapsed requests are looked for.
+const DESK_EVERY: Duration = Duration::from_secs(1);

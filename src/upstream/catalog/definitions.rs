@@ -1,0 +1,256 @@
+//! The constant SQL, and what its rows mean.
+//!
+//! One round trip a kind, all within one read-only snapshot of the server. The session's search_path is empty, so
+//! that types, collations and views print with every name qualified.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tokio_postgres::{Client, Config, Error, NoTls, Row};
+
+use crate::catalog::{Column, Function, Relation, RelationKey, RelationKind, Snapshot, Volatility};
+
+use super::super::DatabaseSettings;
+
+/// Everything that a snapshot holds, as one load found it.
+#[derive(Debug)]
+pub(super) struct Definitions {
+    server_version_num: u32,
+    relations: Vec<Relation>,
+    functions: Vec<Function>,
+}
+
+impl Definitions {
+    /// Reads them with the database's own credential.
+    pub(super) async fn load(database: &DatabaseSettings) -> Result<Self, Error> {
+        let client = open(database).await?;
+        client.batch_execute(ONE_SNAPSHOT).await?;
+        let (version, relations, columns, functions) = tokio::try_join!(
+            client.query_typed_one(SERVER_VERSION, &[]),
+            client.query_typed(RELATIONS, &[]),
+            client.query_typed(COLUMNS, &[]),
+            client.query_typed(FUNCTIONS, &[]),
+        )?;
+        Ok(Self {
+            server_version_num: version.try_get::<_, i32>(0)?.try_into().unwrap_or(0),
+            relations: assemble(&relations, &columns)?,
+            functions: functions.iter().map(function).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Equal for equal definitions. Row estimates are left out: ANALYZE changes no definition.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut text = self.server_version_num.to_string();
+        let written = self.relations.iter().try_for_each(|relation| {
+            let Relation {
+                oid,
+                schema,
+                name,
+                kind,
+                columns,
+                primary_key,
+                parents,
+                definition,
+                row_estimate: _,
+                has_triggers,
+                has_rules,
+                row_security,
+                comment,
+            } = relation;
+            write!(text, "{oid} {schema:?} {name:?} {kind:?} {columns:?} {primary_key:?} {parents:?}")?;
+            write!(text, "{definition:?} {has_triggers} {has_rules} {row_security} {comment:?}")
+        });
+        let written = written.and_then(|()| write!(text, "{:?}", self.functions));
+        debug_assert!(written.is_ok(), "writing to a string does not fail");
+        Sha256::digest(text).into()
+    }
+
+    pub(super) fn into_snapshot(self, version: u64, search_path: Vec<String>) -> Snapshot {
+        Snapshot::new(version, self.server_version_num, search_path, self.relations, self.functions)
+    }
+}
+
+async fn open(database: &DatabaseSettings) -> Result<Client, Error> {
+    let mut config = Config::new();
+    config
+        .host(&database.host)
+        .port(database.port)
+        .dbname(&database.database)
+        .user(&database.service.user)
+        .password(&database.service.password)
+        .application_name("portcullis/catalog")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .options("-c search_path= -c statement_timeout=20s -c default_transaction_read_only=on");
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "the catalog's connection ended");
+        }
+    });
+    Ok(client)
+}
+
+/// Gives every relation its columns, and turns the OIDs of its parents into keys.
+fn assemble(relations: &[Row], columns: &[Row]) -> Result<Vec<Relation>, Error> {
+    let mut columns_of: HashMap<u32, Vec<Column>> = HashMap::new();
+    for row in columns {
+        columns_of.entry(row.try_get("relation")?).or_default().push(column(row)?);
+    }
+    let mut keys = HashMap::new();
+    for row in relations {
+        let key = RelationKey::new(row.try_get("schema")?, row.try_get("name")?);
+        keys.insert(row.try_get::<_, u32>("oid")?, key);
+    }
+    relations.iter().map(|row| relation(row, &mut columns_of, &keys)).collect()
+}
+
+fn relation(
+    row: &Row,
+    columns_of: &mut HashMap<u32, Vec<Column>>,
+    keys: &HashMap<u32, RelationKey>,
+) -> Result<Relation, Error> {
+    let oid = row.try_get("oid")?;
+    let parents: Vec<u32> = row.try_get("parents")?;
+    Ok(Relation {
+        oid,
+        schema: row.try_get("schema")?,
+        name: row.try_get("name")?,
+        kind: relation_kind(letter(row, "kind")?),
+        columns: columns_of.remove(&oid).unwrap_or_default(),
+        primary_key: row.try_get("primary_key")?,
+        parents: parents.iter().filter_map(|parent| keys.get(parent).cloned()).collect(),
+        definition: row.try_get("definition")?,
+        row_estimate: row.try_get("row_estimate")?,
+        has_triggers: row.try_get("has_triggers")?,
+        has_rules: row.try_get("has_rules")?,
+        row_security: row.try_get("row_security")?,
+        comment: row.try_get("comment")?,
+    })
+}
+
+fn column(row: &Row) -> Result<Column, Error> {
+    Ok(Column {
+        name: row.try_get("name")?,
+        number: row.try_get("number")?,
+        type_oid: row.try_get("type_oid")?,
+        type_name: row.try_get("type_name")?,
+        base_type_oid: row.try_get("base_type_oid")?,
+        base_type_kind: letter(row, "base_type_kind")?,
+        base_type_category: letter(row, "base_type_category")?,
+        collation: row.try_get("collation")?,
+        not_null: row.try_get("not_null")?,
+        generated: row.try_get("generated")?,
+        comment: row.try_get("comment")?,
+    })
+}
+
+fn function(row: &Row) -> Result<Function, Error> {
+    Ok(Function {
+        oid: row.try_get("oid")?,
+        schema: row.try_get("schema")?,
+        name: row.try_get("name")?,
+        volatility: volatility(letter(row, "volatility")?),
+        security_definer: row.try_get("security_definer")?,
+        language: row.try_get("language")?,
+        returns_set: row.try_get("returns_set")?,
+        kind: letter(row, "kind")?,
+    })
+}
+
+/// A value of PostgreSQL's type `"char"`: one byte.
+fn letter(row: &Row, name: &str) -> Result<char, Error> {
+    row.try_get::<_, i8>(name).map(|byte| char::from(byte.cast_unsigned()))
+}
+
+fn relation_kind(relkind: char) -> RelationKind {
+    match relkind {
+        'r' => RelationKind::Table,
+        'p' => RelationKind::PartitionedTable,
+        'v' => RelationKind::View,
+        'm' => RelationKind::MaterializedView,
+        'f' => RelationKind::ForeignTable,
+        'S' => RelationKind::Sequence,
+        _ => RelationKind::Other,
+    }
+}
+
+fn volatility(provolatile: char) -> Volatility {
+    match provolatile {
+        'i' => Volatility::Immutable,
+        's' => Volatility::Stable,
+        'v' => Volatility::Volatile,
+        _ => Volatility::Unknown,
+    }
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// All queries see the same state. The transaction ends with the connection.
+const ONE_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+const SERVER_VERSION: &str = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4";
+
+/// Relations that a statement can name. Those of other sessions (`pg_temp_N`) and TOAST tables are left out, so
+/// that a statement which names one does not resolve. Users can't make a schema whose name begins with `pg_`.
+const RELATIONS: &str = "
+SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
+       c.reltuples::pg_catalog.int8 AS row_estimate, c.relrowsecurity AS row_security, d.description AS comment,
+       EXISTS (SELECT FROM pg_catalog.pg_trigger t
+                WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) AS has_triggers,
+       EXISTS (SELECT FROM pg_catalog.pg_rewrite r
+                WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') AS has_rules,
+       CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+            THEN pg_catalog.pg_get_viewdef(c.oid) END AS definition,
+       ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i
+              WHERE i.inhrelid = c.oid ORDER BY i.inhseqno) AS parents,
+       ARRAY(SELECT a.attname::pg_catalog.text
+               FROM pg_catalog.pg_index x
+              CROSS JOIN LATERAL pg_catalog.unnest(x.indkey::pg_catalog.int2[]) WITH ORDINALITY k (attnum, place)
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
+              WHERE x.indrelid = c.oid AND x.indisprimary AND k.place <= x.indnkeyatts
+              ORDER BY k.place) AS primary_key
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_catalog.pg_description d
+         ON d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objsubid = 0
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND n.nspname !~ '^pg_(toast|temp)'
+ ORDER BY c.oid";
+
+const COLUMNS: &str = "
+WITH RECURSIVE below (domain, type) AS (
+    SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE t.typtype = 'd'
+    UNION ALL
+    SELECT b.domain, t.typbasetype FROM below b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd'
+), base (domain, type) AS (
+    SELECT b.domain, b.type FROM below b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd'
+)
+SELECT c.oid AS relation, a.attname AS name, a.attnum AS number, a.atttypid AS type_oid,
+       pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name,
+       bt.oid AS base_type_oid, bt.typtype AS base_type_kind, bt.typcategory AS base_type_category,
+       CASE WHEN a.attcollation <> 0 AND a.attcollation <> t.typcollation
+            THEN pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname) END AS collation,
+       a.attnotnull AS not_null, a.attgenerated <> '' AS generated, d.description AS comment
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+  LEFT JOIN base b ON b.domain = a.atttypid
+  JOIN pg_catalog.pg_type bt ON bt.oid = COALESCE(b.type, a.atttypid)
+  LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation
+  LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
+  LEFT JOIN pg_catalog.pg_description d
+         ON d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objsubid = a.attnum
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND n.nspname !~ '^pg_(toast|temp)'
+   AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY c.oid, a.attnum";
+
+const FUNCTIONS: &str = "
+SELECT p.oid, n.nspname AS schema, p.proname AS name, p.provolatile AS volatility,
+       p.prosecdef AS security_definer, l.lanname AS language, p.proretset AS returns_set, p.prokind AS kind
+  FROM pg_catalog.pg_proc p
+  JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+  JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+ WHERE n.nspname !~ '^pg_(toast|temp)'
+ ORDER BY p.oid";

@@ -1,0 +1,172 @@
+//! One connection from accept to its session: sockets around [`super::startup`].
+
+use std::error::Error;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::gate::{Connect, Denial, Door, Hold, Patience, Tell};
+use crate::identity::Identity;
+use crate::protocol::backend::ErrorFields;
+use crate::protocol::sqlstate;
+use crate::upstream::{ConnectError, Link};
+
+use super::cancel::Registration;
+use super::drive;
+use super::listener::Shared;
+use super::refusals;
+use super::startup::{Fault, Opening, Progress, Rejection, Startup, welcome};
+
+/// A session that was opened, with what its client sent ahead and what it has yet to be told.
+pub(super) struct Opened {
+    pub(super) who: Arc<Identity>,
+    pub(super) link: Link,
+    pub(super) registration: Registration,
+    pub(super) input: BytesMut,
+    pub(super) out: BytesMut,
+}
+
+/// Serves one connection from its first byte to its last.
+pub(super) async fn connection(mut stream: TcpStream, client: String, shared: Arc<Shared>) {
+    let deadline =
+        tokio::time::timeout(shared.settings.handshake_timeout, open(&mut stream, &client, &shared));
+    let opened = tokio::select! {
+        () = shared.shutdown.cancelled() => return,
+        opened = deadline => opened,
+    };
+    match opened {
+        Err(_) => shared.gate.refused(Door::Wire, &client, "", "", "the start-up took too long"),
+        Ok(Err(error)) => tracing::debug!(%client, %error, "wire.startup_broken"),
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(opened))) => drive::run(stream, *opened, &shared).await,
+    }
+}
+
+/// Start-up to an open session; `None` where the connection has ended otherwise.
+async fn open(stream: &mut TcpStream, client: &str, shared: &Shared) -> std::io::Result<Option<Box<Opened>>> {
+    let mut startup = Startup::new(shared.gate.directory(), shared.settings.default_database.clone());
+    let (mut input, mut out) = (BytesMut::new(), BytesMut::new());
+    let opening = loop {
+        match startup.receive(&mut input, &mut out) {
+            Ok(Progress::More) => {
+                stream.write_all_buf(&mut out).await?;
+                if stream.read_buf(&mut input).await? == 0 {
+                    return Ok(None);
+                }
+            }
+            Ok(Progress::Cancel { process, key }) => {
+                cancel(shared, client, process, &key).await;
+                return Ok(None);
+            }
+            Ok(Progress::Proven(opening)) => break opening,
+            Err(rejection) => {
+                record(shared, client, &rejection);
+                return end(stream, out, &rejection.fields).await;
+            }
+        }
+    };
+    match session(*opening, client, shared).await {
+        Ok((who, link)) => {
+            let registration = shared.cancels.register(Arc::clone(&who), link.context().session_id());
+            let (process, key) = (registration.process(), registration.key());
+            match welcome(link.parameters(), process, key, &mut out) {
+                Ok(()) => Ok(Some(Box::new(Opened { who, link, registration, input, out }))),
+                Err(violation) => end(stream, out, &violation.to_fields()).await,
+            }
+        }
+        Err(fields) => end(stream, out, &fields).await,
+    }
+}
+
+/// Asks the gate for the session, and opens the connection that carries it.
+async fn session(
+    opening: Opening,
+    client: &str,
+    shared: &Shared,
+) -> Result<(Arc<Identity>, Link), ErrorFields> {
+    let Opening { identity, database, application, settings } = opening;
+    let connect = Connect {
+        door: Door::Wire,
+        database: database.clone(),
+        client: client.to_owned(),
+        application,
+        settings,
+    };
+    let proof = shared
+        .gate
+        .admit(&identity, connect, &Silent)
+        .await
+        .map_err(|denial: Denial| refusals::fatally_denied(&denial))?;
+    let link = shared.upstream.connect(proof, &identity).await.map_err(|error| {
+        tracing::error!(%database, error = %chain(&error), "wire.upstream_failed");
+        shared.gate.refused(Door::Wire, client, identity.name(), &database, &error.to_string());
+        unreachable_database(&database, &error)
+    })?;
+    Ok((Arc::new(identity), link))
+}
+
+/// What the client is told when its database can't be opened: never what the server said to the gateway.
+fn unreachable_database(database: &str, error: &ConnectError) -> ErrorFields {
+    let what = match error {
+        ConnectError::Unreachable { .. } => "can't be reached by the gateway",
+        ConnectError::Refused { .. } => "refused the gateway's own credential",
+        ConnectError::Protocol { .. } => "answered the gateway unexpectedly",
+        ConnectError::Unconfigured { .. } => "is not configured as the gateway needs it",
+    };
+    refusals::fatal(sqlstate::CONNECTION_FAILURE, format!("database `{database}` {what}"))
+        .with_hint("tell the operator of the gateway; its log has the cause")
+}
+
+async fn cancel(shared: &Shared, client: &str, process: u32, key: &Bytes) {
+    match shared.cancels.find(process, key) {
+        Some(way) => {
+            shared.gate.cancel(client, Some(&way.who), &way.session_id, true);
+            way.cancel().await;
+        }
+        None => shared.gate.cancel(client, None, "", false),
+    }
+}
+
+fn record(shared: &Shared, client: &str, rejection: &Rejection) {
+    let what = rejection.fields.message();
+    match rejection.fault {
+        Fault::Protocol => shared.gate.malformed(Door::Wire, client, None, what),
+        Fault::Login => {
+            shared.gate.refused(Door::Wire, client, &rejection.user, &rejection.database, what);
+        }
+    }
+}
+
+async fn end(
+    stream: &mut TcpStream,
+    mut out: BytesMut,
+    fields: &ErrorFields,
+) -> std::io::Result<Option<Box<Opened>>> {
+    fields.put_error(&mut out);
+    stream.write_all_buf(&mut out).await?;
+    stream.shutdown().await?;
+    Ok(None)
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Opening a session is never held for approval.
+struct Silent;
+
+impl Tell for Silent {
+    fn held(&self, _: &Hold) {}
+
+    fn patience(&self) -> Patience {
+        Patience::UntilDecided
+    }
+}

@@ -1,0 +1,188 @@
+//! What clients are told when something is refused: the one place where a [`Denial`] gets its SQLSTATE.
+
+use crate::gate::{Denial, DenialKind, Hold};
+use crate::mask::Stop;
+use crate::protocol::backend::{ErrorFields, Severity};
+use crate::protocol::sqlstate;
+use crate::sql::StatementError;
+
+/// A denial, as an ErrorResponse: message, rule and decision, what would work.
+#[must_use]
+pub fn denied(denial: &Denial) -> ErrorFields {
+    refused(denial, Severity::Error)
+}
+
+/// A denial that ends the session.
+#[must_use]
+pub fn fatally_denied(denial: &Denial) -> ErrorFields {
+    refused(denial, Severity::Fatal)
+}
+
+/// A statement that waits, as a NoticeResponse.
+#[must_use]
+pub fn held(hold: &Hold) -> ErrorFields {
+    let message = format!("statement waits for approval {}: {}", hold.approval_id, hold.message);
+    let who = format!("{} may approve until {}", hold.groups.join(", "), hold.expires_at);
+    let hint = if hold.url.is_empty() { who } else { format!("{} ({who})", hold.url) };
+    ErrorFields::new(Severity::Notice, sqlstate::SUCCESSFUL_COMPLETION, message)
+        .with_detail(format!("rule {}", hold.rule))
+        .with_hint(hint)
+}
+
+/// A result that was stopped.
+#[must_use]
+pub fn stopped(stop: &Stop) -> ErrorFields {
+    let (code, hint) = match stop {
+        Stop::Rows { .. } | Stop::Bytes { .. } => {
+            (sqlstate::CONFIGURATION_LIMIT_EXCEEDED, "add a LIMIT, or ask for fewer columns or rows")
+        }
+        Stop::Mismatch(_) => (
+            sqlstate::FEATURE_NOT_SUPPORTED,
+            "a definition changed while the statement was on its way: prepare it again",
+        ),
+        Stop::Undescribed => (sqlstate::FEATURE_NOT_SUPPORTED, ""),
+    };
+    ErrorFields::new(Severity::Error, code, stop.to_string()).with_hint(hint)
+}
+
+/// Bytes that are no statement.
+#[must_use]
+pub fn no_statement(error: &StatementError) -> ErrorFields {
+    let code = match error {
+        StatementError::NotUtf8 { .. } | StatementError::Nul { .. } => sqlstate::CHARACTER_NOT_IN_REPERTOIRE,
+        StatementError::TooLong { .. } => sqlstate::PROGRAM_LIMIT_EXCEEDED,
+    };
+    ErrorFields::new(Severity::Error, code, error.to_string())
+}
+
+/// A prepared statement that this session has not made, in PostgreSQL's words.
+#[must_use]
+pub fn unknown_statement(name: &str) -> ErrorFields {
+    let message = match name {
+        "" => "unnamed prepared statement does not exist".to_owned(),
+        name => format!("prepared statement \"{name}\" does not exist"),
+    };
+    ErrorFields::new(Severity::Error, sqlstate::INVALID_SQL_STATEMENT_NAME, message)
+}
+
+/// A portal that this session has not made, in PostgreSQL's words.
+#[must_use]
+pub fn unknown_portal(name: &str) -> ErrorFields {
+    let message = format!("portal \"{name}\" does not exist");
+    ErrorFields::new(Severity::Error, sqlstate::INVALID_CURSOR_NAME, message)
+}
+
+/// A name that belongs to the gateway.
+#[must_use]
+pub fn reserved_name(name: &str) -> ErrorFields {
+    let message = format!("`{name}`: names that begin with `{RESERVED}` belong to the gateway");
+    ErrorFields::new(Severity::Error, sqlstate::INVALID_NAME, message).with_hint("choose another name")
+}
+
+/// More statements or portals than a session may keep.
+#[must_use]
+pub fn too_many_names() -> ErrorFields {
+    let message = "this session keeps too many prepared statements or portals";
+    ErrorFields::new(Severity::Error, sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message)
+        .with_hint("close those that are no longer needed")
+}
+
+/// A function call by OID, which runs any function without SQL.
+#[must_use]
+pub fn function_call() -> ErrorFields {
+    let message = "function calls by OID are not allowed";
+    ErrorFields::new(Severity::Error, sqlstate::INSUFFICIENT_PRIVILEGE, message)
+        .with_hint("call the function in a SELECT")
+}
+
+/// A statement that was cancelled while it waited.
+#[must_use]
+pub fn cancelled() -> ErrorFields {
+    let message = "canceling statement due to user request";
+    ErrorFields::new(Severity::Error, sqlstate::QUERY_CANCELED, message)
+}
+
+/// An end to the session.
+#[must_use]
+pub fn fatal(sqlstate: &str, message: impl Into<String>) -> ErrorFields {
+    ErrorFields::new(Severity::Fatal, sqlstate, message)
+}
+
+/// Whether `name` belongs to the gateway.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with(RESERVED)
+}
+
+fn refused(denial: &Denial, severity: Severity) -> ErrorFields {
+    let (rule, message, hint) = match denial.reason() {
+        Some(reason) => (reason.rule.as_str(), reason.message.as_str(), reason.hint.as_str()),
+        None => ("", "the statement was refused", ""),
+    };
+    let detail = match denial.decision_id.as_str() {
+        "" => format!("rule {rule}"),
+        decision => format!("rule {rule}, decision {decision}"),
+    };
+    ErrorFields::new(severity, code(&denial.kind), message).with_detail(detail).with_hint(hint)
+}
+
+fn code(kind: &DenialKind) -> &'static str {
+    match kind {
+        DenialKind::Policy
+        | DenialKind::Mask
+        | DenialKind::Pending { .. }
+        | DenialKind::NotApproved
+        | DenialKind::Changed => sqlstate::INSUFFICIENT_PRIVILEGE,
+        DenialKind::Syntax => sqlstate::SYNTAX_ERROR,
+        DenialKind::Unresolved => sqlstate::UNDEFINED_TABLE,
+        DenialKind::Stale => sqlstate::FEATURE_NOT_SUPPORTED,
+        DenialKind::Database => sqlstate::INVALID_CATALOG_NAME,
+        DenialKind::UnknownApproval => sqlstate::UNDEFINED_OBJECT,
+        DenialKind::Unavailable => sqlstate::SYSTEM_ERROR,
+        DenialKind::Overloaded => sqlstate::INSUFFICIENT_RESOURCES,
+    }
+}
+
+/// What stands in for the error of a statement that touches masked columns: PostgreSQL's own message and detail
+/// can carry row values (`Key (ssn)=(...) already exists`).
+pub const WITHHELD: &str =
+    "the database refused the statement; details are withheld because it touches masked columns";
+
+const RESERVED: &str = "__portcullis";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denial_names_its_rule_its_decision_and_what_would_work() {
+        let mut denial =
+            Denial::because(DenialKind::Policy, "ddl_by_agent", "agents may not DROP", "ask a DBA");
+        denial.decision_id = "d1".into();
+        let mut out = bytes::BytesMut::new();
+        denied(&denial).put_error(&mut out);
+        let text = String::from_utf8_lossy(&out).into_owned();
+        for part in ["42501", "agents may not DROP", "rule ddl_by_agent, decision d1", "ask a DBA"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn every_sort_of_no_has_its_sqlstate() {
+        let table = [
+            (DenialKind::Policy, "42501"),
+            (DenialKind::Mask, "42501"),
+            (DenialKind::NotApproved, "42501"),
+            (DenialKind::Changed, "42501"),
+            (DenialKind::Syntax, "42601"),
+            (DenialKind::Unresolved, "42P01"),
+            (DenialKind::Stale, "0A000"),
+            (DenialKind::Database, "3D000"),
+            (DenialKind::Unavailable, "58000"),
+            (DenialKind::Overloaded, "53000"),
+        ];
+        for (kind, code) in table {
+            assert_eq!(denied(&Denial::because(kind, "r", "m", "")).sqlstate(), code);
+        }
+    }
+}

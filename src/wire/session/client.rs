@@ -1,0 +1,186 @@
+//! What the client's messages do.
+
+use bytes::Bytes;
+
+use crate::gate::{Bind, Parameters, Prepare, Query};
+use crate::protocol::backend::ErrorFields;
+use crate::protocol::frame::Frame;
+use crate::protocol::frontend::{BindMessage, Message, Target};
+use crate::sql::Statement;
+
+use super::{Ask, Asking, Kind, Mode, Owed, Session, Violation, refusals};
+
+impl Session {
+    /// Takes in one client frame. Only while [`Session::wants_client`].
+    ///
+    /// # Errors
+    /// When the client breaks the protocol; the session must end.
+    pub fn client(&mut self, frame: &Frame) -> Result<(), Violation> {
+        let message = Message::parse(frame).map_err(|error| Violation::Client { what: error.to_string() })?;
+        match (self.mode, message) {
+            (Mode::Closed, _) => {}
+            (_, Message::Terminate) => {
+                self.outbox.terminate();
+                self.mode = Mode::Closed;
+            }
+            (_, Message::Password) => {
+                return Err(Violation::Client { what: "unexpected password message".to_owned() });
+            }
+            (Mode::CopyIn, message) => return self.copy(message, &frame.body),
+            (Mode::Skipping, Message::Sync) | (Mode::Normal, Message::Sync) => self.sync(),
+            (Mode::Skipping, _) => {}
+            (Mode::Normal, message) => self.message(message),
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Query { sql } => self.query(&sql),
+            Message::Parse { name, sql, parameter_types } => self.parse(name, &sql, parameter_types),
+            Message::Bind(bind) => self.bind(bind),
+            Message::Describe(target) => self.describe(&target),
+            Message::Execute { portal, max_rows } => self.execute(&portal, max_rows),
+            Message::Close(target) => self.close(target),
+            Message::Flush => self.outbox.flush(),
+            Message::FunctionCall => self.refuse(Asking::Query, refusals::function_call()),
+            // What is left of a COPY that failed: PostgreSQL ignores it too. It never goes up.
+            Message::CopyData | Message::CopyDone | Message::CopyFail { .. } => {}
+            // Taken care of before.
+            Message::Sync | Message::Terminate | Message::Password => {}
+        }
+    }
+
+    fn query(&mut self, sql: &Bytes) {
+        match Statement::new(sql, Statement::WIRE_CAP) {
+            Ok(sql) => {
+                let context = self.context.clone();
+                self.ask(Ask::Query(Query { context, sql }), Asking::Query);
+            }
+            Err(error) => self.reject(Asking::Query, refusals::no_statement(&error)),
+        }
+    }
+
+    fn parse(&mut self, name: String, sql: &Bytes, parameter_types: Vec<u32>) {
+        let asking = Asking::Parse { name: name.clone() };
+        if refusals::is_reserved(&name) {
+            return self.reject(asking, refusals::reserved_name(&name));
+        }
+        if self.portals.is_full() {
+            return self.reject(asking, refusals::too_many_names());
+        }
+        match Statement::new(sql, Statement::WIRE_CAP) {
+            Ok(sql) => {
+                let context = self.context.clone();
+                self.ask(Ask::Prepare(Prepare { context, sql, name, parameter_types }), asking);
+            }
+            Err(error) => self.reject(asking, refusals::no_statement(&error)),
+        }
+    }
+
+    fn bind(&mut self, message: BindMessage) {
+        let BindMessage { portal, statement, formats, values, result_formats } = message;
+        if refusals::is_reserved(&portal) {
+            return self.reject(Asking::Bind, refusals::reserved_name(&portal));
+        }
+        if self.portals.is_full() {
+            return self.reject(Asking::Bind, refusals::too_many_names());
+        }
+        let Some(prepared) = self.portals.statement(&statement) else {
+            return self.refuse_portal(refusals::unknown_statement(&statement));
+        };
+        let bind = Bind {
+            context: self.context.clone(),
+            prepared: prepared.clone(),
+            statement_name: statement,
+            portal,
+            parameters: Parameters { formats, values, result_formats },
+        };
+        self.ask(Ask::Bind(bind), Asking::Bind);
+    }
+
+    fn describe(&mut self, target: &Target) {
+        match target {
+            Target::Statement(name) if self.portals.statement(name).is_some() => {
+                self.outbox.describe_statement(name);
+                self.sent(Kind::DescribeStatement, Owed::Nothing);
+            }
+            Target::Statement(name) => self.refuse_portal(refusals::unknown_statement(name)),
+            Target::Portal(name) if self.portals.portal(name).is_some() => {
+                self.outbox.describe_portal(name);
+                self.sent(Kind::DescribePortal, Owed::Nothing);
+            }
+            Target::Portal(name) => self.refuse_portal(refusals::unknown_portal(name)),
+        }
+    }
+
+    /// Runs a portal that a proof has made, and no other: SQL cursors are portals of the server too.
+    fn execute(&mut self, name: &str, max_rows: u32) {
+        let Some((portal, flow)) = self.portals.portal(name) else {
+            return self.refuse_portal(refusals::unknown_portal(name));
+        };
+        let holds_client = flow.holds_client();
+        self.outbox.execute(name, max_rows);
+        self.sent(Kind::Execute, Owed::Portal(portal));
+        if holds_client {
+            self.outbox.flush();
+            self.holding = true;
+        }
+    }
+
+    fn close(&mut self, target: Target) {
+        match target {
+            Target::Statement(name) => {
+                self.outbox.close_statement(&name);
+                self.portals.statement_close_sent(name);
+                self.sent(Kind::Close, Owed::CloseStatement);
+            }
+            Target::Portal(name) => {
+                self.outbox.close_portal(&name);
+                self.portals.portal_close_sent(name);
+                self.sent(Kind::Close, Owed::ClosePortal);
+            }
+        }
+    }
+
+    fn sync(&mut self) {
+        self.mode = Mode::Normal;
+        self.outbox.sync();
+        self.sent(Kind::Sync, Owed::Nothing);
+    }
+
+    fn copy(&mut self, message: Message, data: &Bytes) -> Result<(), Violation> {
+        match message {
+            Message::CopyData => self.outbox.copy_data(data),
+            Message::CopyDone => {
+                self.outbox.copy_done();
+                self.mode = Mode::Normal;
+            }
+            Message::CopyFail { why } => {
+                self.outbox.copy_fail(&why);
+                self.mode = Mode::Normal;
+            }
+            // PostgreSQL ignores both while it reads COPY data: two Syncs, one ReadyForQuery.
+            Message::Sync | Message::Flush => {}
+            Message::Query { .. }
+            | Message::Parse { .. }
+            | Message::Bind(_)
+            | Message::Describe(_)
+            | Message::Execute { .. }
+            | Message::Close(_)
+            | Message::FunctionCall
+            | Message::Password
+            | Message::Terminate => {
+                let what = "unexpected message type during COPY from stdin".to_owned();
+                return Err(Violation::Client { what });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what is wrong in itself, without asking the gate.
+    fn reject(&mut self, asking: Asking, error: ErrorFields) {
+        self.notes.push(error.message().to_owned());
+        self.refuse(asking, error);
+    }
+}

@@ -1,0 +1,392 @@
+//! What the server's messages do.
+
+use bytes::Bytes;
+
+use crate::gate::Outcome;
+use crate::mask::{Field, Stop};
+use crate::protocol::backend::{ErrorFields, ready_for_query};
+use crate::protocol::body::BodyError;
+use crate::protocol::frame::Frame;
+use crate::protocol::results::{TransactionStatus, command_tag, parameter_status, row_description};
+
+use super::{Flow, Kind, Mode, Owed, Session, Violation, refusals};
+use crate::wire::replies::{Received, Unexpected};
+
+impl Session {
+    /// Takes in one server frame.
+    ///
+    /// # Errors
+    /// When the server breaks the protocol, or changes a setting that must not change; the session must end.
+    pub fn server(&mut self, frame: &Frame) -> Result<(), Violation> {
+        match frame.tag {
+            b'N' => self.notice(frame)?,
+            b'S' => self.parameter(frame)?,
+            // No policy has allowed a channel to this client, and a payload may carry anything.
+            b'A' => {}
+            b'E' => self.error(frame)?,
+            _ => self.reply(frame)?,
+        }
+        self.draining &= self.replies.len() > super::MOST_OUTSTANDING / 2;
+        Ok(())
+    }
+
+    fn reply(&mut self, frame: &Frame) -> Result<(), Violation> {
+        match self.replies.receive(frame.tag)? {
+            Received::Part(kind) => self.part(kind, frame),
+            Received::Done(_, owed) => self.done(owed, frame),
+            Received::Failed { .. } | Received::Broken(_) | Received::Unasked => Ok(()),
+        }
+    }
+
+    fn part(&mut self, kind: Kind, frame: &Frame) -> Result<(), Violation> {
+        match (kind, frame.tag) {
+            (_, b'D' | b'd') => self.row(frame),
+            (Kind::Query, b'T') => self.describe_result(frame)?,
+            (Kind::Query, b'C') => self.next_result(&Outcome::Completed { tag: tag(frame)? }, frame),
+            (Kind::Query, b'I') => self.next_result(&Outcome::Completed { tag: String::new() }, frame),
+            (_, b'G') => {
+                self.mode = Mode::CopyIn;
+                self.relay(frame);
+            }
+            (_, b'H') => {
+                if let Some(flow) = self.current() {
+                    flow.copy_out();
+                }
+                self.relay(frame);
+            }
+            _ => self.relay(frame),
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, owed: Owed, frame: &Frame) -> Result<(), Violation> {
+        match (owed, frame.tag) {
+            (owed, b'Z') => {
+                if matches!(owed, Owed::Query(_) | Owed::Refused { .. }) {
+                    self.portals.drop_unnamed_statement();
+                }
+                return self.ready(frame);
+            }
+            (Owed::Parse(preparing), _) => {
+                self.portals.statement_confirmed();
+                preparing.receipt.settle(&Outcome::Completed { tag: String::new() }, 0);
+            }
+            (Owed::CloseStatement, _) => self.portals.statement_confirmed(),
+            (Owed::ClosePortal, _) => self.portals.portal_confirmed(),
+            (Owed::Portal(_), b'2') => self.portals.portal_confirmed(),
+            (Owed::Portal(portal), b'T' | b'n') => {
+                let fields = if frame.tag == b'T' { Some(fields(&frame.body)?) } else { None };
+                let checked = self.portals.flow_mut(portal).map(|flow| match fields {
+                    Some(fields) => flow.describe(&fields),
+                    None => flow.describe_nothing(),
+                });
+                if let Some(Err(stop)) = checked {
+                    self.stop(&stop);
+                }
+                // The client has not asked for it: PostgreSQL sends no RowDescription after a Bind.
+                return Ok(());
+            }
+            (Owed::Portal(portal), _) => self.executed(portal, frame)?,
+            (Owed::Query(_) | Owed::Refused { .. } | Owed::Nothing, _) => {}
+        }
+        self.relay(frame);
+        Ok(())
+    }
+
+    /// An Execute has ended, or is suspended.
+    fn executed(&mut self, portal: super::PortalId, frame: &Frame) -> Result<(), Violation> {
+        self.holding = false;
+        self.cancel = false;
+        if self.mode == Mode::CopyIn {
+            self.mode = Mode::Normal;
+        }
+        let Some(flow) = self.portals.flow_mut(portal) else { return Ok(()) };
+        flow.execute();
+        if frame.tag == b's' {
+            return Ok(());
+        }
+        let tag = if frame.tag == b'C' { tag(frame)? } else { String::new() };
+        flow.settle(&Outcome::Completed { tag });
+        let (ends_portals, redefines) = (flow.ends_portals(), flow.redefines_statements());
+        self.names_after(ends_portals, redefines);
+        Ok(())
+    }
+
+    /// The result of one statement of a Query has ended.
+    fn next_result(&mut self, outcome: &Outcome, frame: &Frame) {
+        if self.mode == Mode::CopyIn {
+            self.mode = Mode::Normal;
+        }
+        let Some(Owed::Query(flows)) = self.replies.first_mut() else { return };
+        if !flows.is_empty() {
+            let mut flow = flows.remove(0);
+            flow.settle(outcome);
+            let (ends_portals, redefines) = (flow.ends_portals(), flow.redefines_statements());
+            self.names_after(ends_portals, redefines);
+        }
+        self.relay(frame);
+    }
+
+    fn names_after(&mut self, ends_portals: bool, redefines_statements: bool) {
+        if ends_portals {
+            self.portals.drop_portals();
+        }
+        if redefines_statements {
+            self.portals.forget_statements();
+        }
+    }
+
+    fn describe_result(&mut self, frame: &Frame) -> Result<(), Violation> {
+        let fields = fields(&frame.body)?;
+        match self.current().map_or(Err(Stop::Undescribed), |flow| flow.describe(&fields)) {
+            Ok(()) => self.relay(frame),
+            Err(stop) => self.stop(&stop),
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, frame: &Frame) {
+        if self.stop.is_some() {
+            return;
+        }
+        frame.put(&mut self.scratch);
+        let row = self.scratch.split().freeze();
+        match self.current().map_or(Err(Stop::Undescribed), |flow| flow.row(row)) {
+            Ok(released) => self.client.extend_from_slice(&released.into_bytes()),
+            Err(stop) => {
+                self.stop(&stop);
+                self.cancel = true;
+            }
+        }
+    }
+
+    /// Lets nothing further out, and makes the server fail so that its state and ours stay one.
+    fn stop(&mut self, stop: &Stop) {
+        if self.stop.is_some() {
+            return;
+        }
+        let error = refusals::stopped(stop);
+        if !self.replies.is_closed() {
+            self.withdraw();
+            self.refuse_portal(error.clone());
+        }
+        self.stop = Some(error);
+    }
+
+    fn ready(&mut self, frame: &Frame) -> Result<(), Violation> {
+        let status = TransactionStatus::parse(&frame.body).map_err(server)?;
+        self.status = status;
+        self.in_series = false;
+        self.holding = false;
+        self.cancel = false;
+        self.mode = if self.mode == Mode::Closed { Mode::Closed } else { Mode::Normal };
+        if status == TransactionStatus::Idle {
+            self.portals.drop_portals();
+            self.governed = false;
+        }
+        if let Some(error) = self.stop.clone() {
+            // What was stopped had ended well for the server: it must fail before the client hears more.
+            self.outbox.refuse_query();
+            self.replies.expect(Kind::RefusedQuery, Owed::Refused { error, unnamed_parse: false });
+            return Ok(());
+        }
+        ready_for_query(&mut self.client, status.as_byte());
+        Ok(())
+    }
+
+    fn error(&mut self, frame: &Frame) -> Result<(), Violation> {
+        let fields = ErrorFields::parse(frame.body.clone()).map_err(server)?;
+        self.goodbye |= fields.is_fatal();
+        let shown = match self.replies.receive(frame.tag)? {
+            Received::Failed { payload, skipped, .. } => self.failed(payload, skipped, fields),
+            Received::Broken(_) => self.broken(fields),
+            Received::Unasked | Received::Part(_) | Received::Done(..) => {
+                self.scrubbed(fields, self.governed, true)
+            }
+        };
+        self.stop.take().unwrap_or(shown).put_error(&mut self.client);
+        Ok(())
+    }
+
+    /// Something in a series failed: the server skips the rest of it, and so do we.
+    fn failed(&mut self, payload: Owed, skipped: Vec<Owed>, fields: ErrorFields) -> ErrorFields {
+        let failure = Outcome::Failed { sqlstate: fields.sqlstate().to_owned() };
+        let shown = self.shown(&payload, fields);
+        let unnamed_parse = match &payload {
+            Owed::Parse(preparing) => preparing.name.is_empty(),
+            Owed::Refused { unnamed_parse, .. } => *unnamed_parse,
+            Owed::Portal(_) | Owed::Query(_) | Owed::CloseStatement | Owed::ClosePortal | Owed::Nothing => {
+                false
+            }
+        };
+        self.settle(payload, &failure);
+        for owed in skipped {
+            // Portals stay: those that nothing confirmed end below, the others may run again.
+            if !matches!(owed, Owed::Portal(_)) {
+                self.settle(owed, &Outcome::Skipped);
+            }
+        }
+        self.portals.roll_back();
+        if unnamed_parse {
+            self.portals.drop_unnamed_statement();
+        }
+        self.holding = false;
+        self.cancel = false;
+        if self.replies.is_closed() {
+            self.mode = if self.mode == Mode::Closed { Mode::Closed } else { Mode::Normal };
+        } else {
+            self.withdraw();
+            self.mode = Mode::Skipping;
+        }
+        shown
+    }
+
+    /// A Query or the end of a series failed: its ReadyForQuery is still to come.
+    fn broken(&mut self, fields: ErrorFields) -> ErrorFields {
+        if self.mode == Mode::CopyIn {
+            self.mode = Mode::Normal;
+        }
+        self.cancel = false;
+        let mut flows = match self.replies.first_mut() {
+            Some(Owed::Query(flows)) => std::mem::take(flows),
+            Some(Owed::Refused { error, .. }) => return error.clone(),
+            _ => return self.scrubbed(fields, self.governed, true),
+        };
+        let verbatim = flows.iter().all(Flow::is_verbatim);
+        let failure = Outcome::Failed { sqlstate: fields.sqlstate().to_owned() };
+        for (place, flow) in flows.iter_mut().enumerate() {
+            flow.settle(if place == 0 { &failure } else { &Outcome::Skipped });
+        }
+        self.scrubbed(fields, self.governed, verbatim)
+    }
+
+    /// The error that the client gets in the place of `fields`.
+    fn shown(&mut self, payload: &Owed, fields: ErrorFields) -> ErrorFields {
+        match payload {
+            Owed::Refused { error, .. } => error.clone(),
+            Owed::Parse(preparing) => {
+                // Nothing has run yet, so the message holds names and no values; the rest may quote the text.
+                let plan = preparing.prepared.plan();
+                let message = fields.message().to_owned();
+                match (plan.governed, plan.verbatim) {
+                    (true, _) => fields.scrubbed(&message),
+                    (false, true) => fields,
+                    (false, false) => fields.without_position(),
+                }
+            }
+            Owed::Portal(portal) => {
+                let verbatim = self.portals.flow_mut(*portal).is_none_or(|flow| flow.is_verbatim());
+                self.scrubbed(fields, self.governed, verbatim)
+            }
+            Owed::Query(_) | Owed::CloseStatement | Owed::ClosePortal | Owed::Nothing => {
+                self.scrubbed(fields, self.governed, true)
+            }
+        }
+    }
+
+    fn scrubbed(&self, fields: ErrorFields, governed: bool, verbatim: bool) -> ErrorFields {
+        match (governed, verbatim) {
+            (true, _) => fields.scrubbed(refusals::WITHHELD),
+            (false, true) => fields,
+            (false, false) => fields.without_position(),
+        }
+    }
+
+    fn settle(&mut self, owed: Owed, outcome: &Outcome) {
+        match owed {
+            Owed::Parse(preparing) => preparing.receipt.settle(outcome, 0),
+            Owed::Portal(portal) => {
+                if let Some(flow) = self.portals.flow_mut(portal) {
+                    flow.settle(outcome);
+                }
+            }
+            Owed::Query(flows) => flows.into_iter().for_each(|mut flow| flow.settle(outcome)),
+            Owed::CloseStatement | Owed::ClosePortal | Owed::Refused { .. } | Owed::Nothing => {}
+        }
+    }
+
+    /// Whatever is being asked is void: something before it has failed.
+    fn withdraw(&mut self) {
+        self.question = None;
+        self.asking = None;
+    }
+
+    fn notice(&mut self, frame: &Frame) -> Result<(), Violation> {
+        let fields = ErrorFields::parse(frame.body.clone()).map_err(server)?;
+        if self.stop.is_none() {
+            self.scrubbed(fields, self.governed, true).put_notice(&mut self.client);
+        }
+        Ok(())
+    }
+
+    fn parameter(&mut self, frame: &Frame) -> Result<(), Violation> {
+        let (name, value) = parameter_status(frame.body.clone()).map_err(server)?;
+        check_setting(&name, &value)?;
+        frame.put(&mut self.client);
+        Ok(())
+    }
+
+    /// The statement whose result is coming.
+    fn current(&mut self) -> Option<&mut Flow> {
+        match self.replies.first_mut()? {
+            Owed::Query(flows) => flows.first_mut(),
+            Owed::Portal(portal) => {
+                let portal = *portal;
+                self.portals.flow_mut(portal)
+            }
+            Owed::Parse(_)
+            | Owed::CloseStatement
+            | Owed::ClosePortal
+            | Owed::Refused { .. }
+            | Owed::Nothing => None,
+        }
+    }
+
+    fn relay(&mut self, frame: &Frame) {
+        if self.stop.is_none() {
+            frame.put(&mut self.client);
+        }
+    }
+}
+
+/// Holds a setting against what the reading of statements rests on: under another encoding, or with backslash
+/// escapes in plain strings, the server would read other statements than were judged.
+///
+/// # Errors
+/// When it is another.
+pub fn check_setting(name: &str, value: &str) -> Result<(), Violation> {
+    let holds = match name {
+        "client_encoding" => value == "UTF8",
+        "standard_conforming_strings" => value == "on",
+        _ => true,
+    };
+    if holds {
+        return Ok(());
+    }
+    Err(Violation::Setting { name: name.to_owned(), value: value.to_owned() })
+}
+
+fn fields(body: &Bytes) -> Result<Vec<Field>, Violation> {
+    let columns = row_description(body.clone()).map_err(server)?;
+    let field = |column: crate::protocol::results::Column| Field {
+        name: column.name,
+        table_oid: column.table_oid,
+        column: column.number,
+        type_oid: column.type_oid,
+    };
+    Ok(columns.into_iter().map(field).collect())
+}
+
+fn tag(frame: &Frame) -> Result<String, Violation> {
+    command_tag(frame.body.clone()).map_err(server)
+}
+
+fn server(error: BodyError) -> Violation {
+    Violation::Server { what: error.to_string() }
+}
+
+impl From<Unexpected> for Violation {
+    fn from(unexpected: Unexpected) -> Self {
+        Self::Server { what: unexpected.to_string() }
+    }
+}

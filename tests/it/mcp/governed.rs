@@ -1,0 +1,1 @@
+//! Tools against a real database.

@@ -1,0 +1,269 @@
+//! A gate with an MCP door on a free port, and clients that hold every answer against its tool's schema.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
+
+use rmcp::model::{CallToolRequestParams, ClientConfig, ProgressNotificationParam, ProtocolVersion};
+use rmcp::service::{ClientLifecycleMode, NotificationContext, RunningService, ServiceError};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::{ClientHandler, RoleClient, serve_client_with_lifecycle};
+use serde_json::{Value, json};
+
+use portcullis::approval::{ApprovalId, Desk, Digest, NewRequest, Vote};
+use portcullis::audit::{Ledger, Memory};
+use portcullis::clock::{Clock, SystemClock};
+use portcullis::gate::{Approve, Door, Gate, Parts, Rules, Silent, Workers};
+use portcullis::identity::directory::{AgentSource, Directory};
+use portcullis::identity::token::Token;
+use portcullis::mcp;
+use portcullis::policy::Snapshot;
+use portcullis::policy::snapshot::Source;
+use portcullis::store::Store;
+use portcullis::upstream::{DatabaseSettings, Upstream};
+
+pub(super) const MAX_SESSIONS: usize = 3;
+
+/// The eras, and how a client of each begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Era {
+    /// `initialize`, then a session.
+    Session,
+    /// Every request by itself, since 2026-07-28.
+    Stateless,
+    /// The client asks which of them the server speaks.
+    Negotiated,
+}
+
+impl Era {
+    pub(super) const ALL: [Self; 3] = [Self::Session, Self::Stateless, Self::Negotiated];
+
+    fn lifecycle(self) -> ClientLifecycleMode {
+        let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
+        match self {
+            Self::Session => ClientLifecycleMode::Initialize,
+            Self::Stateless => ClientLifecycleMode::Discover { preferred_versions },
+            Self::Negotiated => ClientLifecycleMode::Auto { preferred_versions, legacy_version: None },
+        }
+    }
+}
+
+/// A gate and its MCP door. `robin` and `mallory` are agents of `dana`; `priya` approves.
+pub(super) struct Stand {
+    pub(super) url: String,
+    pub(super) gate: Arc<Gate>,
+    pub(super) ledger: Memory,
+    tokens: BTreeMap<&'static str, Token>,
+}
+
+impl Stand {
+    /// A door that leads to no database.
+    pub(super) async fn door_only() -> Self {
+        Self::start(Vec::new(), &[], "").await
+    }
+
+    /// A door to `databases` under the rules in `rulebook`; `scope` is the TOML of both agents' scope.
+    pub(super) async fn start(databases: Vec<DatabaseSettings>, rulebook: &[Source], scope: &str) -> Self {
+        let tokens: BTreeMap<_, _> =
+            ["dana", "priya", "robin", "mallory"].map(|name| (name, Token::generate())).into();
+        let agent = |(name, token): (&&str, &Token)| {
+            let (kind, more) = match *name {
+                "dana" => ("human", "groups = [\"analysts\", \"approvers\"]"),
+                "priya" => ("human", "groups = [\"approvers\"]"),
+                _ => ("agent", "owner = \"dana\"\ngroups = [\"support\"]"),
+            };
+            let scope = if kind == "agent" { scope } else { "" };
+            let digest = token.digest();
+            let text = format!(
+                "name = \"{name}\"\nkind = \"{kind}\"\n{more}\n[auth]\ntoken_sha256 = \"{digest}\"\n{scope}"
+            );
+            AgentSource { path: format!("{name}.toml"), text }
+        };
+        let directory = Directory::build(&tokens.iter().map(agent).collect::<Vec<_>>()).unwrap();
+        let policy = Snapshot::build(rulebook, &directory.to_data()).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ledger = Memory::default();
+        let upstream = Arc::new(Upstream::new(databases));
+        let gate = Arc::new(Gate::new(Parts {
+            catalogs: Arc::clone(&upstream) as _,
+            rules: Rules { policy, directory: Arc::new(directory) },
+            desk: Desk::new(Store::in_memory().unwrap(), Arc::clone(&clock)).unwrap(),
+            ledger: Ledger::inline(ledger.clone()),
+            clock,
+            workers: Workers::start(1, 64).unwrap(),
+            console_url: "http://127.0.0.1:8433".to_owned(),
+        }));
+        let settings = mcp::Settings {
+            hosts: vec!["gateway.example".to_owned()],
+            max_sessions: MAX_SESSIONS,
+            ..mcp::Settings::default()
+        };
+        let app = mcp::router(Arc::clone(&gate), upstream, settings);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let service = app.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
+        Self { url, gate, ledger, tokens }
+    }
+
+    pub(super) fn token(&self, who: &str) -> String {
+        self.tokens[who].reveal().to_owned()
+    }
+
+    pub(super) fn bearer(&self, who: &str) -> String {
+        format!("Bearer {}", self.token(who))
+    }
+
+    /// A client over HTTP.
+    pub(super) async fn client(&self, who: &str, era: Era) -> Client {
+        let config =
+            StreamableHttpClientTransportConfig::with_uri(self.url.as_str()).auth_header(self.token(who));
+        let transport = StreamableHttpClientTransport::from_config(config);
+        Client::begin(|log| serve_client_with_lifecycle(log, transport, era.lifecycle())).await
+    }
+
+    /// A client that speaks lines to the relay, as one does over stdio.
+    pub(super) async fn relayed_client(&self, who: &str, era: Era) -> Client {
+        let (client, relay) = tokio::io::duplex(1024 * 1024);
+        let (input, output) = tokio::io::split(relay);
+        let (url, token) = (self.url.clone(), self.token(who));
+        tokio::spawn(async move { mcp::relay::pump(input, output, &url, &token).await.unwrap() });
+        let transport = tokio::io::split(client);
+        Client::begin(|log| serve_client_with_lifecycle(log, transport, era.lifecycle())).await
+    }
+
+    /// A request for approval that `who` made.
+    pub(super) fn request_of(&self, who: &str) -> String {
+        let new = NewRequest {
+            digest: Digest::of([who.as_bytes()]),
+            requester: who.to_owned(),
+            requester_kind: "agent".to_owned(),
+            owner: "dana".to_owned(),
+            requester_groups: Vec::new(),
+            door: "mcp".to_owned(),
+            database: "shop".to_owned(),
+            statement: "DELETE FROM t".to_owned(),
+            parameters: Vec::new(),
+            purpose: "test".to_owned(),
+            rule: "write".to_owned(),
+            message: "writes need approval".to_owned(),
+            facts: json!({}),
+            revision: String::new(),
+            groups: vec!["approvers".to_owned()],
+            ttl_s: 600,
+        };
+        self.gate.desk().open(new).unwrap().id.to_string()
+    }
+
+    /// `who` decides on a request, as the console lets them.
+    pub(super) async fn decide(&self, who: &str, id: &str, vote: Vote, note: &str) {
+        let identity = self.gate.authenticate(&self.token(who), Door::Console, "").unwrap();
+        let id = ApprovalId::parse(id).unwrap();
+        let act = Approve { id, vote, note: note.to_owned(), client: String::new() };
+        let proof = self.gate.admit(&identity, act, &Silent).await.unwrap();
+        self.gate.decide(&identity, proof).unwrap();
+    }
+}
+
+/// What a client heard besides answers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Log(Arc<Mutex<Vec<String>>>);
+
+impl ClientHandler for Log {
+    fn get_info(&self) -> ClientConfig {
+        ClientConfig::default()
+    }
+
+    async fn on_progress(&self, progress: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
+        self.0.lock().unwrap().push(progress.message.unwrap_or_default());
+    }
+}
+
+/// A connected client.
+pub(super) struct Client {
+    service: RunningService<RoleClient, Log>,
+    schemas: BTreeMap<String, Value>,
+    log: Log,
+}
+
+impl Client {
+    async fn begin<F, E>(connect: impl FnOnce(Log) -> F) -> Self
+    where
+        F: Future<Output = Result<RunningService<RoleClient, Log>, E>>,
+        E: std::fmt::Debug,
+    {
+        let log = Log::default();
+        let service = connect(log.clone()).await.unwrap();
+        let tools = service.list_all_tools().await.unwrap();
+        let schema =
+            |tool: &rmcp::model::Tool| Value::Object((**tool.output_schema.as_ref().unwrap()).clone());
+        let schemas = tools.iter().map(|tool| (tool.name.to_string(), schema(tool))).collect();
+        Self { service, schemas, log }
+    }
+
+    /// Calls a tool; the answer's object, and whether it counts as an error.
+    pub(super) async fn call(&self, tool: &'static str, arguments: Value) -> (Value, bool) {
+        self.try_call(tool, arguments).await.unwrap()
+    }
+
+    pub(super) async fn try_call(
+        &self,
+        tool: &'static str,
+        arguments: Value,
+    ) -> Result<(Value, bool), ServiceError> {
+        let arguments = arguments.as_object().cloned().unwrap();
+        let result =
+            self.service.call_tool(CallToolRequestParams::new(tool).with_arguments(arguments)).await?;
+        let answer = result.structured_content.clone().expect("clients show models nothing else");
+        fits(&self.schemas[tool], &answer, tool);
+        let is_error = result.is_error == Some(true);
+        assert_eq!(is_error, ["denied", "error"].contains(&answer["status"].as_str().unwrap()), "{answer}");
+        let text = result.content.first().and_then(|content| content.as_text()).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&text.text).unwrap(), answer, "both forms say the same");
+        Ok((answer, is_error))
+    }
+
+    /// The messages of all progress notifications so far.
+    pub(super) fn progress(&self) -> Vec<String> {
+        self.log.0.lock().unwrap().clone()
+    }
+}
+
+impl Deref for Client {
+    type Target = RunningService<RoleClient, Log>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.service
+    }
+}
+
+/// Holds `value` against `schema`: the keywords that our schemas use, and no others.
+fn fits(schema: &Value, value: &Value, path: &str) {
+    let is_type = match schema["type"].as_str() {
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("string") => value.is_string(),
+        Some("integer") => value.is_i64() || value.is_u64(),
+        Some("boolean") => value.is_boolean(),
+        other => panic!("{path}: unexpected type {other:?}"),
+    };
+    assert!(is_type, "{path} is no {}: {value}", schema["type"]);
+    if let Some(allowed) = schema["enum"].as_array() {
+        assert!(allowed.contains(value), "{path}: {value} is not among {allowed:?}");
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        assert!(value.get(name.as_str().unwrap()).is_some(), "{path} lacks {name}: {value}");
+    }
+    for (name, part) in schema["properties"].as_object().into_iter().flatten() {
+        if let Some(value) = value.get(name) {
+            fits(part, value, &format!("{path}.{name}"));
+        }
+    }
+    if let (Some(part), Some(items)) = (schema.get("items"), value.as_array()) {
+        for (index, item) in items.iter().enumerate() {
+            fits(part, item, &format!("{path}[{index}]"));
+        }
+    }
+}
