@@ -72,7 +72,6 @@ impl Settings {
 
 /// Everything the console answers. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that
 /// the ledger knows where people come from.
-#[must_use]
 pub fn router(gate: Arc<Gate>, settings: Settings) -> Router {
     let watchers = Semaphore::new(MOST_WATCHERS);
     let console = Arc::new(Console { gate, settings, sessions: Sessions::default(), watchers });
