@@ -47,6 +47,34 @@ async fn sources_hold_every_origin_that_the_server_knows() {
     }
 }
 
+/// Wrapped into a view, a query leaves its dependencies in `pg_depend`, after PostgreSQL's own resolution of
+/// names: every column there must be among those that are read.
+#[tokio::test]
+async fn columns_read_hold_everything_that_the_server_depends_on() {
+    let database = Database::with(SHOP).await;
+    let snapshot = snapshot(&database).await;
+    let client = database.connect().await;
+    let mut checked = 0;
+    for sql in QUERIES.iter().chain(&TWISTED) {
+        let wrapped = format!("CREATE VIEW probe AS SELECT EXISTS ({sql}) AS answer");
+        if client.batch_execute(&wrapped).await.is_err() {
+            assert!(!TWISTED.contains(sql), "{sql}");
+            continue;
+        }
+        let facts = only(&snapshot, sql);
+        assert_eq!(facts.unresolved, [], "{sql}");
+        for row in client.query(DEPENDENCIES, &[]).await.unwrap() {
+            let (table, column): (String, String) = (row.get(0), row.get(1));
+            let mut entries = facts.tables.iter().filter(|entry| entry.key.as_str() == table);
+            let read = entries.any(|entry| entry.columns_read.contains(&column));
+            assert!(read, "{sql}: {table}.{column} is not among those read");
+            checked += 1;
+        }
+        client.batch_execute("DROP VIEW probe").await.unwrap();
+    }
+    assert!(checked > 150, "{checked}");
+}
+
 #[tokio::test]
 async fn every_system_view_has_the_columns_that_the_snapshot_says() {
     let database = Database::with("").await;
@@ -241,6 +269,44 @@ const QUERIES: [&str; 96] = [
     "SELECT * FROM customers ORDER BY id FETCH FIRST 3 ROWS WITH TIES",
     "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace",
 ];
+
+/// Names that mean something else than a first look suggests.
+const TWISTED: [&str; 25] = [
+    "SELECT 1 FROM customers WHERE EXISTS (SELECT 1 FROM orders o JOIN flags f ON o.note = ssn)",
+    "SELECT (SELECT ssn FROM flags) FROM customers",
+    "SELECT (SELECT id FROM flags LIMIT 1) FROM customers",
+    "SELECT (SELECT s.ssn FROM (SELECT ssn) s) FROM customers",
+    "SELECT (SELECT x.y FROM (VALUES (ssn)) x (y)) FROM customers",
+    "SELECT 1 FROM customers c, LATERAL (SELECT c.ssn UNION SELECT 'x') s",
+    "SELECT 1 FROM customers c, generate_series(1, length(c.ssn))",
+    "SELECT 1 FROM customers ssn WHERE ssn.ssn = 'x'",
+    "SELECT ssn FROM customers ssn",
+    "SELECT name FROM flags name",
+    "WITH flags AS (SELECT ssn AS id FROM customers) SELECT * FROM flags JOIN public.flags f USING (id)",
+    "WITH a AS (WITH b AS (SELECT ssn FROM customers) SELECT * FROM b) SELECT (SELECT ssn) FROM a",
+    "SELECT (WITH w AS (SELECT c.ssn) SELECT ssn FROM w) FROM customers c",
+    "SELECT max(id) FROM customers GROUP BY name HAVING max(ssn) > 'a' ORDER BY min(city)",
+    "SELECT id AS ssn FROM customers ORDER BY ssn || 'x'",
+    "SELECT id AS ssn FROM customers GROUP BY ssn, id",
+    "SELECT count(*) FROM customers GROUP BY CASE WHEN ssn = 'x' THEN 1 END",
+    "SELECT 1 FROM customers c NATURAL LEFT JOIN flags JOIN LATERAL (SELECT c.ssn) z (q) ON q = email",
+    "SELECT j.a FROM (customers c CROSS JOIN flags f) AS j (a, b, c, d)",
+    "SELECT d FROM (customers c CROSS JOIN flags f) AS j (a, b, c, d)",
+    "SELECT a FROM customers AS x (b, a, ssn, name)",
+    "SELECT row_to_json(r) FROM (SELECT c FROM customers c) r",
+    "SELECT 1 FROM oslo, nested WHERE oslo.number = nested.shout",
+    "SELECT sum(length(ssn)) OVER (w ROWS 1 PRECEDING) FROM customers WINDOW w AS (ORDER BY email)",
+    "SELECT 1 FROM customers WHERE (id, ssn) IN (SELECT id, note FROM orders) AND city LIKE ANY (ARRAY[email])",
+];
+
+const DEPENDENCIES: &str = "
+    SELECT n.nspname || '.' || c.relname, a.attname::text
+      FROM pg_depend d
+      JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
+      JOIN pg_class c ON c.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
+     WHERE r.ev_class = 'public.probe'::regclass AND d.refobjid <> r.ev_class AND d.refobjsubid > 0";
 
 const WORDS: [&str; 60] = [
     "SELECT",
