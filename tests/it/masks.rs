@@ -4,6 +4,8 @@
 mod cases;
 mod schema;
 
+use std::sync::Arc;
+
 use portcullis::catalog::{RelationKey, Snapshot};
 use portcullis::mask::{Masks, Refusal, Rewritten, Strategy, rewrite};
 use portcullis::sql::{Statement, analyze};
@@ -117,7 +119,7 @@ async fn a_rewritten_read_describes_no_column_of_a_masked_one() {
 struct World {
     real: Client,
     copy: Client,
-    catalog: Snapshot,
+    catalog: Arc<Snapshot>,
     masks: Masks,
     _databases: [Database; 2],
 }
@@ -130,7 +132,7 @@ impl World {
         for client in [&real, &copy] {
             client.batch_execute("SET search_path = app, pg_temp; SET extra_float_digits = 1").await.unwrap();
         }
-        let catalog = schema::load(&real).await;
+        let catalog = schema::load(&databases[0]).await;
         Self { real, copy, catalog, masks: masks(), _databases: databases }
     }
 
