@@ -10,7 +10,7 @@ use pg_query::protobuf::SelectStmt;
 use crate::catalog::{Relation, RelationKey, RelationKind, Snapshot};
 
 use super::survey::{Mention, Survey};
-use super::{Masks, Refusal, Strategy};
+use super::{Masks, Refusal, Strategy, walk};
 
 /// Strategies by column name.
 pub(super) type Columns = BTreeMap<String, Strategy>;
@@ -166,8 +166,7 @@ pub(super) fn definition(view: &Relation) -> Result<Box<SelectStmt>, Refusal> {
         hint: "read its base tables instead".to_owned(),
     };
     let text = view.definition.as_deref().ok_or_else(refusal)?;
-    let tree = pg_query::parse(text, 0).map_err(|_| refusal())?.protobuf;
-    let mut statements = tree.stmts.into_iter();
+    let mut statements = walk::parse(text).ok_or_else(refusal)?.into_iter();
     let stmt = statements.next().and_then(|raw| raw.stmt).and_then(|node| node.node);
     match (stmt, statements.next()) {
         (Some(NodeEnum::SelectStmt(select)), None) => Ok(select),

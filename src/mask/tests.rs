@@ -245,3 +245,29 @@ fn trees_are_equal_by_what_they_say_and_not_by_where_it_stands() {
     }
     assert_ne!(sum("SELECT (a), ARRAY[b, c]"), sum("SELECT ARRAY[a], b, c"));
 }
+
+#[test]
+fn a_long_or_deep_statement_is_masked_or_refused_and_never_crashes() {
+    let deep = || {
+        let catalog = catalog(vec![people()]);
+        let masks = masks("people", redact());
+        for (levels, must_work) in [(60, true), (1_000, false)] {
+            let sum = vec!["id"; levels].join(" + ");
+            let nested = format!(
+                "{}SELECT ssn FROM people{}",
+                "SELECT * FROM (".repeat(levels / 4),
+                ") s".repeat(levels / 4)
+            );
+            let signs = format!("SELECT {}id{} FROM people", "-(".repeat(levels), ")".repeat(levels));
+            let links =
+                format!("SELECT {}ssn{} FROM people", "(SELECT ".repeat(levels / 4), ")".repeat(levels / 4));
+            for sql in [format!("SELECT {sum} FROM people"), nested, signs, links] {
+                let outcome = run(&sql, &masks, &catalog);
+                assert!(outcome.is_ok() || !must_work, "{sql}: {outcome:?}");
+            }
+        }
+        let list = vec!["'x'"; 20_000].join(",");
+        assert!(run(&format!("SELECT id FROM people WHERE ssn IN ({list})"), &masks, &catalog).is_ok());
+    };
+    std::thread::Builder::new().stack_size(32 << 20).spawn(deep).unwrap().join().unwrap();
+}

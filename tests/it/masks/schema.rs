@@ -38,6 +38,8 @@ INSERT INTO events SELECT i, 'CANARYevent' || i, 'k' || i % 2 FROM generate_seri
 CREATE TABLE people (id int, secret text);
 CREATE TABLE staff (wage int) INHERITS (people);
 INSERT INTO people VALUES (1, 'CANARYperson'); INSERT INTO staff VALUES (2, 'CANARYstaff', 5);
+CREATE TABLE "Odd ""T" ("Id" int PRIMARY KEY, "s""sn" text, "select" text, end_ text);
+INSERT INTO "Odd ""T" VALUES (1, 'CANARYodd', 'x', 'y');
 CREATE TABLE other.customers (id int, note text);
 INSERT INTO other.customers VALUES (1, 'note');
 CREATE VIEW tax AS SELECT id, name AS who, ssn AS tax_id FROM customers WHERE id < 4;
@@ -64,9 +66,25 @@ UPDATE customers SET shout = NULL;
 REFRESH MATERIALIZED VIEW kept;
 CREATE OR REPLACE VIEW both_view AS SELECT id, 'x'::text AS who, ssn AS tax_id FROM customers;
 UPDATE hr.payroll SET iban = 'x', salary = 0;
+UPDATE "Odd ""T" SET "s""sn" = 'q''"\';
 UPDATE events SET secret = 'x';
 UPDATE people SET secret = 'x';
 CREATE OR REPLACE VIEW clear_view AS SELECT id, 'x'::text AS title FROM products;
+"#;
+
+/// A role that may read every column but the masked ones (a partial mask reads its column), and becomes it.
+pub(super) const READER: &str = r#"
+DO $$ BEGIN CREATE ROLE masks_reader; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+GRANT USAGE ON SCHEMA app, hr, other TO masks_reader;
+GRANT SELECT (id, name, card, region, ctid, tableoid, xmin) ON app.customers TO masks_reader;
+GRANT SELECT (who, tableoid) ON hr.payroll TO masks_reader;
+GRANT SELECT (id, kind, tableoid) ON app.events, app.events_1, app.events_2 TO masks_reader;
+GRANT SELECT (id, tableoid) ON app.people, app.kept TO masks_reader;
+GRANT SELECT (id, wage, tableoid) ON app.staff TO masks_reader;
+GRANT SELECT ("Id", "select", end_) ON app."Odd ""T" TO masks_reader;
+GRANT SELECT (id) ON app.clear_view TO masks_reader;
+GRANT SELECT ON app.orders, app.products, other.customers TO masks_reader;
+SET ROLE masks_reader;
 "#;
 
 /// The catalog as the gateway loads it.
