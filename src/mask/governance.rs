@@ -20,6 +20,7 @@ pub(super) type Columns = BTreeMap<String, Strategy>;
 pub(super) struct Governance<'a> {
     catalog: &'a Snapshot,
     masks: BTreeMap<RelationKey, Columns>,
+    none: Columns,
     reach: RefCell<HashMap<RelationKey, Reach>>,
 }
 
@@ -65,7 +66,7 @@ impl<'a> Governance<'a> {
                 (!present.is_empty()).then(|| (key.clone(), present))
             })
             .collect();
-        Self { catalog, masks, reach: RefCell::default() }
+        Self { catalog, masks, none: Columns::new(), reach: RefCell::default() }
     }
 
     /// The snapshot.
@@ -84,9 +85,9 @@ impl<'a> Governance<'a> {
         all
     }
 
-    /// The masks of the relation's own columns.
-    pub(super) fn masks(&self, key: &RelationKey) -> Option<&Columns> {
-        self.masks.get(key)
+    /// The masks of the relation's own columns; none for most.
+    pub(super) fn masks(&self, key: &RelationKey) -> &Columns {
+        self.masks.get(key).unwrap_or(&self.none)
     }
 
     /// The relation that a name means, outside any CTE.

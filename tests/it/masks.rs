@@ -132,6 +132,22 @@ async fn masked_reads_need_no_right_to_read_what_they_mask() {
 }
 
 #[tokio::test]
+async fn a_cursor_gives_masked_rows_and_still_says_where_a_write_goes() {
+    let world = World::start().await;
+    let run = [
+        "DECLARE x CURSOR FOR SELECT * FROM customers ORDER BY id FOR UPDATE",
+        "FETCH 2 FROM x",
+        "UPDATE customers SET name = 'moved' WHERE CURRENT OF x RETURNING *",
+        "MOVE FORWARD 1 IN x",
+        "FETCH FORWARD ALL FROM x",
+    ];
+    let rewritten: Vec<String> = run.iter().map(|statement| world.rewrite(statement).unwrap().sql).collect();
+    let actual = outcome(&world.real, &rewritten.join(";")).await;
+    assert_eq!(actual, outcome(&world.copy, &run.join(";")).await);
+    assert!(actual.is_ok() && leak("cursor", &actual).is_none(), "{actual:?}");
+}
+
+#[tokio::test]
 async fn parameters_beside_masks_keep_their_types() {
     let world = World::start().await;
     for statement in [

@@ -182,6 +182,8 @@ pub(super) const SAME: &[&str] = &[
     "COPY customers (id, ssn, card) TO STDOUT",
     "COPY (SELECT ssn FROM customers ORDER BY id) TO STDOUT WITH (FORMAT csv, HEADER)",
     "COPY hr.payroll TO STDOUT",
+    "COPY (UPDATE customers SET name = 'x' WHERE id = 1 RETURNING id, ssn) TO STDOUT",
+    "COPY (WITH x AS (SELECT * FROM tax) TABLE x ORDER BY 1) TO STDOUT (DELIMITER ';')",
     "DECLARE x CURSOR FOR SELECT ssn FROM customers",
 ];
 
