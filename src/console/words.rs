@@ -115,7 +115,7 @@ mod tests {
     fn numbers_times_and_extents_read_well() {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let at = |seconds| distance(Timestamp::from_second(1_800_000_000 + i64::from(seconds)).unwrap(), now);
+        let at = |seconds: i64| distance(Timestamp::from_second(1_800_000_000 + seconds).unwrap(), now);
         assert_eq!(
             [at(90), at(300), at(-7200), at(-200_000)],
             ["in 90 s", "in 5 min", "2 h ago", "2 days ago"]
