@@ -19,7 +19,7 @@ use crate::cli::output::Output;
 use super::shop;
 use super::stage::{Remains, Stage};
 
-use agent::{Agent, word};
+use agent::{Agent, rows, word};
 use person::{Answer, Person};
 use transcript::Transcript;
 
@@ -99,7 +99,9 @@ impl<'a> Tour<'a> {
 
         self.transcript.scene("Her agent reads them by an MCP tool: the same gate, the same rows")?;
         self.transcript.calls("support-bot", "query", &json!({ "sql": sql }))?;
-        let by_tool = self.bot_tools.query(sql).await?;
+        let reply = self.bot_tools.call("query", json!({ "sql": sql })).await?;
+        let by_tool = rows(&reply);
+        self.transcript.replies(&reply, &["status", "denial", "error"])?;
         self.transcript.answer(&Answer::Rows(by_tool.clone()))?;
         self.transcript.expect("both doors show the same", by_tool == seen)
     }

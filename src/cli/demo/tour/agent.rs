@@ -8,7 +8,7 @@ use rmcp::service::RunningService;
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{RoleClient, ServiceExt as _};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::person::Grid;
 
@@ -38,22 +38,19 @@ impl Agent {
         result.structured_content.with_context(|| format!("the tool `{tool}` answered without a structure"))
     }
 
-    /// The rows that `query` answers with; none if it answers with anything else.
-    pub(super) async fn query(&self, sql: &str) -> anyhow::Result<Grid> {
-        let answer = self.call("query", json!({ "sql": sql })).await?;
-        let list =
-            |name: &str| answer.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let columns =
-            list("columns").iter().map(|column| text(column.get("name")).unwrap_or_default()).collect();
-        let cells = |row: &Value| row.as_array().into_iter().flatten().map(|cell| text(Some(cell))).collect();
-        Ok(Grid::new(columns, list("rows").iter().map(cells).collect()))
-    }
-
     /// Ends the session.
     pub(super) async fn leave(self) {
         // The gateway stops next, so how the farewell went is of no interest.
         drop(self.service.cancel().await);
     }
+}
+
+/// The rows in an answer; none if there are none in it.
+pub(super) fn rows(answer: &Value) -> Grid {
+    let list = |name: &str| answer.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let columns = list("columns").iter().map(|column| text(column.get("name")).unwrap_or_default()).collect();
+    let cells = |row: &Value| row.as_array().into_iter().flatten().map(|cell| text(Some(cell))).collect();
+    Grid::new(columns, list("rows").iter().map(cells).collect())
 }
 
 /// The word in which an answer says how it ended.
