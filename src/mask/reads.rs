@@ -193,8 +193,8 @@ impl<'a> Rewriter<'a> {
             name: alias.aliasname.clone(),
             schema: range.alias.is_none().then(|| relation.schema.clone()),
             columns: Some(renamed(Some(columns), &alias).unwrap_or_default()),
-            masked: None,
             nullable,
+            ..Binding::default()
         };
         if !self.governance.is_governed(relation) {
             // Bound to what was judged: a later object of that name on the search path can't take its place.

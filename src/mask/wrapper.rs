@@ -173,4 +173,4 @@ fn unbuildable(relation: &Relation) -> Refusal {
 }
 
 /// Columns that every table has besides its own.
-const SYSTEM: [&str; 6] = ["ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"];
+pub(super) const SYSTEM: [&str; 6] = ["ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"];

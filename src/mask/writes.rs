@@ -43,6 +43,10 @@ impl Rewriter<'_> {
         }
         self.all(&mut insert.cols)?;
         if let Some(conflict) = &mut insert.on_conflict_clause {
+            let proposed = self.scopes.innermost().first().cloned();
+            if let Some(target) = proposed {
+                self.scopes.bind(Binding { name: "excluded".to_owned(), schema: None, ..target });
+            }
             self.on_conflict(conflict, target.as_ref())?;
         }
         self.returning(&mut insert.returning_clause, target.as_ref(), &Sources::None)?;
@@ -144,6 +148,7 @@ impl Rewriter<'_> {
             name: name.clone(),
             schema: alias.is_none().then(|| relation.schema.clone()),
             columns: Some(relation.columns.iter().map(|column| column.name.clone()).collect()),
+            is_target: self.governance.is_governed(relation),
             ..Binding::default()
         });
         if self.governance.reach(relation) == Reach::Clear {

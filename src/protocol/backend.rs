@@ -78,6 +78,18 @@ impl ErrorFields {
         self.field(MESSAGE)
     }
 
+    /// The hint; empty without one.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        self.field(HINT)
+    }
+
+    /// The severity in English: `ERROR`, `NOTICE`, ...; empty without one.
+    #[must_use]
+    pub fn severity(&self) -> &str {
+        self.field(SEVERITY_UNLOCALIZED)
+    }
+
     /// Whether the sender ends the session with this.
     #[must_use]
     pub fn is_fatal(&self) -> bool {

@@ -1,8 +1,14 @@
 //! One admitted [`Run`] from BEGIN to COMMIT on a link of its own: what MCP tools call.
 
-use crate::gate::{Authorized, Run};
+mod collector;
+mod conversation;
+
+use crate::gate::{Authorized, Outcome, Run, RunMode, Running};
+use crate::protocol::sqlstate;
 
 use super::{Link, LinkError};
+use collector::Collector;
+use conversation::Conversation;
 
 /// The result of a [`Run`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,11 +74,63 @@ pub enum RunError {
     Unknown(#[source] LinkError),
 }
 
-/// Runs an admitted statement in a transaction of its own.
+/// Runs an admitted statement in a transaction of its own. The link is used up: drop it afterwards. If this future is
+/// dropped, the statement may still be running: cancel it by the link's [`Canceller`](super::Canceller).
+///
+/// A statement with `max_affected` is rolled back if it affects more rows. What counts is the command tag of INSERT,
+/// UPDATE, DELETE and MERGE; where rows can change without being in the tag (a data-modifying WITH, a function that is
+/// called), the server's own count of this transaction.
 ///
 /// # Errors
 /// See [`RunError`].
 pub async fn execute(link: &mut Link, proof: Authorized<Run>) -> Result<RunResult, RunError> {
-    drop((link.context().clone(), proof));
-    Err(RunError::Broken(LinkError::Closed))
+    let mode = proof.act().mode;
+    let mut conversation = Conversation::on(link);
+    if let Err(error) = conversation.begin(mode).await {
+        let (_, clearance) = proof.spend();
+        let (_, running) = clearance.split();
+        running.receipt.settle(&Outcome::Skipped, 0);
+        return Err(error);
+    }
+    let Running { release, receipt, facts, limits } = conversation.outbox().run(proof, fetched_at_most(mode));
+    let mut collector = Collector::new(release, limits, receipt.decision_id(), mode);
+    let done = conversation.carry_out(mode, &facts, &mut collector).await;
+    conversation.part(&done).await;
+    match done {
+        Ok(()) => {
+            let result = collector.into_result();
+            let rows = u64::try_from(result.rows.len()).unwrap_or(u64::MAX);
+            receipt.settle(&Outcome::Completed { tag: result.tag.clone() }, rows);
+            Ok(result)
+        }
+        Err(error) => {
+            receipt.settle(&error.outcome(), 0);
+            Err(error)
+        }
+    }
 }
+
+/// One row more than is wanted tells whether there are more. 0 fetches all: a write runs to its end in any case.
+fn fetched_at_most(mode: RunMode) -> u32 {
+    match mode {
+        RunMode::Read { max_rows } => u32::try_from(max_rows.saturating_add(1)).unwrap_or(MOST_FETCHED),
+        RunMode::Write { .. } => 0,
+    }
+    .min(MOST_FETCHED)
+}
+
+impl RunError {
+    /// What the ledger keeps of it.
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Server { sqlstate, .. } => Outcome::Failed { sqlstate: sqlstate.clone() },
+            Self::TooManyAffected { .. } => Outcome::Stopped { why: self.to_string() },
+            Self::Stopped(stop) => Outcome::Stopped { why: stop.to_string() },
+            Self::Broken(_) => Outcome::Failed { sqlstate: sqlstate::CONNECTION_FAILURE.to_owned() },
+            Self::Unknown(_) => Outcome::Unknown,
+        }
+    }
+}
+
+/// The protocol's row limit is a signed number.
+const MOST_FETCHED: u32 = i32::MAX.cast_unsigned();

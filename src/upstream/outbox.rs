@@ -23,6 +23,8 @@ pub enum House {
     Commit,
     /// `ROLLBACK`.
     Rollback,
+    /// How many rows this transaction has changed so far, in whatever way; NULL where the server doesn't count.
+    RowsChanged,
 }
 
 impl House {
@@ -34,9 +36,15 @@ impl House {
             Self::Begin => "BEGIN",
             Self::Commit => "COMMIT",
             Self::Rollback => "ROLLBACK",
+            Self::RowsChanged => ROWS_CHANGED,
         }
     }
 }
+
+const ROWS_CHANGED: &str = "\
+    SELECT pg_catalog.sum(n_tup_ins OPERATOR(pg_catalog.+) n_tup_upd OPERATOR(pg_catalog.+) n_tup_del) \
+    FROM pg_catalog.pg_stat_xact_user_tables \
+    WHERE pg_catalog.current_setting('track_counts') OPERATOR(pg_catalog.=) 'on'";
 
 /// A portal or statement name that is never defined upstream: binding it fails at exactly that point.
 pub const NEVER_DEFINED: &str = "__portcullis_denied";

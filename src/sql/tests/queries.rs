@@ -177,6 +177,7 @@ fn filters_are_everything_that_decides_which_rows_there_are() {
         "SELECT 1 FROM (SELECT ssn AS x FROM customers) s WHERE x = '1'",
         "WITH s AS (SELECT ssn AS x FROM customers) SELECT 1 FROM s WHERE x = '1'",
         "SELECT 1 FROM customers a JOIN customers b USING (ssn)",
+        "WITH RECURSIVE r AS (SELECT 1 UNION SELECT 2 LIMIT (SELECT max(ssn)::int FROM customers)) SELECT 1",
         "SELECT 1 FROM orders o JOIN LATERAL (SELECT ssn FROM customers) c ON c.ssn = o.note",
     ] {
         assert!(filtered(sql).contains(&"ssn".to_owned()), "{sql}");

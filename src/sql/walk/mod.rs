@@ -13,6 +13,7 @@
 //!   use of its child. Masks of a parent do govern the child; that is the mask room's work.
 
 mod ddl;
+mod ddl_expressions;
 mod ddl_objects;
 mod dml;
 mod explain;

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use portcullis::cli::demo::cluster::{Cluster, Installation};
 use tokio::sync::OnceCell;
 
+pub(crate) mod gateway;
+
 /// The cluster of this process.
 pub(crate) async fn cluster() -> &'static Cluster {
     static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();

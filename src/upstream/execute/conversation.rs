@@ -1,0 +1,276 @@
+//! The exchange with the server: BEGIN, the statement, COMMIT. Every answer is awaited before what follows is sent,
+//! so that a statement never runs outside the transaction that was made for it.
+
+use crate::gate::RunMode;
+use crate::protocol::backend::ErrorFields;
+use crate::protocol::body::{Body, BodyError};
+use crate::protocol::frame::Frame;
+use crate::protocol::results::{TransactionStatus, command_tag};
+use crate::protocol::sqlstate;
+use crate::sql::Facts;
+use crate::sql::facts::Class;
+
+use super::super::{Canceller, House, Link, LinkError, LinkReader, LinkWriter, Outbox};
+use super::RunError;
+use super::collector::{Collector, MOST_BYTES, Refused};
+use crate::mask::Stop;
+
+/// A link in use for one statement.
+#[derive(Debug)]
+pub(super) struct Conversation<'a> {
+    reader: &'a mut LinkReader,
+    writer: &'a mut LinkWriter,
+    canceller: Canceller,
+    outbox: Outbox,
+}
+
+/// The answer to our own constant SQL.
+#[derive(Debug, Default)]
+struct Answer {
+    tag: String,
+    value: Option<u64>,
+    error: Option<ErrorFields>,
+}
+
+impl<'a> Conversation<'a> {
+    pub(super) fn on(link: &'a mut Link) -> Self {
+        let canceller = link.canceller();
+        let (reader, writer) = link.halves();
+        Self { reader, writer, canceller, outbox: Outbox::new() }
+    }
+
+    /// What will be sent next.
+    pub(super) fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// Opens the transaction.
+    pub(super) async fn begin(&mut self, mode: RunMode) -> Result<(), RunError> {
+        let house = match mode {
+            RunMode::Read { .. } => House::BeginReadOnly,
+            RunMode::Write { .. } => House::Begin,
+        };
+        let (answer, status) = self.ask(house).await.map_err(RunError::Broken)?;
+        if let Some(error) = answer.error {
+            return Err(own_error(&error));
+        }
+        match status {
+            TransactionStatus::Active => Ok(()),
+            TransactionStatus::Idle | TransactionStatus::Failed => {
+                Err(RunError::Broken(broken("it opened no transaction")))
+            }
+        }
+    }
+
+    /// Runs the statement that waits in the outbox, and ends its transaction.
+    pub(super) async fn carry_out(
+        &mut self,
+        mode: RunMode,
+        facts: &Facts,
+        collector: &mut Collector,
+    ) -> Result<(), RunError> {
+        let most_affected = match mode {
+            RunMode::Read { .. } => None,
+            RunMode::Write { max_affected } => max_affected,
+        };
+        if most_affected.is_some() && facts.kind == "truncate" {
+            return Err(refused(
+                "TRUNCATE does not tell how many rows it removes",
+                "use DELETE, or set no limit on affected rows",
+            ));
+        }
+        self.run(collector).await?;
+        if let Some(allowed) = most_affected {
+            self.check_affected(allowed, facts, collector).await?;
+        }
+        match mode {
+            // Nothing that a read did may last: no notification, no lock.
+            RunMode::Read { .. } => Ok(()),
+            RunMode::Write { .. } => self.commit(collector).await,
+        }
+    }
+
+    /// Says goodbye, as far as the server still listens: whatever is not committed is rolled back by it.
+    pub(super) async fn part(&mut self, done: &Result<(), RunError>) {
+        match done {
+            Err(RunError::Stopped(_)) => self.canceller.cancel().await,
+            Err(RunError::Broken(_) | RunError::Unknown(_)) => return,
+            Ok(()) | Err(RunError::Server { .. } | RunError::TooManyAffected { .. }) => {}
+        }
+        self.outbox.drain();
+        self.outbox.terminate();
+        if let Err(error) = self.writer.send(&mut self.outbox).await {
+            tracing::debug!(%error, "a database did not wait for the goodbye");
+        }
+    }
+
+    async fn run(&mut self, collector: &mut Collector) -> Result<(), RunError> {
+        self.writer.send(&mut self.outbox).await.map_err(RunError::Broken)?;
+        let mut error = None;
+        loop {
+            let Frame { tag, body } = match self.receive().await.map_err(RunError::Broken)? {
+                Some(frame) if frame.tag == b'D' => {
+                    collector.row(&frame)?;
+                    continue;
+                }
+                Some(frame) => frame,
+                None => return Err(Stop::Bytes { bytes: MOST_BYTES }.into()),
+            };
+            match tag {
+                b'T' => collector.describe(body)?,
+                b'C' => collector.complete(command_tag(body).map_err(invalid)?),
+                b's' => collector.suspended(),
+                b'N' => collector.notice(&ErrorFields::parse(body).map_err(invalid)?),
+                b'E' => error = Some(collector.server_error(&ErrorFields::parse(body).map_err(invalid)?)),
+                // Parse, Bind and Close are confirmed; no rows to describe; an empty statement; a notification for
+                // nobody; a parameter that changed.
+                b'1' | b'2' | b'3' | b'n' | b'I' | b'A' | b'S' => {}
+                b'G' | b'H' | b'W' => {
+                    self.canceller.cancel().await;
+                    return Err(refused(
+                        "COPY from or to the client can't be run this way",
+                        "use SELECT, INSERT, or a PostgreSQL client",
+                    ));
+                }
+                b'Z' => {
+                    let status = TransactionStatus::parse(&body).map_err(invalid)?;
+                    return match error {
+                        Some(error) => Err(error),
+                        None => within_transaction(status),
+                    };
+                }
+                tag => return Err(RunError::Broken(unexpected(tag))),
+            }
+        }
+    }
+
+    async fn check_affected(
+        &mut self,
+        allowed: u64,
+        facts: &Facts,
+        collector: &mut Collector,
+    ) -> Result<(), RunError> {
+        if !tag_counts_all(facts) {
+            let (answer, _) = self.ask(House::RowsChanged).await.map_err(RunError::Broken)?;
+            if let Some(error) = answer.error {
+                return Err(own_error(&error));
+            }
+            let changed = answer.value.ok_or_else(|| {
+                refused("the database does not count changed rows", "set `track_counts` = on, or no limit")
+            })?;
+            collector.count(changed.max(collector.affected()));
+        }
+        match collector.affected() {
+            affected if affected > allowed => Err(RunError::TooManyAffected { affected, allowed }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn commit(&mut self, collector: &Collector) -> Result<(), RunError> {
+        let (answer, _) = self.ask(House::Commit).await.map_err(RunError::Unknown)?;
+        match answer {
+            Answer { error: Some(error), .. } => Err(collector.server_error(&error)),
+            Answer { tag, .. } if tag == "COMMIT" => Ok(()),
+            Answer { tag, .. } => Err(RunError::Broken(broken(&format!("it answered COMMIT with `{tag}`")))),
+        }
+    }
+
+    /// Sends our own SQL and waits until the server is ready again.
+    async fn ask(&mut self, house: House) -> Result<(Answer, TransactionStatus), LinkError> {
+        self.outbox.house(house);
+        self.writer.send(&mut self.outbox).await?;
+        let mut answer = Answer::default();
+        loop {
+            let frame = self.receive().await?.ok_or_else(|| broken("it sent a message that is too long"))?;
+            let body = frame.body;
+            match frame.tag {
+                b'C' => answer.tag = command_tag(body).map_err(|error| broken(&error.to_string()))?,
+                b'D' => answer.value = number(Body::new(body)).map_err(|error| broken(&error.to_string()))?,
+                b'E' => {
+                    answer.error =
+                        Some(ErrorFields::parse(body).map_err(|error| broken(&error.to_string()))?);
+                }
+                b'T' | b'N' | b'A' | b'S' => {}
+                b'Z' => {
+                    let status =
+                        TransactionStatus::parse(&body).map_err(|error| broken(&error.to_string()))?;
+                    return Ok((answer, status));
+                }
+                tag => return Err(unexpected(tag)),
+            }
+        }
+    }
+
+    /// The next frame; `None` if it is too big to be held.
+    async fn receive(&mut self) -> Result<Option<Frame>, LinkError> {
+        self.reader.receive_within(usize::try_from(MOST_BYTES).unwrap_or(usize::MAX)).await
+    }
+}
+
+/// A statement that ended the transaction around it has escaped every check that was to follow.
+fn within_transaction(status: TransactionStatus) -> Result<(), RunError> {
+    match status {
+        TransactionStatus::Active => Ok(()),
+        TransactionStatus::Idle | TransactionStatus::Failed => Err(refused(
+            "the statement ended the transaction that it ran in",
+            "leave BEGIN, COMMIT and ROLLBACK to the gateway",
+        )),
+    }
+}
+
+/// Whether no row can have changed that the command tag does not count. Triggers and cascades are the table's own
+/// business, as in PostgreSQL's own count.
+fn tag_counts_all(facts: &Facts) -> bool {
+    let plain = matches!(facts.kind.as_str(), "insert" | "update" | "delete" | "merge");
+    let nested = facts.inner.iter().any(|inner| inner.class >= Class::Write);
+    let calls = facts.functions.iter().any(|function| !function.builtin);
+    plain && !nested && !calls
+}
+
+fn number(mut body: Body) -> Result<Option<u64>, BodyError> {
+    let field = "a number";
+    if body.count(1, field)? != 1 {
+        return Err(BodyError::Invalid { field });
+    }
+    let Some(digits) = body.value(field)? else { return Ok(None) };
+    let digits = std::str::from_utf8(&digits).map_err(|_| BodyError::NotUtf8 { field })?;
+    digits.parse().map(Some).map_err(|_| BodyError::Invalid { field })
+}
+
+fn refused(message: &str, hint: &str) -> RunError {
+    RunError::Server {
+        sqlstate: sqlstate::FEATURE_NOT_SUPPORTED.to_owned(),
+        message: message.to_owned(),
+        hint: hint.to_owned(),
+    }
+}
+
+/// An error about SQL of our own holds nobody's data.
+fn own_error(error: &ErrorFields) -> RunError {
+    RunError::Server {
+        sqlstate: error.sqlstate().to_owned(),
+        message: error.message().to_owned(),
+        hint: error.hint().to_owned(),
+    }
+}
+
+fn broken(what: &str) -> LinkError {
+    LinkError::Protocol { what: what.to_owned() }
+}
+
+fn unexpected(tag: u8) -> LinkError {
+    broken(&format!("it sent a message of type `{}`", tag.escape_ascii()))
+}
+
+fn invalid(error: BodyError) -> RunError {
+    RunError::Broken(broken(&error.to_string()))
+}
+
+impl From<Refused> for RunError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Stop(stop) => Self::Stopped(stop),
+            Refused::Body(error) => invalid(error),
+        }
+    }
+}
