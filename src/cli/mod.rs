@@ -76,7 +76,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => Exit::Ok.into(),
         Err(error) => {
             output.complain(&error);
-            Exit::Failed.into()
+            if error.is::<console::Refused>() { Exit::Refused.into() } else { Exit::Failed.into() }
         }
     }
 }

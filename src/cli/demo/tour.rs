@@ -170,7 +170,10 @@ impl<'a> Tour<'a> {
         let before = self.truth.rows(status).await?.first();
         self.transcript.types("support-bot", sql)?;
         let mut held = self.bot.start(sql);
-        let notice = self.bot.notice(&mut held).await?;
+        let Some(notice) = self.bot.notice(&mut held).await? else {
+            self.transcript.answer(&held.answer().await?)?;
+            return self.transcript.expect("it waits", false);
+        };
         self.transcript.says(&notice)?;
         let id = self.waiting_for(sql).await?;
         self.transcript
@@ -212,7 +215,7 @@ impl<'a> Tour<'a> {
         let arguments = json!({ "approval_id": id });
         self.transcript.calls("support-bot", "run_approved", &arguments)?;
         let outcome = self.bot_tools.call("run_approved", arguments).await?;
-        self.transcript.replies(&outcome, &["status", "denial"])?;
+        self.transcript.replies(&outcome, &["status", "denial", "approval"])?;
         self.transcript.expect("the agent gets the no, with its reason", {
             word(&outcome) == "denied" && outcome.to_string().contains("one order at a time")
         })?;
@@ -238,8 +241,8 @@ impl<'a> Tour<'a> {
 fn the_ledger_has_it_all(remains: &Remains, transcript: &mut Transcript<'_>) -> anyhow::Result<()> {
     transcript.scene("The ledger has it all, and its chain holds")?;
     let folder = remains.ledger();
-    transcript.command("portcullis audit tail -n 8")?;
-    for entry in audit::tail(&folder, 8, |_| true)? {
+    transcript.command("portcullis audit tail --who support-bot -n 8")?;
+    for entry in audit::tail(&folder, 8, |entry| entry.record.identity == "support-bot")? {
         transcript.says(&line(&entry))?;
     }
     let decisions =

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -15,7 +16,7 @@ use crate::cli::demo::cluster::Cluster;
 /// Somebody with a session.
 #[derive(Debug)]
 pub(super) struct Person {
-    client: std::sync::Arc<Client>,
+    client: Arc<Client>,
     notices: mpsc::Receiver<DbError>,
 }
 
@@ -28,6 +29,8 @@ pub(super) enum Answer {
     Done(u64),
     /// An error.
     Refused(Refusal),
+    /// Nothing: it waits for a person, as the notice says. It was cancelled.
+    Waits(String),
 }
 
 /// Rows as text.
@@ -48,7 +51,11 @@ pub(super) struct Refusal {
 
 /// A statement that is on its way.
 #[derive(Debug)]
-pub(super) struct Held(JoinHandle<anyhow::Result<Answer>>);
+pub(super) struct Held {
+    task: JoinHandle<anyhow::Result<Answer>>,
+    /// What came back, if it was looked for already.
+    answer: Option<Answer>,
+}
 
 impl Person {
     /// A session at the wire door.
@@ -72,44 +79,54 @@ impl Person {
                 }
             }
         });
-        Ok(Self { client: std::sync::Arc::new(client), notices })
+        Ok(Self { client: Arc::new(client), notices })
     }
 
     /// A superuser's session with PostgreSQL itself, past the gateway.
     pub(super) async fn direct(cluster: &Cluster, database: &str) -> anyhow::Result<Self> {
         let (_, notices) = mpsc::channel(1);
-        Ok(Self { client: std::sync::Arc::new(cluster.connect(database).await?), notices })
+        Ok(Self { client: Arc::new(cluster.connect(database).await?), notices })
     }
 
-    /// Sends `sql` and waits for what comes back.
-    pub(super) async fn ask(&self, sql: &str) -> anyhow::Result<Answer> {
-        ask(&self.client, sql).await
+    /// Sends `sql` and waits for what comes back. Does not wait for people.
+    pub(super) async fn ask(&mut self, sql: &str) -> anyhow::Result<Answer> {
+        let mut held = self.start(sql);
+        let Some(notice) = self.notice(&mut held).await? else { return held.answer().await };
+        self.client
+            .cancel_token()
+            .cancel_query(NoTls)
+            .await
+            .context("a waiting statement can't be cancelled")?;
+        held.answer().await?;
+        Ok(Answer::Waits(notice))
     }
 
     /// The rows of `sql`, which must succeed.
     pub(super) async fn rows(&self, sql: &str) -> anyhow::Result<Grid> {
-        match self.ask(sql).await? {
-            Answer::Rows(grid) => Ok(grid),
-            Answer::Done(_) => Ok(Grid::default()),
+        match ask(&self.client, sql).await? {
             Answer::Refused(refusal) => bail!("PostgreSQL refused `{sql}`: {}", refusal.message),
+            answer @ (Answer::Rows(_) | Answer::Done(_) | Answer::Waits(_)) => Ok(answer.into_rows()),
         }
     }
 
     /// Sends `sql` without waiting.
     pub(super) fn start(&self, sql: &str) -> Held {
-        let (client, sql) = (std::sync::Arc::clone(&self.client), sql.to_owned());
-        Held(tokio::spawn(async move { ask(&client, &sql).await }))
+        let (client, sql) = (Arc::clone(&self.client), sql.to_owned());
+        Held { task: tokio::spawn(async move { ask(&client, &sql).await }), answer: None }
     }
 
-    /// The next notice, while `held` has no answer.
-    pub(super) async fn notice(&mut self, held: &mut Held) -> anyhow::Result<String> {
+    /// The next notice while `held` has no answer; none if the answer comes first.
+    pub(super) async fn notice(&mut self, held: &mut Held) -> anyhow::Result<Option<String>> {
         tokio::select! {
-            notice = self.notices.recv() => {
-                let notice = notice.context("the session ended")?;
-                Ok(format!("{}: {}", notice.severity(), notice.message()))
+            biased;
+            answer = &mut held.task => {
+                held.answer = Some(answer??);
+                Ok(None)
             }
-            answer = &mut held.0 => bail!("the statement did not wait: {:?}", answer??),
-            () = tokio::time::sleep(PATIENCE) => bail!("the statement has neither an answer nor a notice"),
+            Some(notice) = self.notices.recv() => {
+                Ok(Some(format!("{}: {}", notice.severity(), notice.message())))
+            }
+            () = tokio::time::sleep(PATIENCE) => bail!("a statement has neither an answer nor a notice"),
         }
     }
 }
@@ -117,7 +134,12 @@ impl Person {
 impl Held {
     /// What comes back in the end.
     pub(super) async fn answer(self) -> anyhow::Result<Answer> {
-        tokio::time::timeout(PATIENCE, self.0).await.context("the held statement has no answer")??
+        match self.answer {
+            Some(answer) => Ok(answer),
+            None => {
+                tokio::time::timeout(PATIENCE, self.task).await.context("a statement has no answer")??
+            }
+        }
     }
 }
 
@@ -126,7 +148,7 @@ impl Answer {
     pub(super) fn into_rows(self) -> Grid {
         match self {
             Self::Rows(grid) => grid,
-            Self::Done(_) | Self::Refused(_) => Grid::default(),
+            Self::Done(_) | Self::Refused(_) | Self::Waits(_) => Grid::default(),
         }
     }
 
@@ -134,7 +156,7 @@ impl Answer {
     pub(super) fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),
-            Self::Rows(_) | Self::Done(_) => None,
+            Self::Rows(_) | Self::Done(_) | Self::Waits(_) => None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
-use crate::cli::output::{Output, Table, cut, one_line};
+use crate::cli::output::{Output, Table, cut, one_line, visible};
 
 use super::person::Answer;
 
@@ -46,7 +46,9 @@ impl<'a> Transcript<'a> {
     /// What came back from a statement.
     pub(super) fn answer(&mut self, answer: &Answer) -> anyhow::Result<()> {
         match answer {
-            Answer::Done(affected) => self.says(&format!("{affected} row changed")),
+            Answer::Done(1) => self.says("1 row changed"),
+            Answer::Done(affected) => self.says(&format!("{affected} rows changed")),
+            Answer::Waits(notice) => self.says(notice),
             Answer::Rows(grid) => {
                 let heads: Vec<&str> = grid.columns().iter().map(String::as_str).collect();
                 let mut table = Table::new(&heads);
@@ -89,7 +91,7 @@ impl<'a> Transcript<'a> {
 
     /// Anything else that came back.
     pub(super) fn says(&mut self, text: &str) -> anyhow::Result<()> {
-        self.line(&format!("   {}", cut(&one_line_kept(text), 160)))
+        self.line(&format!("   {}", cut(&visible(&text.replace('\n', " ")), 200)))
     }
 
     /// Holds a reply against what it must be.
@@ -120,9 +122,4 @@ impl<'a> Transcript<'a> {
     fn line(&mut self, text: &str) -> anyhow::Result<()> {
         Ok(self.output.line(text)?)
     }
-}
-
-/// `text` as one visible line, with the spaces that line it up.
-fn one_line_kept(text: &str) -> String {
-    crate::cli::output::visible(&text.replace('\n', " "))
 }
