@@ -96,6 +96,25 @@ password_command = "printf two"
 }
 
 #[test]
+fn the_example_shows_the_defaults() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/portcullis.toml"));
+    let example = std::fs::read_to_string(path).unwrap();
+    let example = example
+        .replace("password_env = \"SHOP_PASSWORD\"", "password_command = \"echo geheim\"")
+        .replace("password_file = \"secrets/shop_full\"", "password_command = \"echo geheim\"");
+    let (example, plain) = (parse(path, &example).unwrap(), parse(path, SHOP).unwrap());
+    assert_eq!((example.wire, example.mcp, example.console), (plain.wire, plain.mcp, plain.console));
+    assert_eq!(example.console_url, plain.console_url);
+    assert_eq!(example.mcp_allowed_hosts, plain.mcp_allowed_hosts);
+    assert_eq!(
+        (example.policy_path, example.agents_path, example.state_path),
+        (plain.policy_path, plain.agents_path, plain.state_path)
+    );
+    assert_eq!(example.durability, plain.durability);
+    assert_eq!(example.databases[0].search_path, plain.databases[0].search_path);
+}
+
+#[test]
 fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
     insta::assert_snapshot!(refused(&with("[wire]\nlissten = \"127.0.0.1:1\"\n")), @"portcullis.toml:2:1: unknown key `lissten`; did you mean `listen`? allowed here: listen");
     insta::assert_snapshot!(refused(&with("[wires]\nlisten = \"127.0.0.1:1\"\n")), @"portcullis.toml:1:2: unknown key `wires`; did you mean `wire`? allowed here: wire, mcp, console, policy, agents, state, ledger, database");
