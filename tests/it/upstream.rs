@@ -1,6 +1,9 @@
 //! The back door against a real PostgreSQL.
 
 mod catalog;
+mod connect;
+mod execute;
+mod stand;
 
 use std::path::Path;
 
