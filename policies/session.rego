@@ -6,19 +6,20 @@
 #   credential, which can't read masked columns: PostgreSQL is a second wall.
 package portcullis.session
 
-import data.portcullis.lib
+import data.portcullis.lib.me
+import data.portcullis.lib.sees_clear
 
-allow if lib.me.scope[input.database]
+allow if me.scope[input.database]
 
 deny contains {
 	"rule": "no_scope",
 	"message": sprintf("you have no access to the database `%s`", [input.database]),
 	"hint": sprintf("whoever keeps your file can add [scope.%s] to it", [input.database]),
 } if {
-	not lib.me.scope[input.database]
+	not me.scope[input.database]
 }
 
 role := "full" if {
-	lib.sees_clear
+	sees_clear
 	"full" in input.roles
 }

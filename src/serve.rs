@@ -209,7 +209,12 @@ impl Doors {
         shutdown: &CancellationToken,
         tasks: &mut JoinSet<()>,
     ) {
-        let ledger_dir = settings.state_path.join("ledger");
+        let console_settings = console::Settings::new(
+            settings.state_path.join("ledger"),
+            self.addresses().console,
+            &settings.console_url,
+            Arc::new(SystemClock),
+        );
         let only = match settings.databases.as_slice() {
             [only] => Some(only.name.clone()),
             _ => None,
@@ -221,7 +226,7 @@ impl Doors {
             mcp::Settings { hosts: settings.mcp_allowed_hosts.clone(), ..mcp::Settings::default() };
         let router = mcp::router(Arc::clone(gate), Arc::clone(upstream), mcp_settings);
         tasks.spawn(serve_http("mcp", self.mcp, router, shutdown.clone()));
-        let router = console::router(Arc::clone(gate), console::Settings { ledger_dir });
+        let router = console::router(Arc::clone(gate), console_settings);
         tasks.spawn(serve_http("console", self.console, router, shutdown.clone()));
     }
 }

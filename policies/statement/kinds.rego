@@ -6,6 +6,9 @@
 package portcullis.statement
 
 import data.portcullis.lib
+import data.portcullis.lib.is_dba
+import data.portcullis.lib.sees_clear
+import data.portcullis.lib.writable
 
 allow if {
 	input.statement.class in {"transaction", "read", "session"}
@@ -38,7 +41,7 @@ kinds := {input.statement.kind} | {inner.kind | some inner in input.statement.in
 permitted(kind) if kind in data.kinds.everyone
 
 permitted(kind) if {
-	lib.is_dba
+	is_dba
 	kind in data.kinds.dba
 }
 
@@ -61,6 +64,33 @@ deny contains {
 	some kind in kinds
 	not permitted(kind)
 }
+
+deny contains {
+	"rule": "ddl_scope",
+	"message": sprintf("you may not change or maintain `%s`", [table.key]),
+	"hint": "definitions are changed within the write scope of your file",
+} if {
+	some table in changed_definitions
+	not table.system
+	table.schema != "pg_temp"
+	not lib.granted_whole(writable, table)
+}
+
+# Whoever sees a column masked could rename it, and it would lose its label.
+deny contains {
+	"rule": "ddl_on_masked",
+	"message": sprintf("`%s` has columns that are masked for you, so its definition is not yours to change", [table.key]),
+	"hint": "ask a DBA who sees them in clear",
+} if {
+	some table in changed_definitions
+	not sees_clear
+	data.labels[input.database][table.key]
+}
+
+changed_definitions := [table |
+	some table in input.statement.tables
+	table.access in {"define", "maintain"}
+]
 
 # The gateway denies these by itself; the rulebook does not rely on it.
 deny contains {

@@ -5,15 +5,16 @@
 #   without a mask is NULL: nobody must wait for a second file to be safe.
 package portcullis.statement
 
-import data.portcullis.lib
+import data.portcullis.lib.me
+import data.portcullis.lib.sees_clear
 
 mask contains object.union(
 	{"relation": relation, "column": column},
 	object.get(data.masks, label, {"type": "null"}),
 ) if {
-	not lib.sees_clear
+	not sees_clear
 	some relation, columns in data.labels[input.database]
 	some column, label in columns
 }
 
-limit contains {"rows": object.get(data.rulebook.rows, lib.me.kind, 0)}
+limit contains {"rows": object.get(data.rulebook.rows, me.kind, 0)}

@@ -7,6 +7,8 @@
 package portcullis.statement
 
 import data.portcullis.lib
+import data.portcullis.lib.readable
+import data.portcullis.lib.writable
 
 deny contains {
 	"rule": "read_scope",
@@ -15,7 +17,7 @@ deny contains {
 } if {
 	some table in own_tables
 	reads(table)
-	not lib.granted(lib.readable, table)
+	not lib.granted(readable, table)
 }
 
 deny contains {
@@ -25,8 +27,8 @@ deny contains {
 } if {
 	some table in own_tables
 	reads(table)
-	lib.granted(lib.readable, table)
-	columns := lib.outside(lib.readable, table, table.columns_read)
+	lib.granted(readable, table)
+	columns := lib.outside(readable, table, table.columns_read)
 	count(columns) > 0
 }
 
@@ -38,6 +40,17 @@ deny contains {
 	some table in input.statement.tables
 	not covered_by_view(table)
 	data.catalog.secret[table.key]
+}
+
+deny contains {
+	"rule": "catalog_secret",
+	"message": sprintf("`%s` of `%s` holds passwords", [column, table.key]),
+	"hint": "name the columns that you need, without `*`",
+} if {
+	some table in input.statement.tables
+	not covered_by_view(table)
+	some column in data.catalog.secret_columns[table.key]
+	column in table.columns_read
 }
 
 deny contains {
@@ -60,7 +73,7 @@ deny contains {
 	some table in input.statement.tables
 	table.access == "read"
 	not covered_by_view(table)
-	not lib.granted(lib.writable, table)
+	not lib.granted(writable, table)
 }
 
 # An UPDATE reads what its WHERE names; an INSERT of constants reads nothing.
@@ -81,4 +94,5 @@ covered_by_view(table) if {
 	table.via_view != ""
 	some view in input.statement.tables
 	view.key == table.via_view
+	view.access == "read"
 }

@@ -5,7 +5,7 @@
 #   lift a limit, switch the role, or make text mean something other than what was judged. SHOW is free.
 package portcullis.statement
 
-import data.portcullis.lib
+import data.portcullis.lib.me
 
 deny contains {
 	"rule": "setting",
@@ -35,7 +35,7 @@ deny contains {
 } if {
 	some setting in changed_settings
 	setting.name == "statement_timeout"
-	lib.me.limits.statement_timeout_ms > 0
+	me.limits.statement_timeout_ms > 0
 }
 
 changed_settings := [setting |

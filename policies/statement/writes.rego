@@ -6,17 +6,20 @@
 package portcullis.statement
 
 import data.portcullis.lib
+import data.portcullis.lib.is_agent
+import data.portcullis.lib.me
+import data.portcullis.lib.writable
 
 escalate contains {
 	"rule": "write_needs_approval",
 	"message": sprintf("%s on `%s` waits for a person's approval", [concat(" and ", write_words), concat("`, `", written)]),
-	"hint": sprintf("a member of %s can approve it", [concat(" or ", lib.me.approval.groups)]),
-	"groups": lib.me.approval.groups,
+	"hint": sprintf("a member of %s can approve it", [concat(" or ", me.approval.groups)]),
+	"groups": me.approval.groups,
 	"ttl_s": data.rulebook.approval_ttl_s,
 } if {
 	writes
 	not plan_only
-	count(lib.me.approval.groups) > 0
+	count(me.approval.groups) > 0
 }
 
 deny contains {
@@ -26,7 +29,7 @@ deny contains {
 } if {
 	writes
 	not plan_only
-	count(lib.me.approval.groups) == 0
+	count(me.approval.groups) == 0
 }
 
 deny contains {
@@ -41,11 +44,11 @@ deny contains {
 deny contains {
 	"rule": "write_columns",
 	"message": sprintf("you may not write `%s` of `%s`", [concat("`, `", columns), table.key]),
-	"hint": sprintf("you may write: %s", [concat(", ", lib.writable[table.key])]),
+	"hint": sprintf("you may write: %s", [concat(", ", writable[table.key])]),
 } if {
 	some table in written_tables
 	in_write_scope(table)
-	columns := lib.outside(lib.writable, table, table.columns_written)
+	columns := lib.outside(writable, table, table.columns_written)
 	count(columns) > 0
 }
 
@@ -58,7 +61,7 @@ deny contains {
 	some table in written_tables
 	in_write_scope(table)
 	table.access == "delete"
-	not lib.granted_whole(lib.writable, table)
+	not lib.granted_whole(writable, table)
 }
 
 deny contains {
@@ -115,7 +118,7 @@ deny contains {
 	"message": "agents may not load data by COPY",
 	"hint": "use INSERT",
 } if {
-	lib.is_agent
+	is_agent
 	writes
 	"copy" in kinds
 }
@@ -133,5 +136,5 @@ write_words := {upper(table.access) | some table in written_tables}
 
 in_write_scope(table) if {
 	not table.system
-	lib.granted(lib.writable, table)
+	lib.granted(writable, table)
 }

@@ -402,7 +402,7 @@ fn shown(parameters: &Parameters) -> Vec<Option<String>> {
             let head = value.get(..SHOWN_BYTES).unwrap_or(value);
             let text = match parameters.format(index) {
                 0 => String::from_utf8_lossy(head).into_owned(),
-                _ => hexadecimal(head),
+                _ => binary(head),
             };
             let rest = value.len().saturating_sub(head.len());
             Some(if rest == 0 { text } else { format!("{text}... ({rest} more bytes)") })
@@ -410,9 +410,24 @@ fn shown(parameters: &Parameters) -> Vec<Option<String>> {
         .collect()
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// A binary value: its bytes, and behind them how they would read. The type is the server's to know, so
+/// every reading that fits is given.
+fn binary(bytes: &[u8]) -> String {
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("\\x{digits}")
+    let integer = match *bytes {
+        [a, b] => Some(i64::from(i16::from_be_bytes([a, b]))),
+        [a, b, c, d] => Some(i64::from(i32::from_be_bytes([a, b, c, d]))),
+        [a, b, c, d, e, f, g, h] => Some(i64::from_be_bytes([a, b, c, d, e, f, g, h])),
+        _ => None,
+    };
+    let text = std::str::from_utf8(bytes).ok();
+    let text = text.filter(|text| !text.is_empty() && !text.chars().any(char::is_control));
+    let readings = [integer.map(|number| number.to_string()), text.map(|text| format!("{text:?}"))];
+    let readings: Vec<String> = readings.into_iter().flatten().collect();
+    if readings.is_empty() {
+        return format!("\\x{digits}");
+    }
+    format!("\\x{digits} ({})", readings.join(" or "))
 }
 
 /// Every byte that decides what a Bind does, each part behind its length.
@@ -434,3 +449,34 @@ fn exact(parameters: &Parameters) -> Vec<u8> {
 
 /// How many bytes of one bind value are shown in full to approvers and in the ledger.
 const SHOWN_BYTES: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_value_is_shown_with_every_reading_that_fits() {
+        assert_eq!(binary(b"shipped"), "\\x73686970706564 (\"shipped\")");
+        assert_eq!(binary(&7_i32.to_be_bytes()), "\\x00000007 (7)");
+        assert_eq!(binary(b"ship"), "\\x73686970 (1936222576 or \"ship\")");
+        assert_eq!(binary(&[0, 1, 2]), "\\x000102");
+    }
+
+    #[test]
+    fn values_that_differ_in_any_byte_or_format_differ_in_what_an_approval_binds() {
+        let one = |formats: Vec<i16>, value: Option<&'static [u8]>| {
+            let values = vec![value.map(bytes::Bytes::from_static)];
+            exact(&Parameters { formats, values, result_formats: Vec::new() })
+        };
+        let all = [
+            one(vec![], None),
+            one(vec![], Some(b"")),
+            one(vec![], Some(b"7")),
+            one(vec![1], Some(b"7")),
+            one(vec![], Some(b"77")),
+        ];
+        for (index, a) in all.iter().enumerate() {
+            assert!(all.iter().skip(index + 1).all(|b| a != b), "value {index}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use crate::mask::{Plan, Release};
 use crate::policy::Limits;
 use crate::sql::{Analysis, Facts, Statement};
 
-use super::{Act, Connect, Context};
+use super::{Act, Connect, Context, Run};
 
 /// Proof that an act passed the gate. Spent by value: one proof, one send.
 #[derive(Debug)]
@@ -49,6 +49,14 @@ impl Authorized<Connect> {
     #[must_use]
     pub fn context(&self) -> &Arc<Context> {
         self.grant()
+    }
+}
+
+impl Authorized<Run> {
+    /// The decision that admitted it: for an answer about a statement that failed later on.
+    #[must_use]
+    pub fn decision_id(&self) -> &str {
+        self.grant().running.receipt.decision_id()
     }
 }
 

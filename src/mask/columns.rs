@@ -1,13 +1,14 @@
 //! References: what has to change in an expression when its table became a subselect.
 
-use pg_query::protobuf::{AExpr, ColumnRef, FuncCall, SubLink};
+use pg_query::protobuf::{AExpr, AIndirection, ColumnRef, FuncCall, SubLink};
 use pg_query::{Node, NodeEnum};
 
 use crate::catalog::Relation;
 
 use super::expression::identifier;
 use super::reads::{Rewriter, constant_key, unknown};
-use super::scope::Binding;
+use super::scope::{Binding, Masked};
+use super::survey::{Reference, Survey};
 use super::{Refusal, survey, walk, wrapper};
 
 impl Rewriter<'_> {
@@ -28,6 +29,9 @@ impl Rewriter<'_> {
         }
         if let NodeEnum::FuncCall(call) = inner {
             self.no_row_for_user_functions(call)?;
+        }
+        if let NodeEnum::AIndirection(indirection) = inner {
+            self.no_function_as_field(indirection)?;
         }
         if let NodeEnum::AExpr(comparison) = inner {
             self.no_constant_key(comparison)?;
@@ -63,15 +67,19 @@ impl Rewriter<'_> {
         if let ([name], 1) = (names.as_slice(), parts) {
             return self.whole_row(name);
         }
-        if parts < 3 {
-            return Ok(None);
-        }
-        let mut qualifiers = names.iter().skip(parts.saturating_sub(3));
-        let (Some(schema), Some(table)) = (qualifiers.next(), qualifiers.next()) else { return Ok(None) };
-        let Some(binding) = self.scopes.qualified(schema, table).filter(|binding| binding.masked.is_some())
-        else {
-            return Ok(None);
+        let mut backward = names.iter().rev();
+        let name = if names.len() == parts { backward.next() } else { None };
+        let (table, schema) = (backward.next(), backward.next());
+        let binding = match (schema, table) {
+            (Some(schema), Some(table)) => self.scopes.qualified(schema, table),
+            (None, Some(table)) => self.scopes.named(table),
+            (_, None) => None,
         };
+        if let Some(name) = name {
+            self.no_function_as_column(name, binding)?;
+        }
+        let (Some(schema), Some(table)) = (schema, table) else { return Ok(None) };
+        let Some(binding) = binding.filter(|binding| binding.masked.is_some()) else { return Ok(None) };
         if !self.scopes.named(table).is_some_and(|named| std::ptr::eq(named, binding)) {
             return Err(Refusal {
                 what: format!(
@@ -82,6 +90,28 @@ impl Rewriter<'_> {
         }
         column.fields.drain(..parts.saturating_sub(2));
         Ok(None)
+    }
+
+    /// `c.reveal` calls the function `reveal` with the row `c`, where `c` has no such column.
+    fn no_function_as_column(&self, name: &str, binding: Option<&Binding>) -> Result<(), Refusal> {
+        let is_column = binding.is_some_and(|binding| binding.has(name)) || wrapper::SYSTEM.contains(&name);
+        if is_column {
+            return Ok(());
+        }
+        if let Some(binding) = binding.filter(|binding| binding.masked.is_some() || binding.is_target) {
+            return Err(Refusal {
+                what: format!("`{}`, which holds masked columns, has no column `{name}`", binding.name),
+                hint: "check the column's name; call functions as `name(argument)`".to_owned(),
+            });
+        }
+        let functions = self.governance.catalog().resolve_functions(None, name);
+        match functions.iter().any(|function| function.schema != "pg_catalog") {
+            false => Ok(()),
+            true => Err(Refusal {
+                what: format!("`{name}` may be a function here, called with rows of masked columns"),
+                hint: "call functions as `name(argument)`".to_owned(),
+            }),
+        }
     }
 
     /// `c` for a whole row of `customers c` gets the type of the table's rows, so that it stays usable as one.
@@ -125,9 +155,6 @@ impl Rewriter<'_> {
 
     /// A function of a user may look up what the row's key leads to.
     fn no_row_for_user_functions(&self, call: &FuncCall) -> Result<(), Refusal> {
-        let Some(relation) = call.args.iter().find_map(|argument| self.row_argument(argument)) else {
-            return Ok(());
-        };
         let names = walk::names(&call.funcname);
         let (schema, name) = match names.as_slice() {
             [name] => (None, name.as_str()),
@@ -135,33 +162,47 @@ impl Rewriter<'_> {
             _ => return Err(unknown("function call")),
         };
         let candidates = self.governance.catalog().resolve_functions(schema, name);
-        // `ssn(c)` is the column `ssn` of `c` where no function is called so.
-        let is_column = schema.is_none() && candidates.is_empty() && relation.column(name).is_some();
         let is_builtin =
             !candidates.is_empty() && candidates.iter().all(|function| function.schema == "pg_catalog");
-        if is_column || is_builtin || schema == Some("pg_catalog") {
+        if is_builtin || schema == Some("pg_catalog") {
+            return Ok(());
+        }
+        let arguments = Survey::of(&call.args).map_err(|_| unknown("function call"))?;
+        let row = arguments.references.iter().find_map(|reference| self.row_argument(reference));
+        let Some(masked) = row else { return Ok(()) };
+        // `ssn(c)` is the column `ssn` of `c` where no function is called so.
+        if schema.is_none() && candidates.is_empty() && masked.relation.column(name).is_some() {
             return Ok(());
         }
         Err(Refusal {
             what: format!(
                 "a whole row of `{}`, which holds masked columns, can't go to the function `{name}`",
-                relation.key()
+                masked.relation.key()
             ),
             hint: "pass the columns that it needs".to_owned(),
         })
     }
 
-    fn row_argument(&self, argument: &Node) -> Option<&Relation> {
-        let Some(NodeEnum::ColumnRef(column)) = &argument.node else { return None };
-        let names = walk::names(&column.fields);
-        let is_star = names.len() < column.fields.len();
+    /// `(c).reveal` is the function `reveal` as well.
+    fn no_function_as_field(&self, indirection: &AIndirection) -> Result<(), Refusal> {
+        let row =
+            indirection.arg.as_ref().and_then(|node| whole_name(node)).and_then(|name| self.row_of(&name));
+        for name in walk::names(&indirection.indirection) {
+            self.no_function_as_column(&name, row)?;
+        }
+        Ok(())
+    }
+
+    fn row_argument(&self, reference: &Reference) -> Option<&Masked> {
+        let is_star = reference.last().is_none();
+        let names: Vec<&str> = reference.fields.iter().flatten().map(String::as_str).collect();
         let binding = match names.as_slice() {
             [name] if is_star => self.scopes.named(name),
             [name] => self.row_of(name),
             [.., schema, name] if is_star => self.scopes.qualified(schema, name),
             _ => None,
         };
-        binding?.masked.as_ref().map(|masked| masked.relation.as_ref())
+        binding?.masked.as_deref()
     }
 
     /// `a.ssn = b.ssn` with a constant mask holds for every pair of rows.

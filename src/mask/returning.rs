@@ -167,15 +167,31 @@ fn text(name: &str) -> Node {
     Node { node: Some(NodeEnum::String(Name { sval: name.to_owned() })) }
 }
 
-/// A column that is returned as it is keeps its name under a mask.
+/// An item keeps the name that PostgreSQL would have taken from the column which a mask replaces.
 fn keep_name(node: &mut Node) {
     let Some(NodeEnum::ResTarget(item)) = &mut node.node else { return };
-    let Some(NodeEnum::ColumnRef(column)) = item.val.as_ref().and_then(|value| value.node.as_ref()) else {
-        return;
-    };
-    let names = walk::names(&column.fields);
-    if let Some(name) = names.last().filter(|_| item.name.is_empty() && names.len() == column.fields.len()) {
-        item.name.clone_from(name);
+    if item.name.is_empty()
+        && let Some(name) = item.val.as_deref().and_then(given_name)
+    {
+        item.name = name;
+    }
+}
+
+/// The column that gives an expression its name (`FigureColname` in PostgreSQL's parser).
+fn given_name(node: &Node) -> Option<String> {
+    match node.node.as_ref() {
+        Some(NodeEnum::ColumnRef(column)) => {
+            let mut names = walk::names(&column.fields);
+            names.pop().filter(|_| names.len().saturating_add(1) == column.fields.len())
+        }
+        Some(NodeEnum::TypeCast(cast)) => given_name(cast.arg.as_deref()?),
+        Some(NodeEnum::CollateClause(collate)) => given_name(collate.arg.as_deref()?),
+        Some(NodeEnum::CaseExpr(case)) => given_name(case.defresult.as_deref()?),
+        Some(NodeEnum::AIndirection(indirection)) => {
+            let field = walk::names(&indirection.indirection).pop();
+            field.or_else(|| given_name(indirection.arg.as_deref()?))
+        }
+        _ => None,
     }
 }
 

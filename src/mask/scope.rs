@@ -42,6 +42,8 @@ pub(super) struct Binding {
     pub(super) masked: Option<Arc<Masked>>,
     /// Whether an outer join may make its row NULL.
     pub(super) nullable: bool,
+    /// Whether it is the governed target of a write: the real row.
+    pub(super) is_target: bool,
 }
 
 impl Binding {

@@ -43,6 +43,10 @@ impl Rewriter<'_> {
         }
         self.all(&mut insert.cols)?;
         if let Some(conflict) = &mut insert.on_conflict_clause {
+            let proposed = self.scopes.innermost().first().cloned();
+            if let Some(target) = proposed {
+                self.scopes.bind(Binding { name: "excluded".to_owned(), schema: None, ..target });
+            }
             self.on_conflict(conflict, target.as_ref())?;
         }
         self.returning(&mut insert.returning_clause, target.as_ref(), &Sources::None)?;
@@ -144,20 +148,20 @@ impl Rewriter<'_> {
             name: name.clone(),
             schema: alias.is_none().then(|| relation.schema.clone()),
             columns: Some(relation.columns.iter().map(|column| column.name.clone()).collect()),
+            is_target: self.governance.is_governed(relation),
             ..Binding::default()
         });
         if self.governance.reach(relation) == Reach::Clear {
             return Ok(None);
         }
-        let masks = self.governance.masks(&relation.key());
-        let Some(masks) =
-            masks.filter(|_| !matches!(relation.kind, RelationKind::View) && !relation.has_rules)
-        else {
+        let is_table = self.governance.reach(relation) == Reach::Own && relation.kind != RelationKind::View;
+        if !is_table || relation.has_rules {
             return Err(Refusal {
                 what: format!("`{}` shows masked columns and can't be written through", relation.key()),
                 hint: "write to the table below it, without its masked columns".to_owned(),
             });
-        };
+        }
+        let masks = self.governance.masks(&relation.key());
         self.expected = self.expected.saturating_add(1);
         Ok(Some(Target { relation: relation.clone(), masks: masks.clone(), name }))
     }
@@ -182,11 +186,10 @@ pub(super) fn refuse_governed_names(
             continue;
         };
         let key = relation.key().to_string();
-        let Some(masks) =
-            governance.masks(&relation.key()).filter(|_| governance.reach(relation) == Reach::Own)
-        else {
+        if governance.reach(relation) != Reach::Own {
             return Err(laundering(&format!("a write that reads the view `{key}`")));
-        };
+        }
+        let masks = governance.masks(&relation.key());
         if mention.renames {
             return Err(laundering(&format!("a write that renames columns of `{key}`")));
         }

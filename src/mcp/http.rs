@@ -13,6 +13,7 @@ use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
 
 use crate::gate::{Door, Gate};
+use crate::identity::Identity;
 use crate::upstream::Upstream;
 
 use super::Settings;
@@ -56,24 +57,44 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     let Some(identity) = guard.gate.authenticate(token, Door::Mcp, &client) else {
         return TokenProblem::Unknown.into_response();
     };
-    let who = identity.name().to_owned();
     let session = match session_id(request.headers()) {
         Ok(session) => session.map(str::to_owned),
         Err(response) => return response,
     };
     if let Some(id) = &session
-        && !guard.sessions.belongs_to(id, &who)
+        && !guard.sessions.belongs_to(id, identity.name())
     {
+        guard.gate.refused(Door::Mcp, &client, identity.name(), "", "a session that is not this identity's");
         return unknown_session();
     }
-    request.extensions_mut().insert(Admission { identity, client });
+    request.extensions_mut().insert(Admission { identity: identity.clone(), client: client.clone() });
     let response = next.run(request).await;
+    guard.keep_refusal(response.status(), &identity, &client);
     if session.is_none()
         && let Ok(Some(opened)) = session_id(response.headers())
     {
-        guard.sessions.opened(opened, &who).await;
+        guard.sessions.opened(opened, identity.name()).await;
     }
     response
+}
+
+impl Guard {
+    /// Keeps in the ledger what the service behind the guard would not take.
+    fn keep_refusal(&self, status: StatusCode, who: &Identity, client: &str) {
+        match status {
+            StatusCode::FORBIDDEN => {
+                let reason = "called by another host's name, or from a page of another origin";
+                self.gate.refused(Door::Mcp, client, who.name(), "", reason);
+            }
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::UNPROCESSABLE_ENTITY => {
+                self.gate.malformed(Door::Mcp, client, Some(who), &format!("answered HTTP {status}"));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Why there is no identity behind a request.

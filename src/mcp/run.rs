@@ -64,7 +64,9 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
     match rooms.gate.admit(who, act, waiting).await {
         Err(denial) => refused(rooms, &job, visit.context(), explanation, denial, waiting).await,
         Ok(proof) => {
+            let decision_id = proof.decision_id().to_owned();
             let envelope = perform(rooms, &job, connect, proof, &explanation).await;
+            let envelope = envelope.with("decision_id", decision_id);
             keep(rooms, waiting, &envelope);
             envelope
         }

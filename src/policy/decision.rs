@@ -1,4 +1,23 @@
 //! What a rulebook says, merged: error > deny > escalate > allow > none, and none is deny.
+//!
+//! What the packages may declare; everything else in them must be read by one of these, so that nothing
+//! misspelt is left unread:
+//!
+//! | package | declaration | entries |
+//! |---|---|---|
+//! | `portcullis.statement` | `allow` | a boolean, or a set that is not empty |
+//! | | `deny contains` | `{"rule", "message", "hint"}` |
+//! | | `escalate contains` | the same, with `"groups"` (an array) and `"ttl_s"` |
+//! | | `mask contains` | `{"relation", "column", "type", ...}`, as [`crate::mask::Strategy`] |
+//! | | `limit contains` | `{"rows": n}`, `{"bytes": n}`, or both |
+//! | | `alert contains` | `{"rule", "message", "hint"}` |
+//! | `portcullis.session` | `allow`, `deny contains` | as above |
+//! | | `role :=` | the name of an upstream role that `input.roles` offers |
+//! | `portcullis.approval` | `eligible`, `deny contains` | as `allow` and `deny` above |
+//!
+//! Two masks on one column leave the stricter, ceilings leave the smaller, and all escalations must be
+//! satisfied by one and the same approver. A field too many or too few, a value of another type, or a mask that
+//! does not exist is an error, and an error is a deny.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -15,7 +15,7 @@ pub(super) struct Module {
     pub(super) rules: Vec<Rule>,
     pub(super) is_test: bool,
     /// What a name at the beginning of a reference stands for.
-    imports: BTreeMap<String, Vec<String>>,
+    pub(super) imports: BTreeMap<String, Vec<String>>,
 }
 
 /// One rule's one definition.

@@ -280,6 +280,44 @@ fn a_rulebook_with_a_mistake_is_refused_with_its_place() {
     }
 }
 
+/// The engine leaves rules of an imported package undefined, where the package has several files: a deny that is
+/// read that way never fires.
+#[test]
+fn a_rule_is_not_read_by_way_of_its_package() {
+    fn files(reading: &str) -> [(&str, &str); 3] {
+        [
+            ("lib.rego", "package portcullis.lib\nbad if true\nf(x) := x"),
+            ("more.rego", "package portcullis.lib\nworse if true"),
+            ("statement.rego", reading),
+        ]
+    }
+    for (reading, said) in [
+        (
+            "import data.portcullis.lib\nallow if not lib.worse",
+            "statement.rego:3: `lib.worse` reads a rule of an imported package",
+        ),
+        ("import data.portcullis as all\nallow if not all.lib.worse", "statement.rego:3: `all.lib.worse`"),
+        (
+            "import data.portcullis.lib.worse as allow\nallow if true",
+            "statement.rego:1: the import `allow` has the name of a rule",
+        ),
+    ] {
+        let text = format!("package portcullis.statement\n{reading}\n");
+        let refusal = build(&files(&text)).unwrap_err().to_string();
+        assert!(refusal.starts_with(said), "{refusal}");
+    }
+    let sound = "package portcullis.statement\nimport data.portcullis.lib\nimport data.portcullis.lib.worse\n\
+        allow if lib.f(worse)\ndeny contains {\"rule\": \"worse\", \"message\": \"\", \"hint\": \"\"} if data.portcullis.lib.worse";
+    let snapshot = build(&files(sound)).unwrap();
+    assert_eq!(first_rule(&decide_as(&snapshot, identity("bot", Kind::Agent), &[])), "worse");
+    let mut clash = files(sound).to_vec();
+    clash.push((
+        "other.rego",
+        "package portcullis.statement\nimport data.portcullis.lib.bad as worse\nalert contains 1 if worse",
+    ));
+    assert!(build(&clash).unwrap_err().to_string().contains("is another one in"));
+}
+
 #[test]
 fn builtins_that_reach_out_or_run_away_are_refused() {
     for call in [
@@ -436,8 +474,8 @@ fn a_rulebooks_tests_are_found_and_run() {
         source("approval.rego", APPROVAL),
         source(
             "statement_test.rego",
-            "package portcullis.statement_test\nimport data.portcullis.statement\n\
-             test_good if statement.allow\ntest_bad if not statement.allow\nhelper := 1\n\
+            "package portcullis.statement_test\nimport data.portcullis.statement.allow\n\
+             test_good if allow\ntest_bad if not allow\nhelper := 1\n\
              test_mock if input.x == 1 with input as {\"x\": 1}\ntest_data if data.agents.a with data.agents as {\"a\": 1}",
         ),
     ];

@@ -20,6 +20,7 @@ pub(super) fn vet(engine: &Engine, data: &Map<String, Value>) -> Result<BTreeSet
     let book = Book { rules, packages: modules.iter().map(|module| module.package.clone()).collect(), data };
     for module in &modules {
         book.check_package(module)?;
+        book.check_imports(module, &modules)?;
         book.check_defaults(module)?;
         for rule in &module.rules {
             book.check_rule(module, rule)?;
@@ -62,6 +63,42 @@ impl Book<'_> {
         )))
     }
 
+    /// The engine keeps imports by package, not by file, and lets a rule of that name win.
+    fn check_imports(&self, module: &Module, modules: &[Module]) -> Result<(), RulebookError> {
+        for (name, target) in &module.imports {
+            if self.rules.contains(&format!("{}.{name}", module.package)) {
+                let what =
+                    format!("the import `{name}` has the name of a rule of `{}`: use `as`", module.package);
+                return Err(module.site.error(what));
+            }
+            let mut same_package = modules.iter().filter(|other| other.package == module.package);
+            if let Some(other) =
+                same_package.find(|other| other.imports.get(name).is_some_and(|also| also != target))
+            {
+                return Err(module.site.error(format!(
+                    "the import `{name}` is another one in {}, and one package has one meaning for a name",
+                    other.site.file
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// By way of an imported package the engine can miss rules that it has not looked at yet; it never does for
+    /// functions, nor by way of an imported rule.
+    fn check_way(&self, module: &Module, reference: &Reference) -> Result<(), RulebookError> {
+        let Some((name, _)) = reference.path.split_first() else { return Ok(()) };
+        let Some(target) = module.imports.get(name) else { return Ok(()) };
+        let package = target.get(1..).unwrap_or_default().join(".");
+        if !self.packages.iter().any(|known| is_below(known, &package)) {
+            return Ok(());
+        }
+        Err(reference.site.error(format!(
+            "`{}` reads a rule of an imported package, which the engine may not find: import the rule itself",
+            reference.text()
+        )))
+    }
+
     /// The engine takes two defaults of one rule, and a last one wins.
     fn check_defaults(&self, module: &Module) -> Result<(), RulebookError> {
         let mut seen = BTreeSet::new();
@@ -85,6 +122,7 @@ impl Book<'_> {
             );
         }
         for reference in &rule.references {
+            self.check_way(module, reference)?;
             self.resolve(module, reference)?;
             if !module.is_test {
                 check_input(&module.package, reference)?;

@@ -125,7 +125,8 @@ pub struct TableFact {
     pub access: Access,
     /// Whether it belongs to `pg_catalog` or `information_schema`.
     pub system: bool,
-    /// The view that names it, where the statement itself does not; empty otherwise.
+    /// The view that names it, or the parent that it is a partition or child of, where the statement itself
+    /// does not name it; empty otherwise. PostgreSQL asks only for rights on that view or parent.
     pub via_view: String,
     /// Every column whose value may be used in any way: a superset, ordered.
     pub columns_read: Vec<String>,

@@ -10,6 +10,7 @@
 mod cli;
 mod compile_fail;
 mod console;
+mod doors;
 mod facts;
 mod house;
 mod identity;

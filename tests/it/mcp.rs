@@ -148,6 +148,8 @@ async fn a_body_beyond_the_cap_is_refused() {
     body["params"]["padding"] = json!("x".repeat(2 * 1024 * 1024));
     let answer = post(&stand, &[("authorization", &robin)], &body).await;
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let ledger = stand.ledger.text();
+    assert!(ledger.contains("\"malformed\"") && ledger.contains("HTTP 413"), "{ledger}");
 }
 
 #[tokio::test]
@@ -232,6 +234,30 @@ async fn somebody_elses_approval_is_an_unknown_one() {
     assert!(!is_error);
     assert_eq!(answer["status"], "pending_approval");
     assert_eq!(answer["approval"]["state"], "pending");
+}
+
+#[tokio::test]
+async fn one_identity_cannot_take_all_seats() {
+    let stand = Stand::door_only().await;
+    let id = stand.request_of("robin");
+    let (robin, mallory) =
+        (stand.client("robin", Era::Stateless).await, stand.client("mallory", Era::Session).await);
+    let wait = || robin.call("approval_status", json!({"approval_id": id, "wait_s": 45}));
+    let crowd = async {
+        robin.heard(stand::MAX_CALLS).await;
+        let (answer, is_error) = robin.call("my_access", json!({})).await;
+        assert!(is_error);
+        assert_eq!(answer["error"]["code"], "overloaded", "{answer}");
+        assert!(!mallory.call("my_access", json!({})).await.1, "others have seats of their own");
+        stand.vote(&id, "priya");
+    };
+    let (first, second, ()) = tokio::join!(wait(), wait(), crowd);
+    for (answer, is_error) in [first, second] {
+        assert!(!is_error);
+        assert_eq!(answer["approval"]["state"], "denied", "{answer}");
+        assert_eq!(answer["approval"]["approver_note"], "not today");
+    }
+    assert!(!robin.call("my_access", json!({})).await.1, "the seats are free again");
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! The rulebook that ships: its own tests, and who may do what as one table.
 
+mod psql;
+mod statements;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use portcullis::catalog::{RelationKey, RelationKind, Volatility};
+use portcullis::catalog::RelationKey;
 use portcullis::identity::directory::{AgentSource, Directory};
 use portcullis::mask::Strategy;
 use portcullis::policy::input::{ApprovalEvidence, Batch, BindInput, IdentityInput, Time};
@@ -11,9 +14,9 @@ use portcullis::policy::{
     ApprovalInput, Decision, Effect, SessionInput, Snapshot, Source, StatementInput, testing,
 };
 use portcullis::sql::Facts;
-use portcullis::sql::facts::{
-    Access, Class, Condition, Destination, FunctionFact, Inner, LimitFact, SettingFact, TableFact,
-};
+use portcullis::sql::facts::Class;
+
+use statements::{sections, select, statement, write};
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -206,274 +209,38 @@ fn decide(snapshot: &Snapshot, name: &str, statement: &Facts, approvals: &[Appro
 fn matrix() -> String {
     let names = ["support-bot", "ana", "priya", "dora", "etl", "idle"];
     let snapshot = Snapshot::build(&shipped_rulebook(), &directory().to_data()).unwrap();
-    let mut table =
-        String::from("✔ runs   ✘ is denied   ? waits for approval, each with the rules that say so\n\n");
-    let mut line = |label: &str, cells: Vec<String>| {
-        let cells: Vec<String> = cells.into_iter().map(|cell| format!("{cell:<26}")).collect();
-        table.push_str(format!("{label:<52}{}", cells.join("")).trim_end());
-        table.push('\n');
+    let mut lines = vec![[""].into_iter().chain(names).map(str::to_owned).collect::<Vec<_>>()];
+    for (title, statements) in sections() {
+        lines.push(vec![String::new()]);
+        lines.push(vec![title.to_owned()]);
+        for (label, statement) in statements {
+            let cells = names.map(|name| cell(&snapshot, name, &statement));
+            lines.push(std::iter::once(format!("  {label}")).chain(cells).collect());
+        }
+    }
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column).map(|cell| cell.chars().count()));
+        cells.max().unwrap_or_default() + 2
     };
-    line("", names.iter().map(|name| (*name).to_owned()).collect());
-    for (label, statement) in statements() {
-        let cell = |name: &&str| {
-            let decision = decide(&snapshot, name, &statement, &[]);
-            let mut rules: Vec<&str> = decision.reasons.iter().map(|reason| reason.rule.as_str()).collect();
-            rules.dedup();
-            let mark = match decision.effect {
-                Effect::Allow => "✔",
-                Effect::Deny => "✘",
-                Effect::Escalate(_) => "?",
-            };
-            format!("{mark} {}", rules.join(" "))
-        };
-        line(label, names.iter().map(cell).collect());
+    let mut table =
+        String::from("✔ runs   ✘ is denied   ? waits for approval; with the rules that say so\n\n");
+    for line in &lines {
+        let cells =
+            line.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = width(column)));
+        table.push_str(cells.collect::<String>().trim_end());
+        table.push('\n');
     }
     table
 }
 
-fn statement(kind: &str, class: Class) -> Facts {
-    Facts {
-        kind: kind.into(),
-        class,
-        inner: Vec::new(),
-        tables: Vec::new(),
-        functions: Vec::new(),
-        outputs: Vec::new(),
-        condition: Condition::default(),
-        limit: LimitFact { present: false, rows: -1 },
-        settings: Vec::new(),
-        destinations: Vec::new(),
-        explain_analyze: false,
-        locks_rows: false,
-        unresolved: Vec::new(),
-    }
-}
-
-fn table(key: &str, access: Access, read: &[&str], written: &[&str]) -> TableFact {
-    let (schema, name) = key.split_once('.').unwrap();
-    let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    TableFact {
-        key: RelationKey::new(schema, name),
-        schema: schema.into(),
-        name: name.into(),
-        kind: RelationKind::Table,
-        access,
-        system: matches!(schema, "pg_catalog" | "information_schema"),
-        via_view: String::new(),
-        columns_read: texts(read),
-        columns_filtered: Vec::new(),
-        columns_written: texts(written),
-        row_estimate: -1,
-        has_triggers: false,
-        has_rules: false,
-    }
-}
-
-fn reading(tables: Vec<TableFact>) -> Facts {
-    Facts { tables, destinations: vec![Destination::Client], ..statement("select", Class::Read) }
-}
-
-fn select(columns: &[&str]) -> Facts {
-    reading(vec![table("public.customers", Access::Read, columns, &[])])
-}
-
-fn select_from(key: &str) -> Facts {
-    reading(vec![table(key, Access::Read, &["id"], &[])])
-}
-
-fn write(kind: &str, name: &str, columns: &[&str], bounded: bool) -> Facts {
-    let access = match kind {
-        "insert" => Access::Insert,
-        "delete" => Access::Delete,
-        _ => Access::Update,
+fn cell(snapshot: &Snapshot, name: &str, statement: &Facts) -> String {
+    let decision = decide(snapshot, name, statement, &[]);
+    let mut rules: Vec<&str> = decision.reasons.iter().map(|reason| reason.rule.as_str()).collect();
+    rules.dedup();
+    let mark = match decision.effect {
+        Effect::Allow => "✔",
+        Effect::Deny => "✘",
+        Effect::Escalate(_) => "?",
     };
-    let read: &[&str] = if kind == "insert" { &[] } else { &["id"] };
-    let columns_of = |condition: bool| if condition { vec!["id".to_owned()] } else { Vec::new() };
-    Facts {
-        tables: vec![table(&format!("public.{name}"), access, read, columns)],
-        condition: Condition { present: bounded, tautology: false, columns: columns_of(bounded) },
-        destinations: vec![Destination::Table],
-        ..statement(kind, Class::Write)
-    }
-}
-
-fn function(key: &str, builtin: bool, volatility: Volatility) -> Facts {
-    let fact = FunctionFact {
-        key: key.into(),
-        builtin,
-        volatility,
-        security_definer: false,
-        languages: vec![if builtin { "internal".into() } else { "sql".into() }],
-    };
-    Facts { functions: vec![fact], ..statement("select", Class::Read) }
-}
-
-fn setting(name: &str, action: &str, values: &[&str]) -> Facts {
-    let kind = if action == "show" { "show" } else { "set" };
-    let class = if action == "show" { Class::Transaction } else { Class::Session };
-    let values = values.iter().map(|value| (*value).to_owned()).collect();
-    Facts {
-        settings: vec![SettingFact { name: name.into(), action: action.into(), values }],
-        ..statement(kind, class)
-    }
-}
-
-fn wrapping(kind: &str, class: Class, inside: Facts) -> Facts {
-    let inner = vec![Inner { kind: inside.kind.clone(), class: inside.class }];
-    Facts { kind: kind.into(), class: class.max(inside.class), inner, ..inside }
-}
-
-fn through_view() -> Facts {
-    let view = TableFact { kind: RelationKind::View, ..table("public.contacts", Access::Read, &["id"], &[]) };
-    let base =
-        TableFact { via_view: "public.contacts".into(), ..table("hr.payroll", Access::Read, &["iban"], &[]) };
-    reading(vec![base, view])
-}
-
-fn statements() -> Vec<(&'static str, Facts)> {
-    let tautology = |mut facts: Facts| {
-        facts.condition.tautology = true;
-        facts
-    };
-    let to = |destination: Destination, facts: Facts| Facts { destinations: vec![destination], ..facts };
-    let analyze = |facts: Facts| Facts { explain_analyze: true, ..facts };
-    let update = || write("update", "orders", &["status"], true);
-    let ruled = |mut facts: Facts| {
-        facts.tables[0].has_rules = true;
-        facts
-    };
-    vec![
-        ("-- reading", statement("empty", Class::Transaction)),
-        ("select name from customers", select(&["name"])),
-        ("select * from payroll", select_from("hr.payroll")),
-        ("select id from audit (outside all scopes)", select_from("ops.audit")),
-        ("select from a view over payroll", through_view()),
-        ("select ... for update of orders", Facts { locks_rows: true, ..select_from("public.orders") }),
-        ("copy orders to stdout", wrapping("copy", Class::Read, select_from("public.orders"))),
-        (
-            "declare c cursor for select from orders",
-            wrapping("declare_cursor", Class::Read, select_from("public.orders")),
-        ),
-        ("fetch 10 from c", to(Destination::Client, statement("fetch", Class::Read))),
-        ("explain select from orders", wrapping("explain", Class::Read, select_from("public.orders"))),
-        (
-            "explain analyze select from orders",
-            analyze(wrapping("explain", Class::Read, select_from("public.orders"))),
-        ),
-        ("-- PostgreSQL's catalogs, as psql and drivers read them", statement("empty", Class::Transaction)),
-        ("select from pg_class", select_from("pg_catalog.pg_class")),
-        ("select from information_schema.columns", select_from("information_schema.columns")),
-        ("select from pg_settings", select_from("pg_catalog.pg_settings")),
-        ("select from pg_authid", select_from("pg_catalog.pg_authid")),
-        ("select from pg_stats", select_from("pg_catalog.pg_stats")),
-        ("select from pg_stat_activity", select_from("pg_catalog.pg_stat_activity")),
-        (
-            "select pg_table_is_visible(oid)",
-            function("pg_catalog.pg_table_is_visible", true, Volatility::Stable),
-        ),
-        ("select pg_table_size(oid)", function("pg_catalog.pg_table_size", true, Volatility::Volatile)),
-        ("-- functions", statement("empty", Class::Transaction)),
-        ("select now()", function("pg_catalog.now", true, Volatility::Stable)),
-        ("select random()", function("pg_catalog.random", true, Volatility::Volatile)),
-        ("select pg_sleep(1)", function("pg_catalog.pg_sleep", true, Volatility::Volatile)),
-        (
-            "select pg_read_file('/etc/passwd')",
-            function("pg_catalog.pg_read_file", true, Volatility::Volatile),
-        ),
-        ("select table_to_xml('customers')", function("pg_catalog.table_to_xml", true, Volatility::Stable)),
-        ("select pg_advisory_lock(1)", function("pg_catalog.pg_advisory_lock", true, Volatility::Volatile)),
-        ("select customer_email(1)", function("public.customer_email", false, Volatility::Stable)),
-        ("select dblink('...')", function("public.dblink", false, Volatility::Volatile)),
-        ("-- writing rows", statement("empty", Class::Transaction)),
-        ("update orders set status where id", update()),
-        ("update orders set note where id", write("update", "orders", &["note"], true)),
-        ("update orders set status", write("update", "orders", &["status"], false)),
-        ("update orders set status where true", tautology(update())),
-        ("update customers set name where id", write("update", "customers", &["name"], true)),
-        ("insert into tickets", write("insert", "tickets", &["subject"], false)),
-        ("insert into a table with rewrite rules", ruled(write("insert", "tickets", &["subject"], false))),
-        ("delete from orders where id", write("delete", "orders", &[], true)),
-        ("delete from tickets where id", write("delete", "tickets", &[], true)),
-        ("delete from tickets", write("delete", "tickets", &[], false)),
-        (
-            "with d as (delete from tickets) select",
-            wrapping("select", Class::Read, write("delete", "tickets", &[], false)),
-        ),
-        ("merge into tickets", write("merge", "tickets", &["subject"], true)),
-        (
-            "copy tickets from stdin",
-            Facts { kind: "copy".into(), ..write("insert", "tickets", &["subject"], false) },
-        ),
-        ("explain update orders set status where id", wrapping("explain", Class::Read, update())),
-        (
-            "explain analyze update orders set status where id",
-            analyze(wrapping("explain", Class::Read, update())),
-        ),
-        (
-            "update pg_class",
-            Facts {
-                tables: vec![table("pg_catalog.pg_class", Access::Update, &["oid"], &["relname"])],
-                ..update()
-            },
-        ),
-        ("truncate tickets", Facts { kind: "truncate".into(), ..write("delete", "tickets", &[], false) }),
-        ("-- definitions", statement("empty", Class::Transaction)),
-        ("create table", statement("create_table", Class::Ddl)),
-        (
-            "drop table orders",
-            Facts {
-                tables: vec![table("public.orders", Access::Define, &[], &[])],
-                ..statement("drop_table", Class::Ddl)
-            },
-        ),
-        (
-            "alter table pg_class",
-            Facts {
-                tables: vec![table("pg_catalog.pg_class", Access::Define, &[], &[])],
-                ..statement("alter_table", Class::Ddl)
-            },
-        ),
-        ("select ... into t", Facts { kind: "select_into".into(), class: Class::Ddl, ..select(&["name"]) }),
-        ("create function", statement("create_function", Class::Ddl)),
-        ("create extension dblink", statement("create_extension", Class::Ddl)),
-        ("grant", statement("grant", Class::Ddl)),
-        ("alter system", statement("alter_system", Class::Ddl)),
-        ("vacuum", statement("vacuum", Class::Utility)),
-        ("-- out of the database", statement("empty", Class::Transaction)),
-        (
-            "copy orders to '/tmp/f'",
-            to(Destination::ServerFile, wrapping("copy", Class::Read, select_from("public.orders"))),
-        ),
-        (
-            "copy orders to program",
-            to(Destination::ServerProgram, wrapping("copy", Class::Read, select_from("public.orders"))),
-        ),
-        ("do", statement("do", Class::Utility)),
-        ("call p()", statement("call", Class::Utility)),
-        ("prepare p as select", wrapping("prepare", Class::Session, select_from("public.orders"))),
-        ("execute p", statement("execute", Class::Utility)),
-        ("lock orders", statement("lock", Class::Utility)),
-        ("listen c", to(Destination::Channel, statement("listen", Class::Session))),
-        ("notify c", to(Destination::Channel, statement("notify", Class::Session))),
-        ("prepare transaction", statement("prepare_transaction", Class::Utility)),
-        ("commit prepared", statement("commit_prepared", Class::Utility)),
-        ("a statement nobody thought of", statement("unknown", Class::Unknown)),
-        ("-- the session", statement("empty", Class::Transaction)),
-        ("begin", statement("begin", Class::Transaction)),
-        ("rollback", statement("rollback", Class::Transaction)),
-        ("show search_path", setting("search_path", "show", &[])),
-        ("set application_name", setting("application_name", "set", &["x"])),
-        ("set statement_timeout = 0", setting("statement_timeout", "set", &["0"])),
-        ("reset statement_timeout", setting("statement_timeout", "reset", &[])),
-        ("set client_encoding = 'UTF8'", setting("client_encoding", "set", &["UTF8"])),
-        ("set client_encoding = 'SJIS'", setting("client_encoding", "set", &["SJIS"])),
-        ("set standard_conforming_strings = off", setting("standard_conforming_strings", "set", &["off"])),
-        ("reset standard_conforming_strings", setting("standard_conforming_strings", "reset", &[])),
-        ("set search_path = evil", setting("search_path", "set", &["evil"])),
-        ("set role postgres", setting("role", "set", &["postgres"])),
-        ("reset session authorization", setting("session_authorization", "reset", &[])),
-        ("set row_security = off", setting("row_security", "set", &["off"])),
-        ("reset all", setting("all", "reset", &[])),
-        ("discard all", statement("discard_all", Class::Session)),
-    ]
+    format!("{mark} {}", rules.join(" "))
 }

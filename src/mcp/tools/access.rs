@@ -1,5 +1,7 @@
 //! `my_access`: who the caller is, what it may do, and how to ask for more.
 
+use std::collections::BTreeMap;
+
 use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -91,6 +93,13 @@ pub(super) async fn call(arguments: JsonObject, call: &Call) -> Result<Envelope,
 
 fn identity(who: &Identity) -> Value {
     let limits = who.limits();
+    let limits = [
+        ("rows", limits.rows),
+        ("bytes", limits.bytes),
+        ("statement_timeout_ms", limits.statement_timeout_ms),
+    ];
+    let limits: BTreeMap<&str, u64> =
+        limits.into_iter().filter_map(|(name, most)| Some((name, most?))).collect();
     json!({
         "name": who.name(),
         "kind": who.kind(),

@@ -98,7 +98,7 @@ fn answer(explanation: &Explanation, access: &[RelationAccess]) -> Envelope {
     }
     envelope
         .with("tool", tool_for(&explanation.facts))
-        .with("masked", json!(explanation.masked))
+        .with("masked", json!(masked(explanation)))
         .with("tables", json!(tables(&explanation.facts)))
         .with("approvers", json!(explanation.approvers))
 }
@@ -106,6 +106,15 @@ fn answer(explanation: &Explanation, access: &[RelationAccess]) -> Envelope {
 fn tool_for(facts: &[Facts]) -> &'static str {
     let reads = facts.iter().all(|facts| matches!(facts.class, Class::Read | Class::Transaction));
     if reads { query::NAME } else { execute::NAME }
+}
+
+/// The masked columns that the statement names, of all that its tables have.
+fn masked(explanation: &Explanation) -> Vec<&String> {
+    let tables = explanation.facts.iter().flat_map(|facts| &facts.tables);
+    let named: Vec<String> = tables
+        .flat_map(|table| table.columns_read.iter().map(|column| format!("{}.{column}", table.key)))
+        .collect();
+    explanation.masked.iter().filter(|column| named.contains(column)).collect()
 }
 
 fn tables(facts: &[Facts]) -> Vec<Value> {

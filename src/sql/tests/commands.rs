@@ -26,6 +26,12 @@ fn commands_list_the_relations_that_they_touch() {
         ("CREATE TABLE t () INHERITS (customers)", vec!["define public.customers", "define public.t"]),
         ("GRANT SELECT ON customers TO x", vec!["define public.customers"]),
         ("COMMENT ON COLUMN customers.ssn IS 'x'", vec!["define public.customers"]),
+        ("CREATE TABLE t (id text REFERENCES customers)", vec!["define public.customers", "define public.t"]),
+        ("ALTER TABLE flags INHERIT customers", vec!["define public.customers", "define public.flags"]),
+        (
+            "CREATE TABLE t PARTITION OF events FOR VALUES IN (1)",
+            vec!["define public.events", "define public.events_2026", "define public.t"],
+        ),
         ("DROP POLICY p ON customers", vec!["define public.customers"]),
         ("LOCK customers", vec!["maintain public.customers"]),
         ("ANALYZE customers", vec!["maintain public.customers"]),
@@ -36,6 +42,23 @@ fn commands_list_the_relations_that_they_touch() {
         assert_eq!(tables(&clear(sql)), expected, "{sql}");
     }
     assert_eq!(facts("DROP TABLE gone").unresolved.len(), 1);
+}
+
+#[test]
+fn functions_inside_definitions_are_listed() {
+    for sql in [
+        "ALTER TABLE flags ADD COLUMN x text DEFAULT pg_read_file('/etc/passwd')",
+        "ALTER TABLE flags ALTER COLUMN id TYPE text USING pg_read_file(id)",
+        "ALTER TABLE flags ALTER COLUMN id SET DEFAULT pg_read_file('x')",
+        "ALTER TABLE flags ADD CHECK (pg_read_file(id) = 'x')",
+        "CREATE TABLE t (id text DEFAULT pg_read_file('x'))",
+        "CREATE TABLE t (id text, CHECK (pg_read_file(id) = 'x'))",
+        "CREATE INDEX ON flags (pg_read_file(id))",
+        "CREATE INDEX ON flags (id) WHERE pg_read_file(id) = 'x'",
+    ] {
+        let keys: Vec<_> = clear(sql).functions.into_iter().map(|function| function.key).collect();
+        assert_eq!(keys, ["pg_catalog.pg_read_file"], "{sql}");
+    }
 }
 
 #[test]

@@ -177,6 +177,7 @@ fn filters_are_everything_that_decides_which_rows_there_are() {
         "SELECT 1 FROM (SELECT ssn AS x FROM customers) s WHERE x = '1'",
         "WITH s AS (SELECT ssn AS x FROM customers) SELECT 1 FROM s WHERE x = '1'",
         "SELECT 1 FROM customers a JOIN customers b USING (ssn)",
+        "WITH RECURSIVE r AS (SELECT 1 UNION SELECT 2 LIMIT (SELECT max(ssn)::int FROM customers)) SELECT 1",
         "SELECT 1 FROM orders o JOIN LATERAL (SELECT ssn FROM customers) c ON c.ssn = o.note",
     ] {
         assert!(filtered(sql).contains(&"ssn".to_owned()), "{sql}");
@@ -277,6 +278,8 @@ fn names_that_do_not_exist_are_said_to_be_unresolved() {
         ("SELECT 1 FROM customers ORDER BY salary", "column salary"),
         ("SELECT 1 FROM customers JOIN flags USING (name)", "column name"),
         ("SELECT id OPERATOR(public.+) 1 FROM flags", "operator public.+"),
+        ("SELECT id <=> '[1]' FROM flags", "operator <=>"),
+        ("SELECT id ==> '[1]' FROM flags", "operator ==>"),
         ("SELECT 1 WHERE 1 OPERATOR(public.=) ANY (SELECT 1)", "operator public.="),
         ("SELECT id FROM flags ORDER BY id USING OPERATOR(public.<)", "operator public.<"),
         ("SELECT (peek()).* ", "column (...).*"),

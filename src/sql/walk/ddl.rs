@@ -8,7 +8,7 @@ use pg_query::protobuf::{
 
 use crate::sql::facts::{Access, Class, Destination};
 
-use super::names::{range_of_name, strings};
+use super::names::{dotted, range_of_name, strings};
 use super::{Outline, Walker};
 
 impl Walker<'_> {
@@ -31,25 +31,18 @@ impl Walker<'_> {
             NodeEnum::AlterSeqStmt(alter) => {
                 self.old_relation(alter.sequence.as_ref(), alter.missing_ok, "alter_sequence")
             }
-            NodeEnum::IndexStmt(index) => self.old_relation(index.relation.as_ref(), false, "create_index"),
+            NodeEnum::IndexStmt(index) => {
+                self.definitions(&index.index_params);
+                self.defined_by(index.where_clause.as_deref());
+                self.old_relation(index.relation.as_ref(), false, "create_index")
+            }
             NodeEnum::AlterTableStmt(alter) => {
+                self.definitions(&alter.cmds);
                 let kind = format!("alter_{}", object_name(alter.objtype()));
                 self.old_relation(alter.relation.as_ref(), alter.missing_ok, &kind)
             }
-            NodeEnum::RenameStmt(rename) => self.rename(rename),
-            NodeEnum::AlterObjectSchemaStmt(alter) => {
-                let kind = format!("alter_{}", object_name(alter.object_type()));
-                self.old_relation(alter.relation.as_ref(), alter.missing_ok, &kind)
-            }
-            NodeEnum::AlterOwnerStmt(alter) => {
-                let kind = format!("alter_{}", object_name(alter.object_type()));
-                self.old_relation(alter.relation.as_ref(), false, &kind)
-            }
-            NodeEnum::AlterObjectDependsStmt(alter) => {
-                let kind = format!("alter_{}", object_name(alter.object_type()));
-                self.old_relation(alter.relation.as_ref(), false, &kind)
-            }
             NodeEnum::CreateTrigStmt(create) => {
+                self.trigger_function(&create.funcname);
                 self.old_relation(create.relation.as_ref(), false, "create_trigger")
             }
             NodeEnum::RuleStmt(rule) => self.old_relation(rule.relation.as_ref(), false, "create_rule"),
@@ -77,22 +70,48 @@ impl Walker<'_> {
                 }
                 "truncate".to_owned()
             }
-            _ => return None,
+            _ => self.alter_object(node)?,
         };
         Some(Outline::new(&kind, Class::Ddl))
     }
 
+    /// ALTER of a name, a schema or an owner, of whatever object.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an allow-list: the caller asks the other rooms")]
+    fn alter_object(&mut self, node: &NodeEnum) -> Option<String> {
+        Some(match node {
+            NodeEnum::RenameStmt(rename) => self.rename(rename),
+            NodeEnum::AlterObjectSchemaStmt(alter) => {
+                let kind = format!("alter_{}", object_name(alter.object_type()));
+                self.old_relation(alter.relation.as_ref(), alter.missing_ok, &kind)
+            }
+            NodeEnum::AlterOwnerStmt(alter) => {
+                let kind = format!("alter_{}", object_name(alter.object_type()));
+                self.old_relation(alter.relation.as_ref(), false, &kind)
+            }
+            NodeEnum::AlterObjectDependsStmt(alter) => {
+                let kind = format!("alter_{}", object_name(alter.object_type()));
+                self.old_relation(alter.relation.as_ref(), false, &kind)
+            }
+            _ => return None,
+        })
+    }
+
     fn create(&mut self, create: &CreateStmt, kind: &str) -> String {
         self.defines_new(create.relation.as_ref());
-        for element in &create.table_elts {
-            if let Some(NodeEnum::TableLikeClause(like)) = element.node.as_ref() {
-                self.defines(like.relation.as_ref(), false);
-            }
-        }
-        for parent in create.inh_relations.iter().filter_map(range_var) {
-            self.defines(Some(parent), false);
-        }
+        self.definitions(&create.table_elts);
+        self.definitions(&create.inh_relations);
         kind.to_owned()
+    }
+
+    fn trigger_function(&mut self, name: &[Node]) {
+        let known = match strings(name).as_slice() {
+            [name] => self.record_call(None, name),
+            [.., schema, name] => self.record_call(Some(schema), name),
+            [] => false,
+        };
+        if !known {
+            self.unresolved("function", &dotted(name), "does not exist or is not visible to you");
+        }
     }
 
     fn create_as(&mut self, create: &CreateTableAsStmt) -> String {

@@ -1,5 +1,6 @@
 //! INSERT, UPDATE and DELETE.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -218,7 +219,7 @@ impl Walker<'_> {
         self.touch(relation, access, descends);
         let key = relation.key();
         let sources = target.range.range.columns.iter().flat_map(|column| column.sources.iter());
-        let behind: std::collections::BTreeSet<RelationKey> =
+        let behind: BTreeSet<RelationKey> =
             sources.filter(|source| source.key != key).map(|source| source.key.clone()).collect();
         for base in behind {
             if let Some(base) = self.catalog.relation(&base).map(Arc::clone) {

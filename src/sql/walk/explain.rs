@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{DefElem, ExplainStmt, Node};
 
-use crate::sql::facts::Class;
+use crate::sql::facts::{Class, Destination};
 
 use super::scope::{Column, Sources};
 use super::{Outline, Walker};
@@ -17,7 +17,7 @@ impl Walker<'_> {
         if let Some(query) = explain.query.as_deref() {
             self.inner_statement(query);
         }
-        self.destinations.insert(crate::sql::facts::Destination::Client);
+        self.destinations.insert(Destination::Client);
         let plan = vec![Column::new("QUERY PLAN", Sources::new())];
         Some(Outline::with("explain", Class::Read, plan))
     }

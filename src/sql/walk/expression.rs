@@ -1,5 +1,7 @@
 //! Expressions: every value that an expression looks at flows into it, conditions and subqueries included.
 
+use std::rc::Rc;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AExpr, AIndirection, CaseExpr, ColumnRef, Node, RowExpr, SortBy, SubLink, TypeName, WindowDef,
@@ -9,7 +11,7 @@ use crate::catalog::RelationKey;
 
 use super::Walker;
 use super::names::{dotted, ends_in_star, string, strings};
-use super::scope::{Column, Scope, Sources};
+use super::scope::{Column, Range, Scope, Sources};
 use super::select::Place;
 
 impl Walker<'_> {
@@ -88,17 +90,6 @@ impl Walker<'_> {
         self.operator(&operation.name);
         self.maybe(operation.lexpr.as_deref(), scope, out);
         self.maybe(operation.rexpr.as_deref(), scope, out);
-    }
-
-    /// An operator calls a function. Unqualified names and `pg_catalog` are PostgreSQL's own; the catalog
-    /// snapshot knows no others.
-    pub(super) fn operator(&mut self, name: &[Node]) {
-        let parts = strings(name);
-        if let [schema, _] = parts.as_slice()
-            && *schema != "pg_catalog"
-        {
-            self.unresolved("operator", &dotted(name), "is not one of PostgreSQL's own");
-        }
     }
 
     fn case(&mut self, case: &CaseExpr, scope: &Scope<'_>, out: &mut Sources) {
@@ -197,7 +188,7 @@ impl Walker<'_> {
             named.insert((*last).to_owned());
         }
         if ends_in_star(fields) {
-            return star_row(&parts, scope, self.catalog.search_path());
+            return star_row(&parts, scope);
         }
         match parts.as_slice() {
             [name] => bare_name(name, scope),
@@ -210,7 +201,7 @@ impl Walker<'_> {
     }
 
     /// `range.field`: a column, a system column, or a function applied to the row.
-    fn field(&mut self, range: &super::scope::Range, field: &str) -> Option<Sources> {
+    fn field(&mut self, range: &Range, field: &str) -> Option<Sources> {
         let mut sources = Sources::new();
         if range.column(field, &mut sources) || SYSTEM_COLUMNS.contains(&field) {
             return Some(sources);
@@ -285,6 +276,9 @@ impl Walker<'_> {
     }
 
     pub(super) fn window(&mut self, window: &WindowDef, scope: &Scope<'_>, out: &mut Sources) {
+        if !window.name.is_empty() || !window.refname.is_empty() {
+            out.extend(scope.windows.iter().cloned());
+        }
         self.expressions(&window.partition_clause, scope, out);
         self.sorts(&window.order_clause, scope, out);
         self.maybe(window.start_offset.as_deref(), scope, out);
@@ -313,7 +307,7 @@ pub(super) fn bare_name(name: &str, scope: &Scope<'_>) -> Option<Sources> {
 }
 
 /// `t.*` or `*` as one value: every column.
-fn star_row(parts: &[&str], scope: &Scope<'_>, _path: &[String]) -> Option<Sources> {
+fn star_row(parts: &[&str], scope: &Scope<'_>) -> Option<Sources> {
     let mut sources = Sources::new();
     match parts {
         [] => {
@@ -331,14 +325,14 @@ fn star_row(parts: &[&str], scope: &Scope<'_>, _path: &[String]) -> Option<Sourc
 }
 
 /// `(range).field` where `range` names a row of FROM and no column.
-fn row_field(part: &AIndirection, scope: &Scope<'_>) -> Option<(std::rc::Rc<super::scope::Range>, String)> {
+fn row_field(part: &AIndirection, scope: &Scope<'_>) -> Option<(Rc<Range>, String)> {
     let range = row_range(part.arg.as_deref()?, scope)?;
     let field = part.indirection.first().and_then(string)?;
     Some((range, field.to_owned()))
 }
 
 /// The range whose whole row `node` is.
-pub(super) fn row_range(node: &Node, scope: &Scope<'_>) -> Option<std::rc::Rc<super::scope::Range>> {
+pub(super) fn row_range(node: &Node, scope: &Scope<'_>) -> Option<Rc<Range>> {
     let name = bare_column(node)?;
     if scope.column(name).is_some() {
         return None;

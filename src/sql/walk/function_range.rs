@@ -109,18 +109,13 @@ fn unnest_columns(call: &FuncCall, alias: Option<&str>) -> Vec<String> {
 }
 
 /// Functions that give one plain value a row, whatever their arguments.
-const SCALAR_FUNCTIONS: [&str; 27] = [
-    "array_agg",
+const SCALAR_FUNCTIONS: [&str; 21] = [
     "current_database",
     "current_schemas",
     "current_setting",
     "generate_series",
     "generate_subscripts",
-    "json_array_elements",
-    "json_array_elements_text",
     "json_object_keys",
-    "jsonb_array_elements",
-    "jsonb_array_elements_text",
     "jsonb_object_keys",
     "jsonb_path_query",
     "jsonb_path_query_tz",
@@ -128,7 +123,6 @@ const SCALAR_FUNCTIONS: [&str; 27] = [
     "now",
     "pg_backend_pid",
     "pg_get_viewdef",
-    "pg_partition_ancestors",
     "pg_postmaster_start_time",
     "regexp_matches",
     "regexp_split_to_table",
@@ -140,13 +134,18 @@ const SCALAR_FUNCTIONS: [&str; 27] = [
 ];
 
 /// Functions that give several columns, with their names since PostgreSQL 13 or longer.
-const RECORD_FUNCTIONS: [(&str, &[&str]); 9] = [
+const RECORD_FUNCTIONS: [(&str, &[&str]); 14] = [
     ("aclexplode", &["grantor", "grantee", "privilege_type", "is_grantable"]),
+    ("json_array_elements", &["value"]),
+    ("json_array_elements_text", &["value"]),
     ("json_each", &["key", "value"]),
     ("json_each_text", &["key", "value"]),
+    ("jsonb_array_elements", &["value"]),
+    ("jsonb_array_elements_text", &["value"]),
     ("jsonb_each", &["key", "value"]),
     ("jsonb_each_text", &["key", "value"]),
     ("pg_options_to_table", &["option_name", "option_value"]),
+    ("pg_partition_ancestors", &["relid"]),
     ("pg_partition_tree", &["relid", "parentrelid", "isleaf", "level"]),
     ("pg_timezone_abbrevs", &["abbrev", "utc_offset", "is_dst"]),
     ("pg_timezone_names", &["name", "abbrev", "utc_offset", "is_dst"]),

@@ -10,7 +10,7 @@ use crate::sql::facts::FunctionFact;
 
 use super::Walker;
 use super::expression::row_range;
-use super::names::{dotted, strings};
+use super::names::{dotted, string, strings};
 use super::scope::{Scope, Sources};
 
 impl Walker<'_> {
@@ -72,7 +72,7 @@ fn is_field(name: &str, args: &[Node], scope: &Scope<'_>) -> bool {
         && let [range, field] = column.fields.as_slice()
         && matches!(field.node.as_ref(), Some(NodeEnum::AStar(_)))
     {
-        let range = super::names::string(range).and_then(|range| scope.range(range));
+        let range = string(range).and_then(|range| scope.range(range));
         return range.is_some_and(|range| range.column(name, &mut Sources::new()));
     }
     row_range(arg, scope).is_some_and(|range| range.column(name, &mut Sources::new()))

@@ -19,11 +19,11 @@ impl Walker<'_> {
         let target = self.target_relation(merge.relation.as_ref(), &accesses(&clauses));
         let mut influences = Sources::new();
         let mut scope = Scope::new(outer, &ctes);
-        scope.items.push(target.range.clone());
         if let Some(source) = merge.source_relation.as_deref() {
-            let items = self.range_item(source, &Scope::new(outer, &ctes), &mut influences);
-            scope.items.extend(items);
+            scope.items = self.range_item(source, &Scope::new(outer, &ctes), &mut influences);
         }
+        // `RETURNING *` gives the source's columns first.
+        scope.items.push(target.range.clone());
         let on = self.condition_fact(merge.join_condition.as_deref(), &scope, &mut influences);
         for clause in &clauses {
             self.when(clause, &on, &target, &scope);

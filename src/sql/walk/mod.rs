@@ -13,6 +13,7 @@
 //!   use of its child. Masks of a parent do govern the child; that is the mask room's work.
 
 mod ddl;
+mod ddl_expressions;
 mod ddl_objects;
 mod dml;
 mod explain;
@@ -24,6 +25,7 @@ mod functions;
 mod json;
 mod merge;
 mod names;
+mod operators;
 mod scope;
 mod select;
 mod tautology;

@@ -118,16 +118,18 @@ pub(super) struct Scope<'p> {
     pub(super) items: Vec<Visible>,
     pub(super) outer: Option<&'p Self>,
     pub(super) ctes: Ctes,
+    /// What orders and partitions the named windows of this level.
+    pub(super) windows: Rc<Sources>,
 }
 
 impl<'p> Scope<'p> {
     pub(super) fn new(outer: Option<&'p Self>, ctes: &Ctes) -> Self {
-        Self { items: Vec::new(), outer, ctes: ctes.clone() }
+        Self { items: Vec::new(), outer, ctes: ctes.clone(), windows: Rc::default() }
     }
 
     /// A scope at the same level with other ranges.
     pub(super) fn with(&self, items: Vec<Visible>) -> Self {
-        Self { items, outer: self.outer, ctes: self.ctes.clone() }
+        Self { items, outer: self.outer, ctes: self.ctes.clone(), windows: Rc::clone(&self.windows) }
     }
 
     fn levels(&self) -> impl Iterator<Item = &Scope<'p>> {

@@ -1,5 +1,6 @@
 //! SELECT in all its shapes: a list of targets, VALUES, and set operations.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use pg_query::NodeEnum;
@@ -136,7 +137,8 @@ impl Walker<'_> {
         Derived { columns, influences: Sources::new() }
     }
 
-    fn order_derived(
+    /// ORDER BY and LIMIT behind VALUES or a set operation, which see its columns alone.
+    pub(super) fn order_derived(
         &mut self,
         select: &SelectStmt,
         derived: &mut Derived,
@@ -161,21 +163,30 @@ impl Walker<'_> {
         let mut influences = Sources::new();
         let mut scope = Scope::new(outer, ctes);
         self.ranges(&select.from_clause, &mut scope, &mut influences);
+        self.windows(&select.window_clause, &mut scope);
         let columns = self.target_list(&select.target_list, &scope, place);
         self.where_clause(select, &scope, place, &mut influences);
         self.sort_keys(&select.group_clause, &columns, &scope, &mut influences);
         self.condition(select.having_clause.as_deref(), &scope, &mut influences);
-        for window in &select.window_clause {
-            if let Some(NodeEnum::WindowDef(window)) = window.node.as_ref() {
-                self.window(window, &scope, &mut influences);
-            }
-        }
         // Plain DISTINCT is a list of one empty node.
         self.sort_keys(&select.distinct_clause, &columns, &scope, &mut influences);
         self.sort_keys(&select.sort_clause, &columns, &scope, &mut influences);
         self.condition(select.limit_offset.as_deref(), &scope, &mut influences);
         self.condition(select.limit_count.as_deref(), &scope, &mut influences);
         Derived { columns, influences }
+    }
+
+    /// The WINDOW clause: whatever orders a named window flows into every function over it.
+    fn windows(&mut self, windows: &[Node], scope: &mut Scope<'_>) {
+        let mut sources = Sources::new();
+        for window in windows {
+            match window.node.as_ref() {
+                Some(NodeEnum::WindowDef(window)) => self.window(window, scope, &mut sources),
+                Some(other) => self.unknown_node(other),
+                None => {}
+            }
+        }
+        scope.windows = Rc::new(sources);
     }
 
     fn where_clause(&mut self, select: &SelectStmt, scope: &Scope<'_>, place: Place, out: &mut Sources) {
@@ -194,7 +205,7 @@ impl Walker<'_> {
         scope: &Scope<'_>,
         out: &mut Sources,
     ) -> Condition {
-        let before = self.named.replace(std::collections::BTreeSet::new());
+        let before = self.named.replace(BTreeSet::new());
         self.condition(clause, scope, out);
         let named = std::mem::replace(&mut self.named, before).unwrap_or_default();
         if let Some(outer) = &mut self.named {

@@ -102,6 +102,7 @@ impl<'c> Walker<'c> {
 
     /// Marks columns whose value is used.
     pub(super) fn read(&mut self, sources: &Sources) {
+        self.steps = self.steps.saturating_add(sources.len());
         for source in sources {
             if let Some(touch) = self.touches.get_mut(&(source.key.clone(), source.access))
                 && !touch.read.contains(&source.column)

@@ -66,10 +66,11 @@ impl Walker<'_> {
         loop {
             let ctes = self.with_clause(select.with_clause.as_ref(), outer, ctes);
             let seen = known.clone();
-            let derived = self.set_operation(select, outer, &ctes, Place::Nested, |left| {
+            let mut derived = self.set_operation(select, outer, &ctes, Place::Nested, |left| {
                 let columns = seen.unwrap_or_else(|| finished(cte, left.to_vec(), &Sources::new()));
                 *frame.state.borrow_mut() = CteState::Known(columns);
             });
+            self.order_derived(select, &mut derived, outer, &ctes);
             let columns = finished(cte, derived.columns, &derived.influences);
             let stable = known.as_ref().is_some_and(|known| same_sources(known, &columns));
             if stable || self.gave_up.is_some() {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::Arc;
 
 use rmcp::model::{CallToolRequestParams, ClientConfig, ProgressNotificationParam, ProtocolVersion};
 use rmcp::service::{ClientLifecycleMode, NotificationContext, RunningService, ServiceError};
@@ -11,6 +12,7 @@ use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{ClientHandler, RoleClient, serve_client_with_lifecycle};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use portcullis::approval::{ApprovalId, Desk, Digest, NewRequest, Vote};
 use portcullis::audit::{Ledger, Memory};
@@ -25,6 +27,7 @@ use portcullis::store::Store;
 use portcullis::upstream::{DatabaseSettings, Upstream};
 
 pub(super) const MAX_SESSIONS: usize = 3;
+pub(super) const MAX_CALLS: usize = 2;
 
 /// The eras, and how a client of each begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +64,11 @@ pub(super) struct Stand {
 impl Stand {
     /// A door that leads to no database.
     pub(super) async fn door_only() -> Self {
-        Self::start(Vec::new(), &[], "").await
+        Self::start(Vec::new(), "").await
     }
 
-    /// A door to `databases` under the rules in `rulebook`; `scope` is the TOML of both agents' scope.
-    pub(super) async fn start(databases: Vec<DatabaseSettings>, rulebook: &[Source], scope: &str) -> Self {
+    /// A door to `databases` under the rulebook that ships; `scope` is the TOML of both agents' scope.
+    pub(super) async fn start(databases: Vec<DatabaseSettings>, scope: &str) -> Self {
         let tokens: BTreeMap<_, _> =
             ["dana", "priya", "robin", "mallory"].map(|name| (name, Token::generate())).into();
         let agent = |(name, token): (&&str, &Token)| {
@@ -82,7 +85,7 @@ impl Stand {
             AgentSource { path: format!("{name}.toml"), text }
         };
         let directory = Directory::build(&tokens.iter().map(agent).collect::<Vec<_>>()).unwrap();
-        let policy = Snapshot::build(rulebook, &directory.to_data()).unwrap();
+        let policy = Snapshot::build(&rulebook(), &directory.to_data()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = Memory::default();
         let upstream = Arc::new(Upstream::new(databases));
@@ -98,6 +101,7 @@ impl Stand {
         let settings = mcp::Settings {
             hosts: vec!["gateway.example".to_owned()],
             max_sessions: MAX_SESSIONS,
+            max_calls: MAX_CALLS,
             ..mcp::Settings::default()
         };
         let app = mcp::router(Arc::clone(&gate), upstream, settings);
@@ -157,6 +161,12 @@ impl Stand {
         self.gate.desk().open(new).unwrap().id.to_string()
     }
 
+    /// `who` refuses a request, whatever the rulebook thinks of it.
+    pub(super) fn vote(&self, id: &str, who: &str) {
+        let id = ApprovalId::parse(id).unwrap();
+        self.gate.desk().vote(&id, who, &["approvers".to_owned()], Vote::Deny, "not today").unwrap();
+    }
+
     /// `who` decides on a request, as the console lets them.
     pub(super) async fn decide(&self, who: &str, id: &str, vote: Vote, note: &str) {
         let identity = self.gate.authenticate(&self.token(who), Door::Console, "").unwrap();
@@ -168,8 +178,8 @@ impl Stand {
 }
 
 /// What a client heard besides answers.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Vec<String>>>);
+#[derive(Debug, Clone)]
+pub(super) struct Log(watch::Sender<Vec<String>>);
 
 impl ClientHandler for Log {
     fn get_info(&self) -> ClientConfig {
@@ -177,7 +187,7 @@ impl ClientHandler for Log {
     }
 
     async fn on_progress(&self, progress: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
-        self.0.lock().unwrap().push(progress.message.unwrap_or_default());
+        self.0.send_modify(|heard| heard.push(progress.message.unwrap_or_default()));
     }
 }
 
@@ -194,7 +204,7 @@ impl Client {
         F: Future<Output = Result<RunningService<RoleClient, Log>, E>>,
         E: std::fmt::Debug,
     {
-        let log = Log::default();
+        let log = Log(watch::Sender::new(Vec::new()));
         let service = connect(log.clone()).await.unwrap();
         let tools = service.list_all_tools().await.unwrap();
         let schema =
@@ -225,9 +235,24 @@ impl Client {
         Ok((answer, is_error))
     }
 
-    /// The messages of all progress notifications so far.
-    pub(super) fn progress(&self) -> Vec<String> {
-        self.log.0.lock().unwrap().clone()
+    /// Ends the connection without waiting for answers.
+    pub(super) async fn hang_up(self) {
+        self.service.cancel().await.unwrap();
+    }
+
+    /// Waits for this many progress notifications, and returns their messages.
+    pub(super) async fn heard(&self, count: usize) -> Vec<String> {
+        self.log.0.subscribe().wait_for(|heard| heard.len() >= count).await.unwrap().clone()
+    }
+
+    /// Waits until the client is told that a statement is held, and returns the approval's id.
+    pub(super) async fn held(&self) -> String {
+        let id = |message: &String| {
+            Some(message.split_once("held for approval ")?.1.split(' ').next()?.to_owned())
+        };
+        let mut log = self.log.0.subscribe();
+        let heard = log.wait_for(|heard| heard.iter().any(|message| id(message).is_some())).await.unwrap();
+        heard.iter().rev().find_map(id).unwrap()
     }
 }
 
@@ -266,4 +291,25 @@ fn fits(schema: &Value, value: &Value, path: &str) {
             fits(part, item, &format!("{path}[{index}]"));
         }
     }
+}
+
+/// The rulebook that ships.
+fn rulebook() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let mut folders = vec![root.clone()];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let below = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                sources.push(Source { path: below, text });
+            }
+        }
+    }
+    sources.sort_by(|one, other| one.path.cmp(&other.path));
+    sources
 }
