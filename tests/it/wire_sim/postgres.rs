@@ -163,7 +163,9 @@ impl FakePostgres {
                 self.send(b't', |body| body.put_u16(0));
                 self.describe(&columns);
             }
-            Message::Execute { portal, max_rows } => self.execute(portal, usize::try_from(*max_rows).unwrap())?,
+            Message::Execute { portal, max_rows } => {
+                self.execute(portal, usize::try_from(*max_rows).unwrap())?
+            }
             Message::Close(Target::Statement(name)) => {
                 self.statements.remove(name);
                 self.send(b'3', |_| {});
