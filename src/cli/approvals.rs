@@ -1,8 +1,8 @@
 //! `portcullis approvals`: what waits for a person, and what the person says to it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -175,17 +175,18 @@ async fn vote(
     Ok(Exit::Ok)
 }
 
-/// Asks again and again, since the API has no stream; prints what is new or has changed.
+/// Prints what waits now, and then whatever is new or has changed. The API answers when something happens.
 async fn watch(console: &Console, json: bool, output: &mut Output) -> anyhow::Result<Exit> {
-    let mut known: BTreeMap<String, String> = BTreeMap::new();
-    let mut ticks = tokio::time::interval(WATCH_EVERY);
     let mut stop = Stop::listen()?;
+    let me = console.get("whoami").await?;
+    output.remark(format_args!("watching as {}; Ctrl-C ends it", one_line(text(&me, "name"))))?;
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let mut path = "approvals/watch".to_owned();
     loop {
-        tokio::select! {
+        let answer = tokio::select! {
             () = stop.wait() => return Ok(Exit::Ok),
-            _ = ticks.tick() => {}
-        }
-        let answer = console.get(StateArgument::Any.query().as_str()).await?;
+            answer = console.get(&path) => answer?,
+        };
         let first = known.is_empty();
         for request in requests(&answer).iter().rev() {
             let (id, state) = (text(request, "id"), text(request, "state"));
@@ -197,6 +198,9 @@ async fn watch(console: &Console, json: bool, output: &mut Output) -> anyhow::Re
                 output.line(news_line(request))?;
             }
         }
+        let cursor =
+            answer.get("cursor").and_then(Value::as_u64).context("the gateway's answer has no cursor")?;
+        path = format!("approvals/watch?since={cursor}");
     }
 }
 
@@ -218,8 +222,7 @@ fn news_line(request: &Value) -> String {
 
 /// The requests in a list answer.
 fn requests(answer: &Value) -> &[Value] {
-    let list = answer.get("approvals").unwrap_or(answer);
-    list.as_array().map(Vec::as_slice).unwrap_or_default()
+    answer.get("approvals").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn text<'a>(request: &'a Value, field: &str) -> &'a str {
@@ -247,5 +250,3 @@ const SHOWN: [(&str, &str); 14] = [
     ("decided by", "decided_by"),
     ("note", "decision_note"),
 ];
-
-const WATCH_EVERY: Duration = Duration::from_secs(2);

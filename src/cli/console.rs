@@ -79,15 +79,27 @@ impl Console {
         if status == StatusCode::UNAUTHORIZED {
             bail!("the gateway does not know this token: get a new one with `portcullis agent rotate NAME`");
         }
-        bail!("the gateway says no ({}): {}", status.as_u16(), reason(&body))
+        Err(Refused::new(status, &body).into())
     }
 }
 
-/// The words of a refusal, wherever the answer has them.
-fn reason(body: &Value) -> String {
-    let places = ["/error/message", "/error", "/message"];
-    let said = places.iter().find_map(|place| body.pointer(place).and_then(Value::as_str));
-    one_line(said.unwrap_or("without a reason"))
+/// A no from the gateway, in one visible line.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the gateway says no: {said}")]
+pub(super) struct Refused {
+    said: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, body: &Value) -> Self {
+        let word = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let said = match (word("message"), word("hint")) {
+            ("", _) => format!("HTTP status {}", status.as_u16()),
+            (message, "") => message.to_owned(),
+            (message, hint) => format!("{message} ({hint})"),
+        };
+        Self { said: one_line(&said) }
+    }
 }
 
 /// Whether a token sent to `url` stays on this machine.
@@ -126,8 +138,9 @@ mod tests {
 
     #[test]
     fn a_refusal_is_one_visible_line() {
-        assert_eq!(reason(&serde_json::json!({ "error": "no\u{1b}[2K\nway" })), "no\\u{1b}[2K way");
-        assert_eq!(reason(&serde_json::json!({ "error": { "message": "closed" } })), "closed");
-        assert_eq!(reason(&Value::Null), "without a reason");
+        let said = |body: Value| Refused::new(StatusCode::CONFLICT, &body).to_string();
+        let body = serde_json::json!({ "error": "closed", "message": "no\u{1b}[2K\nway", "hint": "wait" });
+        assert_eq!(said(body), "the gateway says no: no\\u{1b}[2K way (wait)");
+        assert_eq!(said(Value::Null), "the gateway says no: HTTP status 409");
     }
 }

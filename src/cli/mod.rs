@@ -7,11 +7,14 @@
 mod agent;
 mod approvals;
 mod audit;
+mod check;
 mod console;
 pub mod demo;
+mod eval;
 mod exit;
 mod mcp;
 mod output;
+mod serve;
 mod shell;
 mod stop;
 mod token;
@@ -46,12 +49,16 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Serve),
+    Demo(demo::Demo),
     Mcp(mcp::Mcp),
+    Check(check::Check),
     #[command(subcommand)]
     Agent(agent::Agent),
     Approvals(approvals::Approvals),
     #[command(subcommand)]
     Audit(audit::Audit),
+    Eval(eval::Eval),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -69,20 +76,36 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => Exit::Ok.into(),
         Err(error) => {
             output.complain(&error);
-            Exit::Failed.into()
+            if error.is::<console::Refused>() { Exit::Refused.into() } else { Exit::Failed.into() }
         }
     }
 }
 
 fn dispatch(arguments: Arguments, output: &mut Output) -> anyhow::Result<Exit> {
     let wanted = environment::variable("PORTCULLIS_LOG");
-    let usual = telemetry::filter(arguments.verbose);
-    telemetry::start(wanted.as_deref().unwrap_or(usual), telemetry::Format::Text)?;
+    // Of a gateway, one wants to see what it does.
+    let (usual, format) = match &arguments.command {
+        Command::Serve(serve) => (arguments.verbose.saturating_add(1), serve.log_format()),
+        Command::Demo(_)
+        | Command::Mcp(_)
+        | Command::Check(_)
+        | Command::Agent(_)
+        | Command::Approvals(_)
+        | Command::Audit(_)
+        | Command::Eval(_)
+        | Command::Completions(_)
+        | Command::Man(_) => (arguments.verbose, telemetry::Format::Text),
+    };
+    telemetry::start(wanted.as_deref().unwrap_or(telemetry::filter(usual)), format)?;
     match arguments.command {
+        Command::Serve(command) => wait_for(command.run()),
+        Command::Demo(command) => wait_for(command.run(output)),
         Command::Mcp(command) => wait_for(command.run()),
+        Command::Check(command) => command.run(output),
         Command::Agent(command) => command.run(output),
         Command::Approvals(command) => wait_for(command.run(output)),
         Command::Audit(command) => command.run(output),
+        Command::Eval(command) => wait_for(command.run(output)),
         Command::Completions(command) => command.run(output, Arguments::command()),
         Command::Man(command) => command.run(output, Arguments::command()),
     }
@@ -109,6 +132,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 const LONG_HELP: &str = "\
 Examples:
+  portcullis demo                                 a throw-away PostgreSQL with sample data, governed
+  portcullis demo --tour                          a scripted walk through it
+  portcullis check --config portcullis.toml       is everything in order?
+  portcullis serve --config portcullis.toml       the gateway
   portcullis agent add support-bot --owner ana    a new identity; prints its secret once
   portcullis approvals watch                      what waits for you?
 

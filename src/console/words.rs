@@ -115,7 +115,7 @@ mod tests {
     fn numbers_times_and_extents_read_well() {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let at = |seconds| distance(Timestamp::from_second(1_800_000_000 + seconds).unwrap(), now);
+        let at = |seconds: i64| distance(Timestamp::from_second(1_800_000_000 + seconds).unwrap(), now);
         assert_eq!(
             [at(90), at(300), at(-7200), at(-200_000)],
             ["in 90 s", "in 5 min", "2 h ago", "2 days ago"]
@@ -128,7 +128,7 @@ mod tests {
     fn a_delete_without_where_is_said_plainly() {
         let mut facts = Facts::empty();
         facts.tables.push(TableFact {
-            key: "public.orders".into(),
+            key: crate::catalog::RelationKey::new("public", "orders"),
             schema: "public".into(),
             name: "orders".into(),
             kind: crate::catalog::RelationKind::Table,

@@ -10,7 +10,7 @@ use pg_query::protobuf::SelectStmt;
 use crate::catalog::{Relation, RelationKey, RelationKind, Snapshot};
 
 use super::survey::{Mention, Survey};
-use super::{Masks, Refusal, Strategy};
+use super::{Masks, Refusal, Strategy, walk};
 
 /// Strategies by column name.
 pub(super) type Columns = BTreeMap<String, Strategy>;
@@ -20,6 +20,7 @@ pub(super) type Columns = BTreeMap<String, Strategy>;
 pub(super) struct Governance<'a> {
     catalog: &'a Snapshot,
     masks: BTreeMap<RelationKey, Columns>,
+    none: Columns,
     reach: RefCell<HashMap<RelationKey, Reach>>,
 }
 
@@ -65,7 +66,7 @@ impl<'a> Governance<'a> {
                 (!present.is_empty()).then(|| (key.clone(), present))
             })
             .collect();
-        Self { catalog, masks, reach: RefCell::default() }
+        Self { catalog, masks, none: Columns::new(), reach: RefCell::default() }
     }
 
     /// The snapshot.
@@ -84,9 +85,9 @@ impl<'a> Governance<'a> {
         all
     }
 
-    /// The masks of the relation's own columns.
-    pub(super) fn masks(&self, key: &RelationKey) -> Option<&Columns> {
-        self.masks.get(key)
+    /// The masks of the relation's own columns; none for most.
+    pub(super) fn masks(&self, key: &RelationKey) -> &Columns {
+        self.masks.get(key).unwrap_or(&self.none)
     }
 
     /// The relation that a name means, outside any CTE.
@@ -166,8 +167,7 @@ pub(super) fn definition(view: &Relation) -> Result<Box<SelectStmt>, Refusal> {
         hint: "read its base tables instead".to_owned(),
     };
     let text = view.definition.as_deref().ok_or_else(refusal)?;
-    let tree = pg_query::parse(text, 0).map_err(|_| refusal())?.protobuf;
-    let mut statements = tree.stmts.into_iter();
+    let mut statements = walk::parse(text).ok_or_else(refusal)?.into_iter();
     let stmt = statements.next().and_then(|raw| raw.stmt).and_then(|node| node.node);
     match (stmt, statements.next()) {
         (Some(NodeEnum::SelectStmt(select)), None) => Ok(select),

@@ -18,6 +18,8 @@ pub mod rewrite;
 mod scope;
 pub mod strategy;
 mod survey;
+#[cfg(test)]
+mod tests;
 pub mod verify;
 mod views;
 mod walk;

@@ -6,9 +6,9 @@
 
 use pg_query::protobuf::{ParseResult, RawStmt};
 
-use super::Refusal;
 use super::governance::Governance;
 use super::survey::{Survey, digest};
+use super::{Refusal, walk};
 
 /// The text of `tree`, proven; `expected` governed mentions belong into it.
 pub(super) fn emit(tree: RawStmt, expected: usize, governance: &Governance<'_>) -> Result<String, Refusal> {
@@ -16,8 +16,8 @@ pub(super) fn emit(tree: RawStmt, expected: usize, governance: &Governance<'_>) 
     let tree = ParseResult { version: 0, stmts: vec![RawStmt { stmt_location: 0, stmt_len: 0, ..tree }] };
     let sql = pg_query::deparse(&tree, pg_query::DeparseOptions::default())
         .map_err(|_| unproven("it can't be printed"))?;
-    let again = pg_query::parse(&sql, 0).map_err(|_| unproven("what was printed doesn't parse"))?.protobuf;
-    let [printed] = again.stmts.as_slice() else { return Err(unproven("it printed as several statements")) };
+    let again = walk::parse(&sql).ok_or_else(|| unproven("what was printed doesn't parse"))?;
+    let [printed] = again.as_slice() else { return Err(unproven("it printed as several statements")) };
     if digest(&printed.stmt).ok() != Some(meant) {
         return Err(unproven("it printed as another statement"));
     }

@@ -10,7 +10,7 @@ use pg_query::{Node, NodeEnum};
 
 use crate::catalog::Relation;
 
-use super::governance::Governance;
+use super::governance::{Governance, Reach};
 use super::scope::{Binding, Masked, Scopes};
 use super::survey::{Mention, Survey};
 use super::wrapper::{self, Wanted};
@@ -204,7 +204,7 @@ impl<'a> Rewriter<'a> {
         }
         let wanted = Wanted::of(relation, &alias.aliasname, !alias.colnames.is_empty(), self.survey)?;
         let (subquery, alias) = self.replacement(relation, &wanted, range.inh, alias)?;
-        let masks = self.governance.masks(&relation.key()).cloned().unwrap_or_default();
+        let masks = self.governance.masks(&relation.key()).clone();
         let masked = Masked { relation: Arc::clone(relation), masks, columns: wanted.columns };
         self.scopes.bind(Binding { masked: Some(Arc::new(masked)), ..binding });
         Ok(Some((subquery, alias)))
@@ -217,13 +217,11 @@ impl<'a> Rewriter<'a> {
         inherits: bool,
         alias: Alias,
     ) -> Result<(Box<SelectStmt>, Alias), Refusal> {
-        use super::governance::Reach;
         match self.governance.reach(relation) {
             Reach::Through => views::inline(self, relation, wanted, alias),
             Reach::Opaque => Err(views::opaque(relation)),
             Reach::Own | Reach::Clear => {
-                let none = super::governance::Columns::new();
-                let masks = self.governance.masks(&relation.key()).unwrap_or(&none);
+                let masks = self.governance.masks(&relation.key());
                 self.expected = self.expected.saturating_add(1);
                 Ok((wrapper::subselect(relation, masks, wanted, inherits)?, alias))
             }
@@ -379,7 +377,7 @@ pub(super) fn unknown(what: &str) -> Refusal {
 pub(super) fn laundering(how: &str) -> Refusal {
     Refusal {
         what: format!("{how} would store rows of a table with masked columns"),
-        hint: "read the rows with a plain SELECT".to_owned(),
+        hint: "name the unmasked columns that you need, or read the rows with a plain SELECT".to_owned(),
     }
 }
 

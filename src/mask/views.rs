@@ -26,9 +26,10 @@ pub(super) fn inline(
     let mut inner = Rewriter::new(rewriter.governance, &survey, rewriter.depth.saturating_add(1));
     inner.select(&mut select)?;
     rewriter.expected = rewriter.expected.saturating_add(inner.expected);
-    match rewriter.governance.masks(&view.key()) {
-        None => Ok((select, columns_of(view, alias))),
-        Some(masks) => Ok((masked_itself(view, masks, wanted, select)?, alias)),
+    let masks = rewriter.governance.masks(&view.key());
+    match masks.is_empty() {
+        true => Ok((select, columns_of(view, alias))),
+        false => Ok((masked_itself(view, masks, wanted, select)?, alias)),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A kind that is not listed here, or that is newer than the servers which take the rewritten text, has no
 //! children to give, and the statement is refused.
 
-use pg_query::protobuf::{TypeName, WindowDef};
+use pg_query::protobuf::{RawStmt, TypeName, WindowDef};
 use pg_query::{Node, NodeEnum};
 
 /// Everything below `node` that may hold expressions; `None` for a kind that is not known to be safe.
@@ -52,6 +52,12 @@ pub(super) fn children(node: &mut NodeEnum) -> Option<Vec<&mut Node>> {
         _ => return None,
     }
     Some(found)
+}
+
+/// The trees of `text`, which this room wrote or the catalog gave. The crate walks a tree once more for a summary
+/// of its own; should that ever panic, the statement is refused and the process lives on.
+pub(super) fn parse(text: &str) -> Option<Vec<RawStmt>> {
+    std::panic::catch_unwind(|| pg_query::parse(text, 0)).ok()?.ok().map(|parsed| parsed.protobuf.stmts)
 }
 
 /// The optional node, as an iterator.

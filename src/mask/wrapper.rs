@@ -8,10 +8,10 @@ use pg_query::{Node, NodeEnum};
 
 use crate::catalog::{Relation, RelationKind};
 
-use super::Refusal;
 use super::expression::{self, Anchor, identifier};
 use super::governance::Columns;
 use super::survey::Survey;
+use super::{Refusal, walk};
 
 /// Which columns the subselect gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,8 +160,9 @@ fn names_no_masked_column(select: &SelectStmt, relation: &Relation, masks: &Colu
 }
 
 fn parse(text: &str) -> Option<Box<SelectStmt>> {
-    let tree = pg_query::parse(text, 0).ok()?.protobuf;
-    let NodeEnum::SelectStmt(select) = tree.stmts.into_iter().next()?.stmt?.node? else { return None };
+    let NodeEnum::SelectStmt(select) = walk::parse(text)?.into_iter().next()?.stmt?.node? else {
+        return None;
+    };
     Some(select)
 }
 

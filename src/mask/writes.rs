@@ -154,15 +154,14 @@ impl Rewriter<'_> {
         if self.governance.reach(relation) == Reach::Clear {
             return Ok(None);
         }
-        let masks = self.governance.masks(&relation.key());
-        let Some(masks) =
-            masks.filter(|_| !matches!(relation.kind, RelationKind::View) && !relation.has_rules)
-        else {
+        let is_table = self.governance.reach(relation) == Reach::Own && relation.kind != RelationKind::View;
+        if !is_table || relation.has_rules {
             return Err(Refusal {
                 what: format!("`{}` shows masked columns and can't be written through", relation.key()),
                 hint: "write to the table below it, without its masked columns".to_owned(),
             });
-        };
+        }
+        let masks = self.governance.masks(&relation.key());
         self.expected = self.expected.saturating_add(1);
         Ok(Some(Target { relation: relation.clone(), masks: masks.clone(), name }))
     }
@@ -187,11 +186,10 @@ pub(super) fn refuse_governed_names(
             continue;
         };
         let key = relation.key().to_string();
-        let Some(masks) =
-            governance.masks(&relation.key()).filter(|_| governance.reach(relation) == Reach::Own)
-        else {
+        if governance.reach(relation) != Reach::Own {
             return Err(laundering(&format!("a write that reads the view `{key}`")));
-        };
+        }
+        let masks = governance.masks(&relation.key());
         if mention.renames {
             return Err(laundering(&format!("a write that renames columns of `{key}`")));
         }

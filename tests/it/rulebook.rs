@@ -1,5 +1,6 @@
 //! The rulebook that ships: its own tests, and who may do what as one table.
 
+mod psql;
 mod statements;
 
 use std::fs;

@@ -11,6 +11,8 @@ fn sixty_of_anything_is_nothing_special() {
     assert_eq!(clear(&format!("SELECT c.id FROM customers c{joins}")).tables.len(), 2);
     let nested = format!("{}SELECT id FROM flags{}", "SELECT id FROM (".repeat(60), ") s".repeat(60));
     assert_eq!(outputs(&nested), ["id<-flags.id"]);
+    let wide = vec!["ssn"; 1_600].join(", ");
+    assert_eq!(outputs(&format!("SELECT {wide} FROM customers")).len(), 1_600);
     let union = vec!["SELECT id FROM flags"; 60].join(" UNION ALL ");
     assert_eq!(outputs(&union), ["id<-flags.id"]);
 }

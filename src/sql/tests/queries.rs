@@ -278,6 +278,8 @@ fn names_that_do_not_exist_are_said_to_be_unresolved() {
         ("SELECT 1 FROM customers ORDER BY salary", "column salary"),
         ("SELECT 1 FROM customers JOIN flags USING (name)", "column name"),
         ("SELECT id OPERATOR(public.+) 1 FROM flags", "operator public.+"),
+        ("SELECT id <=> '[1]' FROM flags", "operator <=>"),
+        ("SELECT id ==> '[1]' FROM flags", "operator ==>"),
         ("SELECT 1 WHERE 1 OPERATOR(public.=) ANY (SELECT 1)", "operator public.="),
         ("SELECT id FROM flags ORDER BY id USING OPERATOR(public.<)", "operator public.<"),
         ("SELECT (peek()).* ", "column (...).*"),

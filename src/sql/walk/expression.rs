@@ -92,17 +92,6 @@ impl Walker<'_> {
         self.maybe(operation.rexpr.as_deref(), scope, out);
     }
 
-    /// An operator calls a function. Unqualified names and `pg_catalog` are PostgreSQL's own; the catalog
-    /// snapshot knows no others.
-    pub(super) fn operator(&mut self, name: &[Node]) {
-        let parts = strings(name);
-        if let [schema, _] = parts.as_slice()
-            && *schema != "pg_catalog"
-        {
-            self.unresolved("operator", &dotted(name), "is not one of PostgreSQL's own");
-        }
-    }
-
     fn case(&mut self, case: &CaseExpr, scope: &Scope<'_>, out: &mut Sources) {
         self.maybe(case.arg.as_deref(), scope, out);
         for arm in &case.args {

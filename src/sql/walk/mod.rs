@@ -25,6 +25,7 @@ mod functions;
 mod json;
 mod merge;
 mod names;
+mod operators;
 mod scope;
 mod select;
 mod tautology;

@@ -222,6 +222,7 @@ impl Walker<'_> {
     pub(super) fn target_list(&mut self, targets: &[Node], scope: &Scope<'_>, place: Place) -> Vec<Column> {
         let mut columns = Vec::new();
         for target in targets {
+            let before = columns.len();
             match target.node.as_ref() {
                 Some(NodeEnum::ResTarget(target)) => {
                     if let Some(value) = target.val.as_deref() {
@@ -232,7 +233,7 @@ impl Walker<'_> {
                 Some(_) => self.target("", target, scope, place, &mut columns),
                 None => {}
             }
-            if !self.enter(columns.len()) {
+            if !self.enter(columns.len().saturating_sub(before)) {
                 return Vec::new();
             }
             self.depth -= 1;

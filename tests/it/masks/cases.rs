@@ -18,6 +18,8 @@ pub(super) const SAME: &[&str] = &[
     "SELECT * FROM ONLY customers ORDER BY id",
     "SELECT * FROM ONLY (customers) ORDER BY id",
     "SELECT customers.* FROM customers, products ORDER BY customers.id, products.id",
+    r#"SELECT * FROM "Odd ""T" o"#,
+    r#"SELECT o, o."s""sn", o."select", "Odd ""T".end_ FROM "Odd ""T" o, "Odd ""T""#,
     // Expressions that would carry the value.
     "SELECT upper(ssn) || '', substr(ssn, 1, 3), ssn::bytea, md5(ssn) FROM customers ORDER BY id",
     "SELECT pin + 1, balance * 2, birth + 1, tags || 'x'::text, notes -> 'k' FROM customers ORDER BY id",
@@ -180,6 +182,8 @@ pub(super) const SAME: &[&str] = &[
     "COPY customers (id, ssn, card) TO STDOUT",
     "COPY (SELECT ssn FROM customers ORDER BY id) TO STDOUT WITH (FORMAT csv, HEADER)",
     "COPY hr.payroll TO STDOUT",
+    "COPY (UPDATE customers SET name = 'x' WHERE id = 1 RETURNING id, ssn) TO STDOUT",
+    "COPY (WITH x AS (SELECT * FROM tax) TABLE x ORDER BY 1) TO STDOUT (DELIMITER ';')",
     "DECLARE x CURSOR FOR SELECT ssn FROM customers",
 ];
 

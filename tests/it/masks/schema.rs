@@ -1,7 +1,12 @@
 //! A small database with a secret in every column type and every kind of relation.
 
-use portcullis::catalog::{Column, Function, Relation, RelationKey, RelationKind, Snapshot, Volatility};
-use tokio_postgres::Client;
+use std::sync::Arc;
+
+use portcullis::catalog::Snapshot;
+use portcullis::gate::Catalogs as _;
+use portcullis::upstream::{DatabaseSettings, RoleSettings, Upstream};
+
+use crate::support::Database;
 
 /// The database with its secrets.
 pub(super) const SCHEMA: &str = r#"
@@ -33,6 +38,8 @@ INSERT INTO events SELECT i, 'CANARYevent' || i, 'k' || i % 2 FROM generate_seri
 CREATE TABLE people (id int, secret text);
 CREATE TABLE staff (wage int) INHERITS (people);
 INSERT INTO people VALUES (1, 'CANARYperson'); INSERT INTO staff VALUES (2, 'CANARYstaff', 5);
+CREATE TABLE "Odd ""T" ("Id" int PRIMARY KEY, "s""sn" text, "select" text, end_ text);
+INSERT INTO "Odd ""T" VALUES (1, 'CANARYodd', 'x', 'y');
 CREATE TABLE other.customers (id int, note text);
 INSERT INTO other.customers VALUES (1, 'note');
 CREATE VIEW tax AS SELECT id, name AS who, ssn AS tax_id FROM customers WHERE id < 4;
@@ -59,87 +66,41 @@ UPDATE customers SET shout = NULL;
 REFRESH MATERIALIZED VIEW kept;
 CREATE OR REPLACE VIEW both_view AS SELECT id, 'x'::text AS who, ssn AS tax_id FROM customers;
 UPDATE hr.payroll SET iban = 'x', salary = 0;
+UPDATE "Odd ""T" SET "s""sn" = 'q''"\';
 UPDATE events SET secret = 'x';
 UPDATE people SET secret = 'x';
 CREATE OR REPLACE VIEW clear_view AS SELECT id, 'x'::text AS title FROM products;
 "#;
 
-/// The catalog as the gateway would load it.
-pub(super) async fn load(client: &Client) -> Snapshot {
-    client.batch_execute("BEGIN; SET LOCAL search_path = ''").await.unwrap();
-    let mut relations = Vec::new();
-    let classes = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
-         CASE WHEN c.relkind IN ('v','m') THEN pg_get_viewdef(c.oid) END, \
-         ARRAY(SELECT p.inhparent::regclass::text FROM pg_inherits p WHERE p.inhrelid = c.oid), \
-         ARRAY(SELECT a.attname::text FROM pg_index i, unnest(i.indkey::int2[]) k JOIN pg_attribute a ON a.attnum = k \
-               WHERE a.attrelid = c.oid AND i.indrelid = c.oid AND i.indisprimary) \
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r','p','v','m')";
-    for row in client.query(classes, &[]).await.unwrap() {
-        let kind: String = row.get(3);
-        let parents: Vec<String> = row.get(5);
-        relations.push(Relation {
-            oid: row.get(0),
-            schema: row.get(1),
-            name: row.get(2),
-            kind: match kind.as_str() {
-                "p" => RelationKind::PartitionedTable,
-                "v" => RelationKind::View,
-                "m" => RelationKind::MaterializedView,
-                _ => RelationKind::Table,
-            },
-            columns: Vec::new(),
-            primary_key: row.get(6),
-            parents: parents
-                .iter()
-                .filter_map(|parent| parent.split_once('.'))
-                .map(|(schema, name)| RelationKey::new(schema, name))
-                .collect(),
-            definition: row.get(4),
-            row_estimate: -1,
-            has_triggers: false,
-            has_rules: false,
-            row_security: false,
-            comment: None,
-        });
-    }
-    let attributes = "SELECT a.attrelid, a.attname::text, a.attnum, a.atttypid, format_type(a.atttypid, a.atttypmod), \
-         t.typtype::text, t.typcategory::text, CASE WHEN a.attcollation <> t.typcollation THEN \
-         (SELECT format('%I.%I', n.nspname, l.collname) FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace \
-          WHERE l.oid = a.attcollation) END, a.attnotnull, a.attgenerated <> '', COALESCE(NULLIF(t.typbasetype, 0), t.oid) \
-         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE a.attnum > 0 AND NOT a.attisdropped \
-         ORDER BY a.attrelid, a.attnum";
-    for row in client.query(attributes, &[]).await.unwrap() {
-        let relation: u32 = row.get(0);
-        let Some(relation) = relations.iter_mut().find(|each| each.oid == relation) else { continue };
-        let (kind, category): (String, String) = (row.get(5), row.get(6));
-        relation.columns.push(Column {
-            name: row.get(1),
-            number: row.get(2),
-            type_oid: row.get(3),
-            type_name: row.get(4),
-            base_type_oid: row.get(10),
-            base_type_kind: kind.chars().next().unwrap(),
-            base_type_category: category.chars().next().unwrap(),
-            collation: row.get(7),
-            not_null: row.get(8),
-            generated: row.get(9),
-            comment: None,
-        });
-    }
-    let procedures = "SELECT p.oid, n.nspname::text, p.proname::text, p.prokind::text FROM pg_proc p \
-         JOIN pg_namespace n ON n.oid = p.pronamespace";
-    let functions = client.query(procedures, &[]).await.unwrap();
-    let functions = functions.iter().map(|row| Function {
-        oid: row.get(0),
-        schema: row.get(1),
-        name: row.get(2),
-        volatility: Volatility::Stable,
-        security_definer: false,
-        language: "sql".into(),
-        returns_set: false,
-        kind: row.get::<_, String>(3).chars().next().unwrap(),
-    });
-    let functions = functions.collect();
-    client.batch_execute("COMMIT").await.unwrap();
-    Snapshot::new(1, 150_000, vec!["app".into()], relations, functions)
+/// A role that may read every column but the masked ones (a partial mask reads its column), and becomes it.
+pub(super) const READER: &str = r#"
+DO $$ BEGIN CREATE ROLE masks_reader; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+GRANT USAGE ON SCHEMA app, hr, other TO masks_reader;
+GRANT SELECT (id, name, card, region, ctid, tableoid, xmin) ON app.customers TO masks_reader;
+GRANT SELECT (who, tableoid) ON hr.payroll TO masks_reader;
+GRANT SELECT (id, kind, tableoid) ON app.events, app.events_1, app.events_2 TO masks_reader;
+GRANT SELECT (id, tableoid) ON app.people, app.kept TO masks_reader;
+GRANT SELECT (id, wage, tableoid) ON app.staff TO masks_reader;
+GRANT SELECT ("Id", "select", end_) ON app."Odd ""T" TO masks_reader;
+GRANT SELECT (id) ON app.clear_view TO masks_reader;
+GRANT SELECT ON app.orders, app.products, other.customers TO masks_reader;
+SET ROLE masks_reader;
+"#;
+
+/// The catalog as the gateway loads it.
+pub(super) async fn load(database: &Database) -> Arc<Snapshot> {
+    let settings = DatabaseSettings {
+        name: "shop".into(),
+        host: "127.0.0.1".into(),
+        port: database.cluster.port(),
+        database: database.name.clone(),
+        search_path: vec!["app".into()],
+        service: RoleSettings {
+            name: String::new(),
+            user: database.cluster.superuser().into(),
+            password: database.cluster.password().into(),
+        },
+        roles: Vec::new(),
+    };
+    Upstream::new(vec![settings]).refresh("shop").await.unwrap()
 }

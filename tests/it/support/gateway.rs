@@ -24,28 +24,33 @@ pub(crate) struct Stand {
     pub(crate) secrets: BTreeMap<String, String>,
     /// The settings it was started with.
     pub(crate) settings: Settings,
+    /// The server behind it.
+    pub(crate) cluster: Cluster,
 }
 
 impl Stand {
-    /// Starts a gateway on the process's cluster, with a shop of its own.
+    /// Starts a gateway on a cluster of its own.
     pub(crate) async fn start() -> Self {
-        let cluster = super::cluster().await;
-        let loaded = shop::load(cluster).await.unwrap();
+        let cluster = super::shop_cluster().await;
+        for user in [shop::SERVICE_USER, shop::FULL_USER] {
+            let sql = format!("ALTER ROLE {user} PASSWORD '{UPSTREAM_PASSWORD}'");
+            cluster.execute_sql("postgres", &sql).await.unwrap();
+        }
         let home = tempfile::tempdir().unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         copy_folder(&root.join("policies"), &home.path().join("policies"));
         let secrets = identities(&root.join("agents"), &home.path().join("agents"));
-        let settings = settings(cluster, &loaded, home.path());
+        let settings = settings(&cluster, home.path());
         let gateway = Gateway::start(settings.clone()).await.unwrap();
-        Self { gateway, home, secrets, settings }
+        Self { gateway, home, secrets, settings, cluster }
     }
 
     /// The same gateway, started again on the same state.
     pub(crate) async fn restart(self) -> Self {
-        let Self { gateway, home, secrets, settings } = self;
+        let Self { gateway, home, secrets, settings, cluster } = self;
         gateway.stop().await;
         let gateway = Gateway::start(settings.clone()).await.unwrap();
-        Self { gateway, home, secrets, settings }
+        Self { gateway, home, secrets, settings, cluster }
     }
 
     /// A wire session of `name` on the shop.
@@ -73,11 +78,11 @@ impl Stand {
     }
 }
 
-fn settings(cluster: &Cluster, loaded: &shop::Loaded, home: &Path) -> Settings {
-    let role = |name: &str, user: &str, password: &str| RoleSettings {
+fn settings(cluster: &Cluster, home: &Path) -> Settings {
+    let role = |name: &str, user: &str| RoleSettings {
         name: name.to_owned(),
         user: user.to_owned(),
-        password: password.to_owned(),
+        password: UPSTREAM_PASSWORD.to_owned(),
     };
     let anywhere = "127.0.0.1:0".parse().unwrap();
     Settings {
@@ -96,8 +101,8 @@ fn settings(cluster: &Cluster, loaded: &shop::Loaded, home: &Path) -> Settings {
             port: cluster.port(),
             database: shop::NAME.to_owned(),
             search_path: vec!["public".to_owned()],
-            service: role("", shop::SERVICE_USER, &loaded.service_password),
-            roles: vec![role("full", shop::FULL_USER, &loaded.full_password)],
+            service: role("", shop::SERVICE_USER),
+            roles: vec![role("full", shop::FULL_USER)],
         }],
     }
 }
@@ -136,3 +141,6 @@ fn copy_folder(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Of the gateway's upstream roles, which only the throw-away cluster knows.
+const UPSTREAM_PASSWORD: &str = "of-a-throw-away-cluster";

@@ -7,7 +7,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use portcullis::approval::Digest;
 use portcullis::cli::demo::cluster::{Cluster, Installation};
+use portcullis::cli::demo::shop;
 use tokio::sync::OnceCell;
 
 pub(crate) mod gateway;
@@ -50,16 +52,35 @@ impl Database {
     }
 }
 
-/// The folder of the saved cluster, made by whoever comes first.
+/// A cluster of one's own that holds the sample shop.
+pub(crate) async fn shop_cluster() -> Cluster {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/demo/shop");
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let texts: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    let digest = Digest::of(texts.iter().map(Vec::as_slice));
+    let name = format!("shop-{}", &digest.as_str()[..16]);
+    let fill = async |cluster: &Cluster| drop(shop::load(cluster).await.unwrap());
+    Cluster::restore(&saved(&name, fill).await).await.unwrap()
+}
+
+/// The folder of the saved empty cluster.
 async fn template() -> PathBuf {
+    saved("postgresql", async |_: &Cluster| {}).await
+}
+
+/// The folder of the saved cluster called `name`, made and filled by whoever comes first.
+async fn saved(name: &str, fill: impl AsyncFn(&Cluster)) -> PathBuf {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR"));
     fs::create_dir_all(home).unwrap();
-    let lock = File::create(home.join("cluster.lock")).unwrap();
+    let lock = File::create(home.join(format!("{name}.lock"))).unwrap();
     let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await.unwrap().unwrap();
-    let template = home.join(format!("postgresql-{}", Installation::find().unwrap().version()));
+    let template = home.join(format!("{name}-{}", Installation::find().unwrap().version()));
     if !template.exists() {
         let unfinished = home.join(format!("unfinished-{}", std::process::id()));
-        Cluster::start().await.unwrap().save(&unfinished).await.unwrap();
+        let cluster = Cluster::start().await.unwrap();
+        fill(&cluster).await;
+        cluster.save(&unfinished).await.unwrap();
         fs::rename(unfinished, &template).unwrap();
     }
     drop(lock);

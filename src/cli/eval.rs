@@ -1,0 +1,127 @@
+//! `portcullis eval`: what would the gate say to a statement?
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde::Serialize;
+
+use crate::approval::Desk;
+use crate::audit::{Ledger, Memory};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Settings};
+use crate::gate::{Catalogs, Explanation, Gate, Parts, Workers};
+use crate::serve;
+use crate::sql::Statement;
+use crate::sql::facts::TableFact;
+use crate::store::Store;
+use crate::upstream::Upstream;
+
+use super::exit::Exit;
+use super::output::{Output, visible};
+
+/// Says what would happen to a statement, without running it
+///
+/// Reads configuration, policies and identities as they are on disk now, and the database's catalog. Nothing runs,
+/// nobody is asked, and nothing is written to the ledger: try a changed policy with it before you put it in force.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  portcullis eval --as support-bot --database shop 'SELECT name, ssn FROM customers'
+  portcullis eval --as support-bot --database shop --json 'DROP TABLE orders' | jq .reasons
+
+Exit codes: 0 it would run, 3 it would be denied, 4 it would need approval")]
+pub(super) struct Eval {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "portcullis.toml")]
+    config: PathBuf,
+
+    /// The identity that asks
+    #[arg(long = "as", value_name = "NAME")]
+    identity: String,
+
+    /// The database, by its name in the configuration
+    #[arg(short, long, value_name = "NAME")]
+    database: String,
+
+    /// Answers in JSON, with all facts
+    #[arg(long)]
+    json: bool,
+
+    /// The statement
+    sql: String,
+}
+
+impl Eval {
+    pub(super) async fn run(self, output: &mut Output) -> anyhow::Result<Exit> {
+        let statement = Statement::new(self.sql.as_bytes(), Statement::WIRE_CAP)?;
+        let settings = config::load(&self.config)?;
+        let gate = self.rehearsal(&settings).await?;
+        let explanation = gate.evaluate(&self.identity, &self.database, &statement).await;
+        if self.json {
+            output.json(&explanation)?;
+        } else {
+            tell(&explanation, output)?;
+        }
+        Ok(match explanation.verdict.as_str() {
+            "allow" => Exit::Ok,
+            "escalate" => Exit::Pending,
+            _ => Exit::Refused,
+        })
+    }
+
+    /// A gate like the one that serves, with a desk and a ledger that nobody will see.
+    async fn rehearsal(&self, settings: &Settings) -> anyhow::Result<Gate> {
+        let rules = serve::load_rules(settings)?;
+        if rules.directory.agent(&self.identity).is_none() {
+            bail!("there is no identity `{}`; `portcullis agent list` shows who there is", self.identity);
+        }
+        if !settings.databases.iter().any(|database| database.name == self.database) {
+            bail!("there is no [[database]] named `{}` in `{}`", self.database, self.config.display());
+        }
+        let upstream = Arc::new(Upstream::new(settings.databases.clone()));
+        upstream.refresh(&self.database).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Ok(Gate::new(Parts {
+            catalogs: upstream,
+            rules,
+            desk: Desk::new(Store::in_memory()?, Arc::clone(&clock))?,
+            ledger: Ledger::inline(Memory::default()),
+            clock,
+            workers: Workers::start(1, 1).context("no thread for the analyser")?,
+            console_url: String::new(),
+        }))
+    }
+}
+
+fn tell(explanation: &Explanation, output: &mut Output) -> std::io::Result<()> {
+    output.line(&explanation.verdict)?;
+    for reason in &explanation.reasons {
+        output.line(format_args!("  {}: {}", reason.rule, visible(&reason.message)))?;
+        if !reason.hint.is_empty() {
+            output.line(format_args!("    {}", visible(&reason.hint)))?;
+        }
+    }
+    if !explanation.approvers.is_empty() {
+        output.line(format_args!("approvers  {}", explanation.approvers.join(", ")))?;
+    }
+    for facts in &explanation.facts {
+        let touch = |table: &TableFact| format!("{} {}", word(&table.access), table.key);
+        let tables: Vec<String> = facts.tables.iter().map(touch).collect();
+        let tables = visible(&tables.join(", "));
+        output.line(format_args!("facts      {} ({}) {tables}", facts.kind, word(&facts.class)))?;
+    }
+    if !explanation.masked.is_empty() {
+        output.line(format_args!("masked     {}", visible(&explanation.masked.join(", "))))?;
+    }
+    if !explanation.sent.is_empty() {
+        output.line(format_args!("sent as    {}", visible(&explanation.sent)))?;
+    }
+    output.line(format_args!("revision   {}", explanation.revision))
+}
+
+/// The word that facts have for `value`, as policies read it.
+fn word(value: &impl Serialize) -> String {
+    let word = serde_json::to_value(value).unwrap_or_default();
+    word.as_str().unwrap_or_default().to_owned()
+}
