@@ -70,6 +70,7 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
             let envelope = perform(rooms, &job, connect, proof, &explanation).await;
             let envelope = envelope.with("decision_id", decision_id);
             keep(rooms, waiting, &envelope);
+            drop(job.claim);
             envelope
         }
     }
