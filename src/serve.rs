@@ -135,6 +135,10 @@ impl Gateway {
         let drained = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(GRACE, drained).await.is_err() {
             tracing::warn!("gateway.stopped_with_sessions_open");
+            self.tasks.shutdown().await;
+        }
+        if let Err(error) = self.gate.close_ledger().await {
+            tracing::error!(%error, "gateway.stopped_with_outcomes_unkept");
         }
     }
 }

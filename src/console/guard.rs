@@ -62,11 +62,16 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
 }
 
 fn ready(console: &Console) -> Response {
-    match console.gate.desk().requests(0) {
-        Ok(_) => "ready\n".into_response(),
-        Err(error) => {
-            tracing::error!(error = %error, "console.not_ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "the approval store fails\n").into_response()
+    let not_ready = |what: &'static str| (StatusCode::SERVICE_UNAVAILABLE, what).into_response();
+    if let Err(error) = console.gate.desk().requests(0) {
+        tracing::error!(%error, "console.not_ready");
+        return not_ready("the approval store fails\n");
+    }
+    match console.gate.ledger_failure() {
+        None => "ready\n".into_response(),
+        Some(error) => {
+            tracing::error!(%error, "console.not_ready");
+            not_ready("the ledger can't be written: nothing but ROLLBACK runs\n")
         }
     }
 }

@@ -88,6 +88,16 @@ impl Journal {
         self.ledger.note(self.record(scene, decision_id, event));
     }
 
+    /// What is wrong with the ledger now, if anything.
+    pub(super) fn failure(&self) -> Option<LedgerError> {
+        self.ledger.failure()
+    }
+
+    /// Makes everything durable and lets go of the ledger.
+    pub(super) async fn close(&self) -> Result<(), LedgerError> {
+        self.ledger.close().await
+    }
+
     /// The receipt of a statement that was decided as `decision_id`.
     pub(super) fn receipt(&self, scene: &Scene, decision_id: &str) -> Receipt {
         let template = self.record(scene, decision_id, Event::Gateway { what: String::new() });

@@ -125,6 +125,20 @@ impl Gate {
         Ok(())
     }
 
+    /// What is wrong with the ledger now, if anything: then nothing runs.
+    #[must_use]
+    pub fn ledger_failure(&self) -> Option<LedgerError> {
+        self.journal.failure()
+    }
+
+    /// Makes every outcome durable and lets go of the ledger: the last thing before the process ends.
+    ///
+    /// # Errors
+    /// When something could not be made durable.
+    pub async fn close_ledger(&self) -> Result<(), LedgerError> {
+        self.journal.close().await
+    }
+
     /// Keeps in the ledger that something about the gateway itself changed.
     pub fn announce(&self, what: &str) {
         self.journal.note(&Scene::default(), "", Event::Gateway { what: what.to_owned() });

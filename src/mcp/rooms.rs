@@ -56,6 +56,16 @@ impl Rooms {
         Claim { claims: Arc::clone(&self.claims), id: id.clone() }
     }
 
+    /// As [`Rooms::claim`], if no other call has a claim on `id`.
+    pub(super) fn claim_alone(&self, id: &ApprovalId) -> Option<Claim> {
+        let mut claims = locked(&self.claims.0);
+        if claims.contains_key(id) {
+            return None;
+        }
+        claims.insert(id.clone(), 1);
+        Some(Claim { claims: Arc::clone(&self.claims), id: id.clone() })
+    }
+
     /// Whether some call may be using `id`.
     pub(super) fn is_claimed(&self, id: &ApprovalId) -> bool {
         locked(&self.claims.0).contains_key(id)

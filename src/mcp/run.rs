@@ -14,7 +14,7 @@ use crate::upstream::{ConnectError, RunError, RunResult, execute};
 
 use super::caller::Caller;
 use super::envelope::{self, Envelope, Refusal, Status};
-use super::rooms::Rooms;
+use super::rooms::{Claim, Rooms};
 use super::text::{MESSAGE, NOTICE, clean};
 use super::waiting::Waiting;
 use super::{conceal, render};
@@ -33,6 +33,8 @@ pub(super) struct Job {
     pub(super) mode: RunMode,
     /// Most bytes of rows in the answer.
     pub(super) max_bytes: u64,
+    /// Kept until the outcome is: nobody else runs the same approved request meanwhile.
+    pub(super) claim: Option<Claim>,
     /// Cancelled when the client goes away. A read then ends; a write always goes on to its end.
     pub(super) gone: CancellationToken,
 }
@@ -68,6 +70,7 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
             let envelope = perform(rooms, &job, connect, proof, &explanation).await;
             let envelope = envelope.with("decision_id", decision_id);
             keep(rooms, waiting, &envelope);
+            drop(job.claim);
             envelope
         }
     }
@@ -132,6 +135,11 @@ async fn refused(
     waiting: &Waiting,
 ) -> Envelope {
     let who = &job.caller.identity;
+    if denial.kind == DenialKind::Unavailable {
+        let envelope = Envelope::denial(&denial, who);
+        keep(rooms, waiting, &envelope);
+        return envelope;
+    }
     let id = waiting.release();
     let request = id.as_ref().and_then(|id| rooms.gate.desk().request(id).ok());
     if let Some(request) = request.filter(|request| request.state == State::Spent) {
@@ -282,7 +290,8 @@ fn unreachable(error: &ConnectError, database: &str) -> Envelope {
 fn keep(rooms: &Rooms, waiting: &Waiting, envelope: &Envelope) {
     let Some(id) = waiting.approval() else { return };
     let desk = rooms.gate.desk();
-    let used = desk.request(&id).is_ok_and(|request| request.state == State::Spent);
+    let open = |request: Request| request.state == State::Spent && request.outcome.is_null();
+    let used = desk.request(&id).is_ok_and(open);
     if used && let Err(error) = desk.record_outcome(&id, &envelope.to_value()) {
         tracing::error!(approval_id = %id, error = %error, "mcp.outcome_not_kept");
     }

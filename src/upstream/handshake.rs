@@ -256,3 +256,6 @@ const MOST_BYTES: usize = 64 * 1024;
 const MOST_PARAMETERS: usize = 256;
 /// What the grammar that judges takes for granted.
 const NEEDED: [(&str, &str); 2] = [("client_encoding", "UTF8"), ("standard_conforming_strings", "on")];
+
+#[cfg(test)]
+mod tests;

@@ -190,18 +190,21 @@ impl Flow {
     /// because it must be possible to undo it when its result breaks a ceiling, or because COPY data may follow.
     pub(super) fn holds_client(&self) -> bool {
         let writes = self.facts.class >= Class::Write;
-        (self.limited && writes) || HOLDING.contains(&self.facts.kind.as_str())
+        let kind = self.facts.kind.as_str();
+        (self.limited && writes) || HOLDING.contains(&kind) || kind.starts_with(DISCARD)
     }
 
     /// Whether SQL of this kind may change what the names of statements mean.
     pub(super) fn redefines_statements(&self) -> bool {
-        matches!(self.facts.kind.as_str(), "prepare" | "discard")
+        let kind = self.facts.kind.as_str();
+        kind == "prepare" || kind.starts_with(DISCARD)
     }
 
     /// Whether portals don't outlive it.
     pub(super) fn ends_portals(&self) -> bool {
         let kind = self.facts.kind.as_str();
-        matches!(kind, "commit" | "rollback" | "prepare_transaction" | "declare_cursor" | "discard")
+        matches!(kind, "commit" | "rollback" | "prepare_transaction" | "declare_cursor")
+            || kind.starts_with(DISCARD)
     }
 
     /// Whether it touches a governed relation.
@@ -263,7 +266,7 @@ impl<T> Names<T> {
 }
 
 /// Kinds behind which the client waits: they decide what names mean, or turn the stream into COPY data.
-const HOLDING: [&str; 10] = [
+const HOLDING: [&str; 9] = [
     "commit",
     "rollback",
     "rollback_to",
@@ -271,10 +274,11 @@ const HOLDING: [&str; 10] = [
     "copy",
     "prepare",
     "deallocate",
-    "discard",
     "declare_cursor",
     "close_cursor",
 ];
+/// What the kinds of DISCARD ALL, PLANS, SEQUENCES and TEMP begin with.
+const DISCARD: &str = "discard_";
 /// More than any driver's statement cache; a bound on what one session can make the gateway keep.
 const MOST_STATEMENTS: usize = 10_000;
 /// Likewise for portals, of which one series may make many.

@@ -80,7 +80,6 @@ fn segments(settings: &Settings) -> Vec<PathBuf> {
 fn statements(entries: &[audit::Entry]) -> Vec<String> {
     let statement = |entry: &audit::Entry| match &entry.record.event {
         Event::Decided(statement) => Some(statement.statement.clone()),
-        #[expect(clippy::wildcard_enum_match_arm, reason = "all others")]
         _ => None,
     };
     entries.iter().filter_map(statement).collect()

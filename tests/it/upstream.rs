@@ -1,8 +1,12 @@
 //! The back door against a real PostgreSQL.
 
 mod catalog;
+mod connect;
+mod execute;
+mod stand;
 
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use portcullis::cli::demo::cluster::{Cluster, ClusterError};
 
@@ -23,9 +27,11 @@ async fn a_fresh_cluster_starts_asks_for_the_password_and_leaves_nothing_behind(
         .await;
     assert_eq!(guess.err().unwrap().code().unwrap().code(), "28P01");
     let folder = cluster.socket_dir();
-    assert!(folder.exists());
+    for private in [folder.as_path(), folder.parent().unwrap()] {
+        assert_eq!(fs::metadata(private).unwrap().permissions().mode() & 0o777, 0o700, "{private:?}");
+    }
     cluster.stop().await.unwrap();
-    assert!(!Path::new(&folder).exists());
+    assert!(!folder.parent().unwrap().exists());
 }
 
 #[tokio::test]

@@ -1,1 +1,351 @@
+//! The wire door by raw bytes, psql and a driver, before a real PostgreSQL.
 
+use bytes::{BufMut as _, BytesMut};
+use portcullis::protocol::frame::{Frame, Leg, put_cstr};
+use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_postgres::types::ToSql;
+
+use crate::support::gateway::Stand;
+use crate::wire_sim::rig::{bind, describe, execute, message, parse, query, run, sync, word};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_statement_in_a_pipeline_commits_nothing_on_a_real_server() {
+    let stand = Stand::start().await;
+    let mut ana = Raw::session(&stand, "ana").await;
+    // SET is transactional: were the denied message dropped, the Sync would commit it.
+    let pipeline =
+        [run("set timezone to 'Asia/Tokyo'"), run("drop table customers"), run("select 1"), sync()];
+    assert_eq!(ana.ask(&pipeline.concat()).await, "1 2 C(SET) E(42501) Z(I)");
+    ana.ask(&query("show timezone")).await;
+    assert!(!ana.last_row().contains("Tokyo"), "{}", ana.last_row());
+    assert_eq!(ana.ask(&[run("set timezone to 'Asia/Tokyo'"), sync()].concat()).await, "1 2 C(SET) S Z(I)");
+    ana.ask(&query("show timezone")).await;
+    assert!(ana.last_row().contains("Tokyo"), "{}", ana.last_row());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denial_in_a_block_leaves_the_state_to_the_server() {
+    let stand = Stand::start().await;
+    let mut ana = Raw::session(&stand, "ana").await;
+    assert_eq!(ana.ask(&query("begin")).await, "C(BEGIN) Z(T)");
+    assert_eq!(ana.ask(&query("drop table customers")).await, "E(42501) Z(E)");
+    assert_eq!(ana.ask(&query("select 1")).await, "E(25P02) Z(E)");
+    assert_eq!(ana.ask(&[parse("", "drop table customers"), sync()].concat()).await, "E(42501) Z(E)");
+    assert_eq!(ana.ask(&[bind("", "nobody"), sync()].concat()).await, "E(26000) Z(E)");
+    assert_eq!(ana.ask(&query("commit")).await, "C(ROLLBACK) Z(I)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_extended_protocol_answers_as_postgresql_does() {
+    let stand = Stand::start().await;
+    let mut ana = Raw::session(&stand, "ana").await;
+    let sql = "select id, ssn from customers order by id limit 3";
+    let series = [parse("a", sql), describe(b'S', "a"), bind("p", "a"), describe(b'P', "p")].concat();
+    let series = [series, execute("p", 2), execute("p", 2), sync()].concat();
+    assert_eq!(ana.ask(&series).await, "1 t T 2 T D D s D C(SELECT 1) Z(I)");
+    assert!(ana.last_row().contains("***-**-****"), "{}", ana.last_row());
+    assert_eq!(ana.ask(&[parse("a", "select 1"), sync()].concat()).await, "E(42P05) Z(I)");
+    assert_eq!(ana.ask(&[execute("p", 0), sync()].concat()).await, "E(34000) Z(I)");
+    assert_eq!(ana.ask(&query("")).await, "I Z(I)");
+    assert_eq!(ana.ask(&query("select 1; select 2")).await, "T D C(SELECT 1) T D C(SELECT 1) Z(I)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_to_the_client_shows_the_mask() {
+    let stand = Stand::start().await;
+    let mut ana = Raw::session(&stand, "ana").await;
+    let copy = "copy (select id, ssn from customers order by id limit 2) to stdout";
+    assert_eq!(ana.ask(&query(copy)).await, "H d d c C(COPY 2) Z(I)");
+    assert!(ana.last_row().contains("***-**-****"), "{}", ana.last_row());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_encryption_is_answered_and_nothing_may_hide_behind_it() {
+    let stand = Stand::start().await;
+    let mut raw = Raw::connect(&stand).await;
+    for request in [[0x04, 0xd2, 0x16, 0x2f], [0x04, 0xd2, 0x16, 0x30]] {
+        raw.send(&packet(&request)).await;
+        assert_eq!(raw.stream.read_u8().await.unwrap(), b'N');
+    }
+    raw.send(&startup(&[("user", "ana")])).await;
+    assert_eq!(raw.frame().await.unwrap().tag, b'R');
+    // CVE-2021-23214: what a man in the middle injects behind the request must not be taken for the client's.
+    let mut raw = Raw::connect(&stand).await;
+    raw.send(&[packet(&[0x04, 0xd2, 0x16, 0x2f]), startup(&[("user", "ana")])].concat()).await;
+    assert_eq!(word(&raw.frame().await.unwrap()), "E(08P01)");
+    assert!(raw.frame().await.is_none(), "the connection must end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_up_that_asks_for_more_than_it_may_is_refused_by_name() {
+    let stand = Stand::start().await;
+    for (name, value, code) in [
+        ("search_path", "hr", "0A000"),
+        ("options", "-c search_path=hr", "0A000"),
+        ("replication", "database", "0A000"),
+        ("client_encoding", "SJIS", "22023"),
+    ] {
+        let mut raw = Raw::connect(&stand).await;
+        raw.send(&startup(&[("user", "ana"), ("database", "shop"), (name, value)])).await;
+        let frame = raw.frame().await.unwrap();
+        assert_eq!(word(&frame), format!("E({code})"));
+        assert!(String::from_utf8_lossy(&frame.body).contains(name), "{name} is not named");
+    }
+    let mut raw = Raw::connect(&stand).await;
+    raw.send(&startup_of(3, 9999, &[("user", "ana"), ("_pq_.foo", "1")])).await;
+    let frame = raw.frame().await.unwrap();
+    assert_eq!((frame.tag, &frame.body[..8]), (b'v', &[0, 0, 0, 0, 0, 0, 0, 1][..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_no_protocol_end_the_connection_with_an_error() {
+    let stand = Stand::start().await;
+    let table: [(&str, Vec<u8>); 6] = [
+        ("a length of 4", vec![0, 0, 0, 4]),
+        ("a length of 2 GiB", vec![0x7f, 0xff, 0xff, 0xff]),
+        ("protocol 2", startup_of(2, 0, &[("user", "ana")])),
+        ("an HTTP request", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        ("a TLS hello", vec![0x16, 3, 1, 0, 5]),
+        ("no user", startup(&[("database", "shop")])),
+    ];
+    for (what, bytes) in table {
+        let mut raw = Raw::connect(&stand).await;
+        raw.send(&bytes).await;
+        let heard = raw.frame().await.map(|frame| frame.tag);
+        assert_eq!(heard, Some(b'E'), "{what}");
+        assert!(raw.frame().await.is_none(), "{what}: the connection must end");
+    }
+    let mut ana = Raw::session(&stand, "ana").await;
+    ana.send(b"Z\0\0\0\x05I").await;
+    assert_eq!(word(&ana.frame().await.unwrap()), "E(08P01)");
+    assert!(ana.frame().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_the_start_up_take_effect_upstream() {
+    let stand = Stand::start().await;
+    let parameters =
+        [("user", "ana"), ("database", "shop"), ("TimeZone", "Asia/Tokyo"), ("DateStyle", "SQL, DMY")];
+    let mut raw = Raw::connect(&stand).await;
+    raw.log_in("ana", &stand.secrets["ana"], &startup(&parameters)).await;
+    raw.ask(&query("show timezone")).await;
+    assert!(raw.last_row().contains("Asia/Tokyo"), "{}", raw.last_row());
+    raw.ask(&query("show datestyle")).await;
+    assert!(raw.last_row().contains("SQL, DMY"), "{}", raw.last_row());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_its_half_still_gets_its_answer() {
+    let stand = Stand::start().await;
+    let mut ana = Raw::session(&stand, "ana").await;
+    ana.send(&query("select 1")).await;
+    ana.stream.shutdown().await.unwrap();
+    assert_eq!(ana.until_ready().await, "T D C(SELECT 1) Z(I)");
+    assert!(ana.frame().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_late_gets_everything() {
+    let stand = Stand::start().await;
+    let mut ana = Raw::session(&stand, "ana").await;
+    let big = query("select repeat('x', 1000) from generate_series(1, 20000)");
+    let many: Vec<u8> = std::iter::repeat_with(|| query("select 1")).take(200).flatten().collect();
+    ana.send(&[big, many].concat()).await;
+    let heard = ana.until_ready().await;
+    assert_eq!(heard.matches('D').count(), 20_000);
+    for _ in 0..200 {
+        assert_eq!(ana.until_ready().await, "T D C(SELECT 1) Z(I)");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_stops_says_so() {
+    let stand = Stand::start().await;
+    let mut ana = Raw::session(&stand, "ana").await;
+    stand.gateway.stop().await;
+    assert_eq!(word(&ana.frame().await.unwrap()), "E(57P01)");
+    assert!(ana.frame().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psql_and_its_backslash_commands_work() {
+    let stand = Stand::start().await;
+    let port = stand.gateway.addresses().wire.port();
+    let mut failures = Vec::new();
+    for command in BACKSLASH {
+        let output = tokio::process::Command::new("psql")
+            .args(["-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "ana", "-d", "shop"])
+            .args(["-v", "ON_ERROR_STOP=1", "-c", command])
+            .env("PGPASSWORD", &stand.secrets["ana"])
+            .output()
+            .await
+            .unwrap();
+        if !output.status.success() {
+            failures.push(format!("{command}: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_pipelines_prepares_and_goes_back_to_its_statements() {
+    let stand = Stand::start().await;
+    let client = stand.wire("ana").await;
+    let statement = client.prepare("select name from products where id = $1").await.unwrap();
+    let (one, two) = ([&1_i32 as &(dyn ToSql + Sync)], [&2_i32 as &(dyn ToSql + Sync)]);
+    let (first, second, bad) = tokio::join!(
+        client.query_one(&statement, &one),
+        client.query_one(&statement, &two),
+        client.query_one("select nothing from products", &[]),
+    );
+    assert_ne!(first.unwrap().get::<_, String>(0), second.unwrap().get::<_, String>(0));
+    assert!(bad.is_err());
+    assert!(client.query_one(&statement, &one).await.is_ok());
+}
+
+/// A client that speaks bytes.
+struct Raw {
+    stream: TcpStream,
+    buffer: BytesMut,
+    row: String,
+}
+
+impl Raw {
+    async fn connect(stand: &Stand) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        let stream = socket.connect(stand.gateway.addresses().wire).await.unwrap();
+        Self { stream, buffer: BytesMut::new(), row: String::new() }
+    }
+
+    async fn session(stand: &Stand, user: &str) -> Self {
+        let mut raw = Self::connect(stand).await;
+        let startup = startup(&[("user", user), ("database", "shop"), ("client_encoding", "UTF8")]);
+        raw.log_in(user, &stand.secrets[user], &startup).await;
+        raw
+    }
+
+    async fn log_in(&mut self, user: &str, password: &str, startup: &[u8]) {
+        self.send(startup).await;
+        assert_eq!(self.frame().await.unwrap().body[..4], [0, 0, 0, 10], "{user}");
+        let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
+        let first = message(b'p', |body| {
+            put_cstr(body, "SCRAM-SHA-256");
+            body.put_i32(i32::try_from(scram.message().len()).unwrap());
+            body.put_slice(scram.message());
+        });
+        self.send(&first).await;
+        let challenge = self.frame().await.unwrap();
+        scram.update(&challenge.body[4..]).unwrap();
+        self.send(&message(b'p', |body| body.put_slice(scram.message()))).await;
+        let last = self.frame().await.unwrap();
+        scram.finish(&last.body[4..]).unwrap();
+        let greeting = self.until_ready().await;
+        assert!(greeting.starts_with('R') && greeting.ends_with("K Z(I)"), "{greeting}");
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    async fn ask(&mut self, bytes: &[u8]) -> String {
+        self.send(bytes).await;
+        self.until_ready().await
+    }
+
+    /// What comes up to the next ReadyForQuery.
+    async fn until_ready(&mut self) -> String {
+        let mut words = Vec::new();
+        while let Some(frame) = self.frame().await {
+            if matches!(frame.tag, b'D' | b'd') {
+                self.row = String::from_utf8_lossy(&frame.body).into_owned();
+            }
+            words.push(word(&frame));
+            if frame.tag == b'Z' {
+                break;
+            }
+        }
+        words.join(" ")
+    }
+
+    fn last_row(&self) -> &str {
+        &self.row
+    }
+
+    /// The next message; `None` at the end.
+    async fn frame(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = Frame::decode(Leg::Backend, &mut self.buffer).unwrap() {
+                return Some(frame);
+            }
+            if !matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..)) {
+                return None;
+            }
+        }
+    }
+}
+
+fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
+    startup_of(3, 0, parameters)
+}
+
+fn startup_of(major: u16, minor: u16, parameters: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = BytesMut::new();
+    body.put_u16(major);
+    body.put_u16(minor);
+    for (name, value) in parameters {
+        put_cstr(&mut body, name);
+        put_cstr(&mut body, value);
+    }
+    body.put_u8(0);
+    packet(&body)
+}
+
+fn packet(body: &[u8]) -> Vec<u8> {
+    let mut packet = u32::try_from(body.len() + 4).unwrap().to_be_bytes().to_vec();
+    packet.extend_from_slice(body);
+    packet
+}
+
+/// What people type into psql all day.
+const BACKSLASH: [&str; 38] = [
+    "\\d",
+    "\\d customers",
+    "\\d+ customers",
+    "\\dt",
+    "\\dt+",
+    "\\dv+",
+    "\\di+",
+    "\\ds",
+    "\\df+",
+    "\\da",
+    "\\dn+",
+    "\\du+",
+    "\\dp",
+    "\\ddp",
+    "\\l",
+    "\\l+",
+    "\\conninfo",
+    "\\dT+",
+    "\\dC",
+    "\\do",
+    "\\dD",
+    "\\dE",
+    "\\dm",
+    "\\dP+",
+    "\\db",
+    "\\dx+",
+    "\\dy",
+    "\\dF",
+    "\\dRp",
+    "\\dRs",
+    "\\dO",
+    "\\dconfig",
+    "\\dl",
+    "\\dL",
+    "\\drds",
+    "\\dX",
+    "\\dA",
+    "\\encoding",
+];

@@ -4,5 +4,5 @@
 
 mod postgres;
 mod random;
-mod rig;
+pub(crate) mod rig;
 mod transcripts;

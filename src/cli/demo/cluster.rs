@@ -22,7 +22,7 @@ use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -388,6 +388,7 @@ fn initialise(installation: &Installation, folder: &Path, password: &str) -> Res
 fn temporary_folder() -> Result<TempDir, ClusterError> {
     let folder = tempfile::Builder::new()
         .prefix("portcullis-")
+        .permissions(fs::Permissions::from_mode(0o700))
         .tempdir()
         .map_err(ClusterError::io("make a temporary folder"))?;
     let sockets = folder.path().join(SOCKETS);

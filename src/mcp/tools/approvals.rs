@@ -13,7 +13,7 @@ use crate::gate::{Door, RunMode};
 use crate::identity::Identity;
 
 use super::super::envelope::{self, Envelope, Refusal, Status};
-use super::super::rooms::Rooms;
+use super::super::rooms::{Claim, Rooms};
 use super::super::run::{self, Job};
 use super::super::schema::Words;
 use super::super::waiting::{Waiting, attend};
@@ -104,20 +104,31 @@ pub(super) async fn run_approved(arguments: JsonObject, call: Call) -> Result<En
         let message = "the request was not made by a tool";
         return Err(Refusal::new("other_door", message, "it resumes where it was made"));
     }
-    match request.state {
-        State::Pending => {
-            return Ok(Envelope::waiting(&request, &call.rooms.gate.review_url(&request.id)));
+    let claim = call.rooms.claim_alone(&request.id);
+    // Read again: without the claim, another call may have used it in between, and this one would ask anew.
+    let request = own(&call.rooms, &call.caller.identity, &arguments.approval_id)?;
+    match (request.state, claim) {
+        (State::Pending, _) => Ok(Envelope::waiting(&request, &call.rooms.gate.review_url(&request.id))),
+        (State::Denied | State::Expired | State::Withdrawn, _) => Ok(run::not_approved(&request)),
+        (State::Approved, None) => Ok(Envelope::running(request.id.as_str())),
+        (State::Approved, claim) => {
+            let job = job(&request, ceiling(arguments.max_affected), claim, &call)?;
+            Ok(call.run(job, run::NO_WAIT).await)
         }
-        State::Denied | State::Expired | State::Withdrawn => return Ok(run::not_approved(&request)),
-        State::Spent => return Ok(run::spent(&call.rooms, &request)),
-        State::Approved => {}
+        (State::Spent, claim) => {
+            drop(claim);
+            Ok(run::spent(&call.rooms, &request))
+        }
     }
-    let job = job(&request, ceiling(arguments.max_affected), &call)?;
-    Ok(call.run(job, run::NO_WAIT).await)
 }
 
 /// The job as it was first asked for. `execute` always has a purpose and `query` never has one.
-fn job(request: &Request, max_affected: Option<u64>, call: &Call) -> Result<Job, Refusal> {
+fn job(
+    request: &Request,
+    max_affected: Option<u64>,
+    claim: Option<Claim>,
+    call: &Call,
+) -> Result<Job, Refusal> {
     let (tool, mode) = if request.purpose.is_empty() {
         (query::NAME, RunMode::Read { max_rows: query::default_rows() })
     } else {
@@ -132,6 +143,7 @@ fn job(request: &Request, max_affected: Option<u64>, call: &Call) -> Result<Job,
         purpose: request.purpose.clone(),
         mode,
         max_bytes: query::default_bytes(),
+        claim,
         gone: call.context.ct.clone(),
     })
 }

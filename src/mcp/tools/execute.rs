@@ -101,6 +101,7 @@ pub(super) async fn call(arguments: JsonObject, call: Call) -> Result<Envelope, 
         purpose: reason.to_owned(),
         mode: RunMode::Write { max_affected: ceiling(arguments.max_affected) },
         max_bytes: default_bytes(),
+        claim: None,
         gone: call.context.ct.clone(),
     };
     Ok(call.run(job, Duration::from_secs(wait_s)).await)

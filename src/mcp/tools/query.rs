@@ -76,6 +76,7 @@ pub(super) async fn call(arguments: JsonObject, call: Call) -> Result<Envelope, 
         purpose: String::new(),
         mode: RunMode::Read { max_rows },
         max_bytes,
+        claim: None,
         gone: call.context.ct.clone(),
     };
     Ok(call.run(job, PATIENCE).await)

@@ -274,3 +274,26 @@ impl From<Refused> for RunError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_that_ended_its_transaction_is_an_error_even_without_one_from_the_server() {
+        assert!(within_transaction(TransactionStatus::Active).is_ok());
+        for status in [TransactionStatus::Idle, TransactionStatus::Failed] {
+            assert!(matches!(within_transaction(status), Err(RunError::Server { .. })));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_one_number_is_refused() {
+        let read = |bytes: &'static [u8]| number(Body::new(bytes.into()));
+        assert_eq!(read(b"\0\x01\0\0\0\x0212"), Ok(Some(12)));
+        assert_eq!(read(b"\0\x01\xff\xff\xff\xff"), Ok(None));
+        for bytes in [b"\0\x02\0\0\0\x011".as_slice(), b"\0\x01\0\0\0\x01x", b"\0\x01\0\0\0\x091", b""] {
+            assert!(read(bytes).is_err());
+        }
+    }
+}

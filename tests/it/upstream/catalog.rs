@@ -1,5 +1,6 @@
 //! Catalog snapshots of a real PostgreSQL.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use portcullis::catalog::{Column, Relation, RelationKey, RelationKind, Snapshot, Volatility};
@@ -238,8 +239,12 @@ async fn a_refresh_sees_what_was_committed_before_it_and_a_flood_shares_one_load
     }
     let snapshots = flood.join_all().await;
     assert!(snapshots.iter().all(|found| found.resolve_relation(None, "just_made").is_some()));
-    let first = &snapshots[0];
-    assert!(snapshots.iter().all(|snapshot| Arc::ptr_eq(first, snapshot)));
+    let distinct: HashSet<_> = snapshots.iter().map(Arc::as_ptr).collect();
+    assert!(
+        distinct.len() <= 2,
+        "those who ask while a load is under way share the next: {}",
+        distinct.len()
+    );
 }
 
 #[tokio::test]

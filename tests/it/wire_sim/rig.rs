@@ -225,7 +225,7 @@ impl Client {
 }
 
 /// One message in a word: its type, with the status of Z, the SQLSTATE of E and the tag of C.
-fn word(frame: &Frame) -> String {
+pub(crate) fn word(frame: &Frame) -> String {
     let field = |kind: u8| {
         let found = frame.body.split(|&byte| byte == 0).rfind(|field| field.first() == Some(&kind));
         found.map(|field| String::from_utf8_lossy(&field[1..]).into_owned()).unwrap_or_default()
@@ -268,11 +268,11 @@ pub(super) fn ready<T>(future: impl Future<Output = T>) -> T {
 
 // What clients send.
 
-pub(super) fn query(sql: &str) -> Vec<u8> {
+pub(crate) fn query(sql: &str) -> Vec<u8> {
     message(b'Q', |body| put_cstr(body, sql))
 }
 
-pub(super) fn parse(name: &str, sql: &str) -> Vec<u8> {
+pub(crate) fn parse(name: &str, sql: &str) -> Vec<u8> {
     message(b'P', |body| {
         put_cstr(body, name);
         put_cstr(body, sql);
@@ -280,7 +280,7 @@ pub(super) fn parse(name: &str, sql: &str) -> Vec<u8> {
     })
 }
 
-pub(super) fn bind(portal: &str, statement: &str) -> Vec<u8> {
+pub(crate) fn bind(portal: &str, statement: &str) -> Vec<u8> {
     message(b'B', |body| {
         put_cstr(body, portal);
         put_cstr(body, statement);
@@ -288,39 +288,39 @@ pub(super) fn bind(portal: &str, statement: &str) -> Vec<u8> {
     })
 }
 
-pub(super) fn describe(kind: u8, name: &str) -> Vec<u8> {
+pub(crate) fn describe(kind: u8, name: &str) -> Vec<u8> {
     message(b'D', |body| {
         body.put_u8(kind);
         put_cstr(body, name);
     })
 }
 
-pub(super) fn close(kind: u8, name: &str) -> Vec<u8> {
+pub(crate) fn close(kind: u8, name: &str) -> Vec<u8> {
     message(b'C', |body| {
         body.put_u8(kind);
         put_cstr(body, name);
     })
 }
 
-pub(super) fn execute(portal: &str, max_rows: u32) -> Vec<u8> {
+pub(crate) fn execute(portal: &str, max_rows: u32) -> Vec<u8> {
     message(b'E', |body| {
         put_cstr(body, portal);
         body.put_u32(max_rows);
     })
 }
 
-pub(super) fn sync() -> Vec<u8> {
+pub(crate) fn sync() -> Vec<u8> {
     message(b'S', |_| {})
 }
 
-pub(super) fn message(tag: u8, fill: impl FnOnce(&mut BytesMut)) -> Vec<u8> {
+pub(crate) fn message(tag: u8, fill: impl FnOnce(&mut BytesMut)) -> Vec<u8> {
     let mut out = BytesMut::new();
     put(&mut out, tag, fill);
     out.to_vec()
 }
 
 /// Parse, Bind and Execute of one unnamed statement.
-pub(super) fn run(sql: &str) -> Vec<u8> {
+pub(crate) fn run(sql: &str) -> Vec<u8> {
     [parse("", sql), bind("", ""), execute("", 0)].concat()
 }
 
