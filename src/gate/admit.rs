@@ -243,6 +243,8 @@ impl Gate {
                 revision: verdict.revision.clone(),
                 approval_id: passed.approval.as_ref().map(|a| a.id().to_string()).unwrap_or_default(),
                 masked: ruling.masked.clone(),
+                max_rows: ruling.decision.limits.rows,
+                max_bytes: ruling.decision.limits.bytes,
                 ..blank.clone()
             };
             let event = Event::Decided(Box::new(record));
