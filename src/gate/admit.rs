@@ -103,14 +103,6 @@ impl Judged for Bind {
             prepared: Some(&self.prepared),
         };
         let admitted = gate.admitted(who, &case, tell, "", &exact(&self.parameters)).await?;
-        if admitted.sql != self.prepared.sql() {
-            return Err(Denial::because(
-                DenialKind::Stale,
-                "stale_plan",
-                "what you may see has changed since this statement was prepared",
-                "prepare it again",
-            ));
-        }
         Ok(Authorized::mint(self, admitted.single(gate)))
     }
 }

@@ -268,6 +268,22 @@ async fn changed_rules_hold_without_a_restart_and_broken_ones_do_not() {
     assert_eq!(error.as_db_error().unwrap().message(), "no products today");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_statement_does_not_outlive_the_masks_it_was_prepared_under() {
+    let stand = Stand::start().await;
+    let client = stand.wire("ana").await;
+    let statement = client.prepare("SELECT city FROM customers WHERE id = $1").await.unwrap();
+    client.query_one(&statement, &[&1_i32]).await.unwrap();
+    let labels = stand.home.path().join("policies/data/labels.json");
+    let text = std::fs::read_to_string(&labels).unwrap();
+    std::fs::write(&labels, text.replace("\"ssn\": ", "\"city\": \"ssn\", \"ssn\": ")).unwrap();
+    announced(&stand, "replaced").await;
+    let error = client.query_one(&statement, &[&1_i32]).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::FEATURE_NOT_SUPPORTED), "{error:?}");
+    let row = client.query_one("SELECT city FROM customers WHERE id = 1", &[]).await.unwrap();
+    assert_eq!(row.get::<_, &str>(0), "***-**-****");
+}
+
 const NO_PRODUCTS: &str = r#"package portcullis.statement
 
 deny contains {"rule": "no_products", "message": "no products today", "hint": ""} if {
