@@ -232,15 +232,22 @@ impl Gate {
             time: self.time(),
         };
         let decision = rules.policy.decide(&input);
+        for alert in &decision.alerts {
+            tracing::warn!(
+                identity = case.principal,
+                rule = alert.rule,
+                message = alert.message,
+                "policy.alert"
+            );
+        }
         match decision.effect {
             Effect::Allow | Effect::Escalate(_) => Ok(decision),
             Effect::Deny if is_way_out(&item.facts.kind) => {
                 Ok(Decision { effect: Effect::Allow, reasons: Vec::new(), ..decision })
             }
             Effect::Deny => Err(Denial {
-                kind: DenialKind::Policy,
-                decision_id: String::new(),
-                reasons: or_default(decision.reasons),
+                redact_parameters: decision.redact_parameters,
+                ..Denial::of(DenialKind::Policy, or_default(decision.reasons))
             }),
         }
     }
@@ -364,11 +371,7 @@ fn unresolved(item: &Item) -> Option<Denial> {
     if reasons.is_empty() && item.facts.class != Class::Unknown {
         return None;
     }
-    Some(Denial {
-        kind: DenialKind::Unresolved,
-        decision_id: String::new(),
-        reasons: if reasons.is_empty() { or_default(reasons) } else { reasons },
-    })
+    Some(Denial::of(DenialKind::Unresolved, or_default(reasons)))
 }
 
 /// A ceiling is enforced on the result, after the server has run the whole string: too late for a write in it.

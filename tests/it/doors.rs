@@ -284,6 +284,22 @@ async fn a_prepared_statement_does_not_outlive_the_masks_it_was_prepared_under()
     assert_eq!(row.get::<_, &str>(0), "***-**-****");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_can_keep_bind_values_out_of_the_ledger() {
+    let stand = Stand::start().await;
+    let client = stand.wire("ana").await;
+    let rule = stand.home.path().join("policies/statement/extra.rego");
+    std::fs::write(&rule, "package portcullis.statement\n\nredact contains \"parameters\"\n").unwrap();
+    announced(&stand, "replaced").await;
+    let name = "Zebedee-who-is-nobody";
+    client.query("SELECT id FROM customers WHERE name = $1", &[&name]).await.unwrap();
+    client.query("SELECT id FROM hr.payroll WHERE name = $1", &[&name]).await.unwrap_err();
+    settle().await;
+    let text = format!("{:?}", stand.ledger());
+    assert!(text.contains("(redacted by the rulebook)"));
+    assert!(!text.contains("Zebedee") && !text.contains("5a65626564"), "{text}");
+}
+
 const NO_PRODUCTS: &str = r#"package portcullis.statement
 
 deny contains {"rule": "no_products", "message": "no products today", "hint": ""} if {
