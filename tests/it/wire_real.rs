@@ -206,7 +206,7 @@ async fn a_driver_pipelines_prepares_and_goes_back_to_its_statements() {
 }
 
 /// A client that speaks bytes.
-struct Raw {
+pub(crate) struct Raw {
     stream: TcpStream,
     buffer: BytesMut,
     row: String,
@@ -219,7 +219,8 @@ impl Raw {
         Self { stream, buffer: BytesMut::new(), row: String::new() }
     }
 
-    async fn session(stand: &Stand, user: &str) -> Self {
+    /// A session of `user` on the shop.
+    pub(crate) async fn session(stand: &Stand, user: &str) -> Self {
         let mut raw = Self::connect(stand).await;
         let startup = startup(&[("user", user), ("database", "shop"), ("client_encoding", "UTF8")]);
         raw.log_in(user, &stand.secrets[user], &startup).await;
@@ -245,7 +246,8 @@ impl Raw {
         assert!(greeting.starts_with('R') && greeting.ends_with("K Z(I)"), "{greeting}");
     }
 
-    async fn send(&mut self, bytes: &[u8]) {
+    /// Sends whatever it is given.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
@@ -274,7 +276,7 @@ impl Raw {
     }
 
     /// The next message; `None` at the end.
-    async fn frame(&mut self) -> Option<Frame> {
+    pub(crate) async fn frame(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = Frame::decode(Leg::Backend, &mut self.buffer).unwrap() {
                 return Some(frame);
