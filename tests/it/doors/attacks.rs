@@ -7,7 +7,7 @@ use portcullis::approval::{State, Vote};
 use portcullis::audit::Event;
 use portcullis::protocol::frame::Frame;
 
-use super::decide;
+use super::{decide, pending};
 use crate::support::gateway::Stand;
 use crate::wire_real::Raw;
 use crate::wire_sim::rig::{bind, close, describe, execute, message, parse, query, sync, word};
@@ -91,6 +91,38 @@ async fn no_write_happens_that_nobody_approved() {
     assert_eq!(before, contents(&stand).await);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_yes_is_good_for_one_run_however_often_it_is_executed() {
+    let stand = Stand::start().await;
+    let mut ana = Raw::session(&stand, "ana").await;
+    let twice = [define(COUNTING), execute("p", 0), execute("p", 0), sync()].concat();
+    let again = [bind("p", "s"), execute("p", 0), sync()].concat();
+    let fetched = [bind("q", "s"), execute("q", 1), execute("q", 1), sync()].concat();
+    for (request, vote) in [(&twice, Vote::Approve), (&again, Vote::Deny), (&fetched, Vote::Deny)] {
+        let deciding = async {
+            let request = pending(&stand).await;
+            decide(&stand, "priya", &request, vote, "seen").await.unwrap();
+        };
+        tokio::join!(ask(&mut ana, request), deciding);
+    }
+    ask(&mut ana, &query("FETCH ALL FROM p; FETCH ALL FROM q")).await;
+    let client = stand.cluster.connect("shop").await.unwrap();
+    let subject = "SELECT subject FROM tickets WHERE id = 1";
+    let subject: String = client.query_one(subject, &[]).await.unwrap().get(0);
+    assert_eq!(subject.matches('!').count(), 1, "{subject}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_fetched_in_pieces_has_one_ceiling() {
+    let stand = Stand::start().await;
+    let mut bot = Raw::session(&stand, "support-bot").await;
+    let pieces = [execute("p", 300), execute("p", 300), execute("p", 300), sync()].concat();
+    let answer = ask(&mut bot, &[define("SELECT id FROM orders"), pieces].concat()).await;
+    let rows = answer.told.iter().filter(|line| line.starts_with("D ")).count();
+    assert_eq!(rows, 500);
+    assert!(answer.told.iter().any(|line| line.contains("500 rows")), "{:?}", answer.told.last());
+}
+
 /// What came back for one request.
 #[derive(Debug, Default)]
 struct Answer {
@@ -158,9 +190,14 @@ async fn ask(raw: &mut Raw, request: &[u8]) -> Answer {
 
 /// Named, described twice, and fetched in two steps.
 fn extended(sql: &str) -> Vec<u8> {
+    [define(sql), execute("p", 2), execute("p", 0), sync()].concat()
+}
+
+/// The statement `s` and its portal `p`.
+fn define(sql: &str) -> Vec<u8> {
     let define =
         [close(b'S', "s"), parse("s", sql), describe(b'S', "s"), bind("p", "s"), describe(b'P', "p")];
-    [define.concat(), execute("p", 2), execute("p", 0), sync()].concat()
+    define.concat()
 }
 
 /// The attacks of one file, one a line.
@@ -222,6 +259,9 @@ const WRITES: &str = include_str!("writes.sql");
 
 /// Less than the gigabyte at which PostgreSQL itself says no.
 const HUGE: &str = "SELECT repeat('x', 100000000)";
+
+/// Each run leaves its mark.
+const COUNTING: &str = "UPDATE tickets SET subject = subject || '!' WHERE id = 1 RETURNING subject";
 
 const UNQUOTED: &str = "
     SELECT value FROM customers c, unnest(ARRAY[email, ssn, card_number]) value
