@@ -10,7 +10,7 @@ use pg_query::protobuf::SelectStmt;
 use crate::catalog::{Relation, RelationKey, RelationKind, Snapshot};
 
 use super::survey::{Mention, Survey};
-use super::{Masks, Refusal, Strategy, walk};
+use super::{Masks, Refusal, Strategy, expression, walk};
 
 /// Strategies by column name.
 pub(super) type Columns = BTreeMap<String, Strategy>;
@@ -88,6 +88,15 @@ impl<'a> Governance<'a> {
     /// The masks of the relation's own columns; none for most.
     pub(super) fn masks(&self, key: &RelationKey) -> &Columns {
         self.masks.get(key).unwrap_or(&self.none)
+    }
+
+    /// Whether a mask of the relation is computed from the column that it hides.
+    pub(super) fn reads_masked(&self, key: &RelationKey) -> bool {
+        let masks = self.masks(key);
+        let Some(relation) = self.catalog.relation(key) else { return !masks.is_empty() };
+        let mut masked =
+            relation.columns.iter().filter_map(|column| Some((column, masks.get(&column.name)?)));
+        masked.any(|(column, strategy)| expression::reads_column(column, strategy))
     }
 
     /// The relation that a name means, outside any CTE.

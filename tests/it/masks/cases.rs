@@ -271,6 +271,10 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     // Looking around the mask.
     ("EXPLAIN SELECT * FROM customers WHERE ssn = 'x'", "plan"),
     ("EXPLAIN (ANALYZE) SELECT ssn FROM customers", "plan"),
+    ("EXPLAIN SELECT id FROM customers GROUP BY card", "plan"),
+    ("EXPLAIN SELECT o.id FROM orders o WHERE EXISTS (SELECT FROM customers)", "plan"),
+    ("EXPLAIN UPDATE events SET kind = 'x' WHERE id = 1", "plan"),
+    ("EXPLAIN WITH d AS (DELETE FROM events WHERE id = 1 RETURNING id) SELECT id FROM d", "plan"),
     ("SELECT reveal(c) FROM customers c", "`reveal`"),
     ("SELECT reveal(c.*) FROM customers c", "`reveal`"),
     ("SELECT app.reveal(customers) FROM customers", "`reveal`"),
