@@ -127,7 +127,7 @@ async fn a_portal_fetched_in_pieces_has_one_ceiling() {
 }
 
 /// What came back for one request.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Answer {
     /// All of it.
     bytes: Vec<u8>,
@@ -162,15 +162,17 @@ impl Answer {
 
 /// Every attack of `reads.sql` by both protocols, in a session each.
 async fn answers(stand: &Stand, user: &str) -> Vec<(&'static str, Answer)> {
-    let mut answers = Vec::new();
-    for by in [query, extended] {
+    let by = async |request: fn(&str) -> Vec<u8>| {
         let mut raw = Raw::session(stand, user).await;
+        let mut answers = Vec::new();
         for attack in lines(READS) {
-            answers.push((attack, ask(&mut raw, &by(attack)).await));
+            answers.push((attack, ask(&mut raw, &request(attack)).await));
             ask(&mut raw, &query("ROLLBACK")).await;
         }
-    }
-    answers
+        answers
+    };
+    let (simple, prepared) = tokio::join!(by(query), by(extended));
+    [simple, prepared].concat()
 }
 
 /// The answer up to ReadyForQuery; COPY data that is asked for is refused.
