@@ -13,7 +13,7 @@ use crate::sql::facts::Class;
 use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze};
 
 use super::workers::WorkersError;
-use super::{Context, Denial, DenialKind, Gate, Prepared, Rules};
+use super::{Context, Denial, DenialKind, Gate, Missing, Prepared, Rules};
 
 /// A statement string that somebody wants judged.
 pub(super) struct Case<'a> {
@@ -175,9 +175,12 @@ impl Gate {
             Ok(Err(AnalyzeError::Syntax { message })) => {
                 Err(Denial::because(DenialKind::Syntax, "syntax", message, ""))
             }
-            Ok(Err(error @ AnalyzeError::GaveUp { .. })) => {
-                Err(Denial::because(DenialKind::Unresolved, "not_understood", error.to_string(), ""))
-            }
+            Ok(Err(error @ AnalyzeError::GaveUp { .. })) => Err(Denial::because(
+                DenialKind::Unresolved(Missing::Other),
+                "not_understood",
+                error.to_string(),
+                "",
+            )),
             Err(error) => Err(worker_denial(error)),
         }
     }
@@ -333,8 +336,9 @@ fn unresolved(item: &Item) -> Option<Denial> {
     if reasons.is_empty() && item.facts.class != Class::Unknown {
         return None;
     }
+    let missing = item.facts.unresolved.first().map_or(Missing::Other, |thing| Missing::of(&thing.what));
     Some(Denial {
-        kind: DenialKind::Unresolved,
+        kind: DenialKind::Unresolved(missing),
         decision_id: String::new(),
         reasons: if reasons.is_empty() { or_default(reasons) } else { reasons },
     })
@@ -377,7 +381,7 @@ pub(super) fn worker_denial(error: WorkersError) -> Denial {
             Denial::because(DenialKind::Overloaded, "overloaded", error.to_string(), "try again shortly")
         }
         WorkersError::Failed => {
-            Denial::because(DenialKind::Unresolved, "not_understood", error.to_string(), "")
+            Denial::because(DenialKind::Unresolved(Missing::Other), "not_understood", error.to_string(), "")
         }
     }
 }
