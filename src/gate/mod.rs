@@ -31,7 +31,7 @@ use journal::{Journal, Scene, approval_changed};
 
 pub use act::{Act, Approve, Bind, Connect, Context, Door, Parameters, Prepare, Query, Run, RunMode};
 pub use authorized::{Authorized, Outcome, Prepared, Receipt, Running};
-pub use denial::{Denial, DenialKind};
+pub use denial::{Denial, DenialKind, Missing};
 pub use ports::{CatalogError, Catalogs, Hold, Patience, Silent, Tell};
 pub use preview::{ColumnAccess, Explanation, RelationAccess};
 pub use workers::Workers;

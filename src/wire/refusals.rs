@@ -1,6 +1,6 @@
 //! What clients are told when something is refused: the one place where a [`Denial`] gets its SQLSTATE.
 
-use crate::gate::{Denial, DenialKind, Hold};
+use crate::gate::{Denial, DenialKind, Hold, Missing};
 use crate::mask::Stop;
 use crate::protocol::backend::{ErrorFields, Severity};
 use crate::protocol::sqlstate;
@@ -134,7 +134,9 @@ fn code(kind: &DenialKind) -> &'static str {
         | DenialKind::NotApproved
         | DenialKind::Changed => sqlstate::INSUFFICIENT_PRIVILEGE,
         DenialKind::Syntax => sqlstate::SYNTAX_ERROR,
-        DenialKind::Unresolved => sqlstate::UNDEFINED_TABLE,
+        DenialKind::Unresolved(Missing::Column) => sqlstate::UNDEFINED_COLUMN,
+        DenialKind::Unresolved(Missing::Function) => sqlstate::UNDEFINED_FUNCTION,
+        DenialKind::Unresolved(Missing::Relation | Missing::Other) => sqlstate::UNDEFINED_TABLE,
         DenialKind::Stale => sqlstate::FEATURE_NOT_SUPPORTED,
         DenialKind::Database => sqlstate::INVALID_CATALOG_NAME,
         DenialKind::UnknownApproval => sqlstate::UNDEFINED_OBJECT,
@@ -175,7 +177,9 @@ mod tests {
             (DenialKind::NotApproved, "42501"),
             (DenialKind::Changed, "42501"),
             (DenialKind::Syntax, "42601"),
-            (DenialKind::Unresolved, "42P01"),
+            (DenialKind::Unresolved(Missing::Relation), "42P01"),
+            (DenialKind::Unresolved(Missing::Column), "42703"),
+            (DenialKind::Unresolved(Missing::Function), "42883"),
             (DenialKind::Stale, "0A000"),
             (DenialKind::Database, "3D000"),
             (DenialKind::Unavailable, "58000"),
