@@ -2,10 +2,10 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo tour test lint audit fuzz fmt clean
+.PHONY: help demo tour test conformance lint audit fuzz fmt clean
 
 help: ## Shows this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 demo: ## A throw-away PostgreSQL with sample data and the gateway before it, until Ctrl-C
 	@scripts/with-setup.sh $(CARGO) run --locked --quiet -- demo
@@ -15,6 +15,9 @@ tour: ## A scripted walk through the demo as real clients, with a transcript
 
 test: ## Formatting, lints, documentation and all tests
 	@scripts/with-setup.sh scripts/test.sh
+
+conformance: ## Real clients (Python, Node, Java) at the wire door of a demo; installs them below target/
+	@scripts/with-setup.sh scripts/conformance.sh
 
 lint: ## Formatting and lints only
 	@scripts/with-setup.sh scripts/test.sh lint
