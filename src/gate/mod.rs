@@ -242,6 +242,12 @@ fn unavailable(error: &dyn std::error::Error) -> Denial {
 
 impl From<&LedgerError> for Denial {
     fn from(error: &LedgerError) -> Self {
-        unavailable(error)
+        tracing::error!(%error, "ledger.failed");
+        Self::because(
+            DenialKind::Unavailable,
+            "ledger",
+            "the gateway can't write its ledger, so it lets nothing run",
+            "its operator must free or repair the ledger's disk, then it goes on by itself; ROLLBACK works",
+        )
     }
 }
