@@ -12,6 +12,7 @@ pub mod preview;
 pub mod workers;
 
 mod admit;
+mod decline;
 mod escalate;
 mod flood;
 mod journal;
