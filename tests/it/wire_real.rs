@@ -1,5 +1,7 @@
 //! The wire door by raw bytes, psql and a driver, before a real PostgreSQL.
 
+use std::net::SocketAddr;
+
 use bytes::{BufMut as _, BytesMut};
 use portcullis::protocol::frame::{Frame, Leg, put_cstr};
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
@@ -206,27 +208,31 @@ async fn a_driver_pipelines_prepares_and_goes_back_to_its_statements() {
 }
 
 /// A client that speaks bytes.
-struct Raw {
-    stream: TcpStream,
+pub(crate) struct Raw {
+    pub(crate) stream: TcpStream,
     buffer: BytesMut,
     row: String,
 }
 
 impl Raw {
-    async fn connect(stand: &Stand) -> Self {
+    pub(crate) async fn connect(stand: &Stand) -> Self {
+        Self::to(stand.gateway.addresses().wire).await
+    }
+
+    pub(crate) async fn to(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
-        let stream = socket.connect(stand.gateway.addresses().wire).await.unwrap();
+        let stream = socket.connect(address).await.unwrap();
         Self { stream, buffer: BytesMut::new(), row: String::new() }
     }
 
-    async fn session(stand: &Stand, user: &str) -> Self {
+    pub(crate) async fn session(stand: &Stand, user: &str) -> Self {
         let mut raw = Self::connect(stand).await;
         let startup = startup(&[("user", user), ("database", "shop"), ("client_encoding", "UTF8")]);
         raw.log_in(user, &stand.secrets[user], &startup).await;
         raw
     }
 
-    async fn log_in(&mut self, user: &str, password: &str, startup: &[u8]) {
+    pub(crate) async fn log_in(&mut self, user: &str, password: &str, startup: &[u8]) {
         self.send(startup).await;
         assert_eq!(self.frame().await.unwrap().body[..4], [0, 0, 0, 10], "{user}");
         let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
@@ -245,17 +251,17 @@ impl Raw {
         assert!(greeting.starts_with('R') && greeting.ends_with("K Z(I)"), "{greeting}");
     }
 
-    async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    async fn ask(&mut self, bytes: &[u8]) -> String {
+    pub(crate) async fn ask(&mut self, bytes: &[u8]) -> String {
         self.send(bytes).await;
         self.until_ready().await
     }
 
     /// What comes up to the next ReadyForQuery.
-    async fn until_ready(&mut self) -> String {
+    pub(crate) async fn until_ready(&mut self) -> String {
         let mut words = Vec::new();
         while let Some(frame) = self.frame().await {
             if matches!(frame.tag, b'D' | b'd') {
@@ -269,12 +275,12 @@ impl Raw {
         words.join(" ")
     }
 
-    fn last_row(&self) -> &str {
+    pub(crate) fn last_row(&self) -> &str {
         &self.row
     }
 
     /// The next message; `None` at the end.
-    async fn frame(&mut self) -> Option<Frame> {
+    pub(crate) async fn frame(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = Frame::decode(Leg::Backend, &mut self.buffer).unwrap() {
                 return Some(frame);
@@ -286,11 +292,11 @@ impl Raw {
     }
 }
 
-fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
     startup_of(3, 0, parameters)
 }
 
-fn startup_of(major: u16, minor: u16, parameters: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn startup_of(major: u16, minor: u16, parameters: &[(&str, &str)]) -> Vec<u8> {
     let mut body = BytesMut::new();
     body.put_u16(major);
     body.put_u16(minor);
@@ -302,7 +308,7 @@ fn startup_of(major: u16, minor: u16, parameters: &[(&str, &str)]) -> Vec<u8> {
     packet(&body)
 }
 
-fn packet(body: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(body: &[u8]) -> Vec<u8> {
     let mut packet = u32::try_from(body.len() + 4).unwrap().to_be_bytes().to_vec();
     packet.extend_from_slice(body);
     packet
