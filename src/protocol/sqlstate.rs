@@ -2,6 +2,8 @@
 
 /// `successful_completion`: the code of notices.
 pub const SUCCESSFUL_COMPLETION: &str = "00000";
+/// `warning`.
+pub const WARNING: &str = "01000";
 /// `connection_failure`.
 pub const CONNECTION_FAILURE: &str = "08006";
 /// `protocol_violation`.

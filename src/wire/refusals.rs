@@ -18,6 +18,17 @@ pub fn fatally_denied(denial: &Denial) -> ErrorFields {
     refused(denial, Severity::Fatal)
 }
 
+/// A commit that became a rollback, as a warning beside its result.
+#[must_use]
+pub fn undone(denial: &Denial) -> ErrorFields {
+    let why = denial.reason().map_or("", |reason| reason.message.as_str());
+    let hint = denial.reason().map_or("", |reason| reason.hint.as_str());
+    let message = format!("the transaction was rolled back, not committed: {why}");
+    ErrorFields::new(Severity::Warning, sqlstate::WARNING, message)
+        .with_detail(detail(denial))
+        .with_hint(hint)
+}
+
 /// A statement that waits, as a NoticeResponse.
 #[must_use]
 pub fn held(hold: &Hold) -> ErrorFields {
@@ -115,15 +126,19 @@ pub fn is_reserved(name: &str) -> bool {
 }
 
 fn refused(denial: &Denial, severity: Severity) -> ErrorFields {
-    let (rule, message, hint) = match denial.reason() {
-        Some(reason) => (reason.rule.as_str(), reason.message.as_str(), reason.hint.as_str()),
-        None => ("", "the statement was refused", ""),
+    let (message, hint) = match denial.reason() {
+        Some(reason) => (reason.message.as_str(), reason.hint.as_str()),
+        None => ("the statement was refused", ""),
     };
-    let detail = match denial.decision_id.as_str() {
+    ErrorFields::new(severity, code(&denial.kind), message).with_detail(detail(denial)).with_hint(hint)
+}
+
+fn detail(denial: &Denial) -> String {
+    let rule = denial.reason().map_or("", |reason| reason.rule.as_str());
+    match denial.decision_id.as_str() {
         "" => format!("rule {rule}"),
         decision => format!("rule {rule}, decision {decision}"),
-    };
-    ErrorFields::new(severity, code(&denial.kind), message).with_detail(detail).with_hint(hint)
+    }
 }
 
 fn code(kind: &DenialKind) -> &'static str {

@@ -43,7 +43,7 @@ impl Session {
             Message::Execute { portal, max_rows } => self.execute(&portal, max_rows),
             Message::Close(target) => self.close(target),
             Message::Flush => self.outbox.flush(),
-            Message::FunctionCall => self.refuse(Asking::Query, refusals::function_call()),
+            Message::FunctionCall => self.reject(Asking::Query, refusals::function_call()),
             // What is left of a COPY that failed: PostgreSQL ignores it too. It never goes up.
             Message::CopyData | Message::CopyDone | Message::CopyFail { .. } => {}
             // Taken care of before.

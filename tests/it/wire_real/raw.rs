@@ -14,17 +14,17 @@ use crate::wire_sim::rig::{message, word};
 
 /// A client that speaks bytes.
 pub(crate) struct Raw {
-    pub(super) stream: TcpStream,
+    pub(crate) stream: TcpStream,
     buffer: BytesMut,
     row: String,
 }
 
 impl Raw {
-    pub(super) async fn connect(stand: &Stand) -> Self {
-        Self::connect_to(stand.gateway.addresses().wire).await
+    pub(crate) async fn connect(stand: &Stand) -> Self {
+        Self::to(stand.gateway.addresses().wire).await
     }
 
-    async fn connect_to(address: SocketAddr) -> Self {
+    pub(crate) async fn to(address: SocketAddr) -> Self {
         let stream = TcpSocket::new_v4().unwrap().connect(address).await.unwrap();
         Self { stream, buffer: BytesMut::new(), row: String::new() }
     }
@@ -37,15 +37,15 @@ impl Raw {
     }
 
     /// A session past the gateway, as the upstream role of those who see everything.
-    pub(super) async fn direct(stand: &Stand) -> Self {
-        let mut raw = Self::connect_to((Ipv4Addr::LOCALHOST, stand.cluster.port()).into()).await;
+    pub(crate) async fn direct(stand: &Stand) -> Self {
+        let mut raw = Self::to((Ipv4Addr::LOCALHOST, stand.cluster.port()).into()).await;
         let user = shop::FULL_USER;
         let startup = startup(&[("user", user), ("database", "shop"), ("client_encoding", "UTF8")]);
         raw.log_in(user, UPSTREAM_PASSWORD, &startup).await;
         raw
     }
 
-    pub(super) async fn log_in(&mut self, user: &str, password: &str, startup: &[u8]) {
+    pub(crate) async fn log_in(&mut self, user: &str, password: &str, startup: &[u8]) {
         self.send(startup).await;
         assert_eq!(self.frame().await.unwrap().body[..4], [0, 0, 0, 10], "{user}");
         let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
@@ -68,13 +68,13 @@ impl Raw {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    pub(super) async fn ask(&mut self, bytes: &[u8]) -> String {
+    pub(crate) async fn ask(&mut self, bytes: &[u8]) -> String {
         self.send(bytes).await;
         self.until_ready().await
     }
 
     /// What comes up to the next ReadyForQuery.
-    pub(super) async fn until_ready(&mut self) -> String {
+    pub(crate) async fn until_ready(&mut self) -> String {
         let mut words = Vec::new();
         while let Some(frame) = self.frame().await {
             if matches!(frame.tag, b'D' | b'd') {
@@ -88,7 +88,7 @@ impl Raw {
         words.join(" ")
     }
 
-    pub(super) fn last_row(&self) -> &str {
+    pub(crate) fn last_row(&self) -> &str {
         &self.row
     }
 
@@ -105,11 +105,11 @@ impl Raw {
     }
 }
 
-pub(super) fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
     startup_of(3, 0, parameters)
 }
 
-pub(super) fn startup_of(major: u16, minor: u16, parameters: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn startup_of(major: u16, minor: u16, parameters: &[(&str, &str)]) -> Vec<u8> {
     let mut body = BytesMut::new();
     body.put_u16(major);
     body.put_u16(minor);
@@ -121,7 +121,7 @@ pub(super) fn startup_of(major: u16, minor: u16, parameters: &[(&str, &str)]) ->
     packet(&body)
 }
 
-pub(super) fn packet(body: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(body: &[u8]) -> Vec<u8> {
     let mut packet = u32::try_from(body.len() + 4).unwrap().to_be_bytes().to_vec();
     packet.extend_from_slice(body);
     packet
