@@ -2,10 +2,10 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo tour test lint audit fuzz fmt clean
+.PHONY: help demo tour test conformance lint audit advisories fuzz fmt clean
 
 help: ## Shows this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 demo: ## A throw-away PostgreSQL with sample data and the gateway before it, until Ctrl-C
 	@scripts/with-setup.sh $(CARGO) run --locked --quiet -- demo
@@ -16,12 +16,19 @@ tour: ## A scripted walk through the demo as real clients, with a transcript
 test: ## Formatting, lints, documentation and all tests
 	@scripts/with-setup.sh scripts/test.sh
 
+conformance: ## Real clients (Python, Node, Java) at the wire door of a demo; installs them below target/
+	@scripts/with-setup.sh scripts/conformance.sh
+
 lint: ## Formatting and lints only
 	@scripts/with-setup.sh scripts/test.sh lint
 
-audit: ## Licences, advisories and sources of every dependency (installs cargo-deny if it is missing)
+audit: ## Licences, bans and sources of every dependency (installs cargo-deny if it is missing)
 	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
-	$(CARGO) deny --locked check
+	$(CARGO) deny --locked check licenses bans sources
+
+advisories: ## Known vulnerabilities of dependencies; fetches the advisory database
+	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny --locked check advisories
 
 fuzz: ## Fuzzes every decoder and the analyser for SECONDS_EACH (60); needs a nightly toolchain, installs cargo-fuzz
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked

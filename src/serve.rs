@@ -111,6 +111,7 @@ impl Gateway {
         let mut tasks = JoinSet::new();
         doors.open(&settings, &gate, &upstream, &shutdown, &mut tasks);
         tasks.spawn(watch::catalogs(upstream, shutdown.clone()));
+        tasks.spawn(watch::ledger(Arc::clone(&gate), shutdown.clone()));
         tasks.spawn(watch::desk(Arc::clone(&gate), shutdown.clone()));
         tasks.spawn(watch::rules(Arc::clone(&gate), settings, shutdown.clone()));
         tracing::info!(wire = %addresses.wire, mcp = %addresses.mcp, console = %addresses.console, "gateway.started");

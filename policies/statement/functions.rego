@@ -50,5 +50,8 @@ callable(name) if {
 	name in data.functions.volatile_for_people
 }
 
+# It is SET by another name, and settings.rego judges what it sets.
+callable("set_config") if count(changed_settings) > 0
+
 # `pg_catalog.now` is `now`.
 bare(function) := trim_prefix(function.key, "pg_catalog.")

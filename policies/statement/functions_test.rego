@@ -25,6 +25,24 @@ test_files_sessions_and_tables_by_name if {
 	rules("dora", "pg_catalog.table_to_xml", true, "stable") == {"function"}
 }
 
+setting(name) := found if {
+	found := {reason.rule | some reason in deny} with input as fixtures.ask("dora", {
+		"functions": [{"key": "pg_catalog.set_config", "builtin": true, "volatility": "volatile"}],
+		"settings": [{"name": name, "action": "set", "values": ["off"]}],
+	})
+		with data.agents as agents
+}
+
+test_set_config_is_what_it_sets if {
+	setting("jit") == set()
+	setting("search_path") == {"setting"}
+	setting("?") == {"setting"}
+}
+
+test_unlocking_what_one_has_locked if {
+	rules("bot", "pg_catalog.pg_advisory_unlock_all", true, "volatile") == set()
+}
+
 test_a_volatile_function_that_nobody_listed if {
 	rules("dora", "pg_catalog.pg_advisory_lock", true, "volatile") == {"function"}
 	rules("dora", "pg_catalog.new_in_postgresql_19", true, "volatile") == {"function"}

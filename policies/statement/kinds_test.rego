@@ -49,6 +49,13 @@ test_what_hides_inside_counts if {
 	rules("bot", {"kind": "explain", "class": "ddl", "inner": [{"kind": "create_table_as", "class": "ddl"}]}) == {"ddl"}
 }
 
+test_what_pools_send_between_two_uses if {
+	every kind in ["reset", "discard_all", "discard_temp", "discard_sequences", "close_cursor", "unlisten"] {
+		rules("bot", {"kind": kind, "class": "session"}) == set()
+		allowed("bot", {"kind": kind, "class": "session"})
+	}
+}
+
 test_unknown_kinds_are_denied if {
 	rules("bot", {"kind": "unknown", "class": "unknown"}) == {"statement_kind"}
 	rules("dora", {"kind": "new_in_postgresql_19", "class": "utility"}) == {"statement_kind"}

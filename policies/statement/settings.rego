@@ -2,7 +2,9 @@
 # title: Settings
 # description: |
 #   What a session may change about itself is listed in data/settings.json. All else is denied: a setting could
-#   lift a limit, switch the role, or make text mean something other than what was judged. SHOW is free.
+#   lift a limit, switch the role, or make text mean something other than what was judged. It is the same whether
+#   SET or set_config() changes it. SHOW is free, and so is RESET: all that must hold (search path, encoding, row
+#   security, the limits of files) is part of the gateway's own start-up packet, which is what RESET goes back to.
 package portcullis.statement
 
 import data.portcullis.lib.me
@@ -40,7 +42,7 @@ deny contains {
 
 changed_settings := [setting |
 	some setting in input.statement.settings
-	setting.action != "show"
+	not setting.action in {"show", "reset"}
 ]
 
 stays(setting) if {

@@ -1,8 +1,8 @@
 //! The ledger's folder: numbered segments that are only ever added to, and a lock that one writer holds.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::chain::{self, Fault, Head};
@@ -58,6 +58,19 @@ impl Folder {
         Ok((opened, Found { head, cut }))
     }
 
+    /// Whether the file that is written is still where everybody looks for it. A folder that was moved away or
+    /// removed takes lines without any error, and nobody would ever read them.
+    fn in_place(&self) -> io::Result<()> {
+        let path = segment_path(&self.settings.folder, self.number);
+        let written = self.file.metadata()?;
+        let same = |found: fs::Metadata| (found.dev(), found.ino()) == (written.dev(), written.ino());
+        if fs::metadata(&path).is_ok_and(same) {
+            return Ok(());
+        }
+        let what = format!("`{}` was moved away or removed: put it back, or start again", path.display());
+        Err(io::Error::other(what))
+    }
+
     fn mend(&mut self) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.size)?;
@@ -78,6 +91,7 @@ impl Folder {
 
 impl Sink for Folder {
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.in_place()?;
         self.mend()?;
         if self.size >= self.settings.segment_bytes {
             self.rotate()?;

@@ -60,6 +60,15 @@ pub enum Event {
         /// What it sent, shortened, without row data.
         context: String,
     },
+    /// One address was refused so often that the rest of a minute was counted, not kept one by one.
+    Flood {
+        /// How many logins, malformed messages and wrong cancels.
+        count: u64,
+        /// When the minute began.
+        since: Timestamp,
+        /// What the last of them was.
+        last: String,
+    },
     /// A statement was decided. Written before it leaves.
     Decided(Box<StatementRecord>),
     /// What became of a statement.

@@ -163,6 +163,9 @@ fn summary(event: &Event) -> String {
             format!("refused `{}`: {}", cut(&one_line(claimed_identity), 40), one_line(reason))
         }
         Event::Malformed { context } => format!("malformed: {}", cut(&one_line(context), 80)),
+        Event::Flood { count, since, last } => {
+            format!("{count} more since {}: {}", since.strftime("%H:%M:%S"), cut(&one_line(last), 60))
+        }
         Event::Decided(decided) => {
             let rule = if decided.rule.is_empty() { String::new() } else { format!(" [{}]", decided.rule) };
             format!("{}{rule} {}", decided.decision, cut(&one_line(&decided.statement), 90))

@@ -76,7 +76,7 @@ impl From<Denial> for Refusal {
             DenialKind::Policy | DenialKind::Database | DenialKind::Mask | DenialKind::Syntax => {
                 StatusCode::FORBIDDEN
             }
-            DenialKind::Unresolved
+            DenialKind::Unresolved(_)
             | DenialKind::Pending { .. }
             | DenialKind::NotApproved
             | DenialKind::Changed

@@ -183,7 +183,7 @@ impl Gate {
         }
     }
 
-    fn denied(&self, case: &Case<'_>, scene: &Scene, decision_id: &str, denial: Denial) -> Denial {
+    pub(super) fn denied(&self, case: &Case<'_>, scene: &Scene, decision_id: &str, denial: Denial) -> Denial {
         let reason = denial.reason().cloned();
         let record = StatementRecord {
             decision: if pending_id(&denial).is_empty() { "deny" } else { "escalate" }.to_owned(),
@@ -262,13 +262,15 @@ impl Gate {
                     receipt: self.journal.receipt(scene, &decision_id),
                     facts: Arc::new(item.facts.clone()),
                     limits,
+                    warning: None,
                 }
             })
             .collect();
         Admitted { sql: passed.verdict.sql(), running, passed, decision_id }
     }
 
-    /// What still runs when the ledger does not: the end of a transaction, and only by undoing it.
+    /// What still runs when the ledger does not: the end of a transaction, and only by undoing it. Its record is
+    /// owed, and kept before anything else runs.
     fn way_out(
         &self,
         case: &Case<'_>,
@@ -281,14 +283,29 @@ impl Gate {
             [only] => only.facts.kind.clone(),
             _ => String::new(),
         };
-        if is_way_out(&kind) {
-            return Ok(self.running(scene, decision_id, passed));
+        // One that chains would leave its client in a transaction that is none: it is denied.
+        let chains = case.statement.as_str().to_ascii_lowercase().contains("chain");
+        let undone = kind == COMMIT && !chains && !matches!(case.via, Via::Tool(_));
+        if !is_way_out(&kind) && !undone {
+            return Err(self.denied(case, scene, &decision_id, denial));
         }
-        if kind == "commit" && case.via == Via::Query {
-            let admitted = self.running(scene, decision_id, passed);
-            return Ok(Admitted { sql: "ROLLBACK".to_owned(), ..admitted });
+        let record = StatementRecord {
+            sent: if undone { ROLLBACK.to_owned() } else { String::new() },
+            command: kind,
+            decision: "allow".to_owned(),
+            rule: denial.reason().map(|reason| reason.rule.clone()).unwrap_or_default(),
+            message: denial.reason().map(|reason| reason.message.clone()).unwrap_or_default(),
+            revision: passed.verdict.revision.clone(),
+            ..journal::statement(case.via.as_str(), case.statement.as_str(), &case.parameters)
+        };
+        self.journal.note(scene, &decision_id, Event::Decided(Box::new(record)));
+        let mut admitted = self.running(scene, decision_id, passed);
+        if undone {
+            ROLLBACK.clone_into(&mut admitted.sql);
+            let warning = Denial { decision_id: admitted.decision_id.clone(), ..denial };
+            admitted.running.iter_mut().for_each(|running| running.warning = Some(Box::new(warning.clone())));
         }
-        Err(self.denied(case, scene, &decision_id, denial))
+        Ok(admitted)
     }
 
     fn nothing_running(&self, decision_id: &str) -> Running {
@@ -297,6 +314,7 @@ impl Gate {
             receipt: self.journal.receipt(&Scene::default(), decision_id),
             facts: Arc::new(crate::sql::Facts::empty()),
             limits: crate::policy::Limits::default(),
+            warning: None,
         }
     }
 
@@ -455,6 +473,10 @@ fn exact(parameters: &Parameters) -> Vec<u8> {
     bytes
 }
 
+/// What runs in the place of a COMMIT that can't be kept in the ledger.
+const ROLLBACK: &str = "ROLLBACK";
+/// What kind of statement a COMMIT is.
+pub(super) const COMMIT: &str = "commit";
 /// How many bytes of one bind value are shown in full to approvers and in the ledger.
 const SHOWN_BYTES: usize = 16 * 1024;
 

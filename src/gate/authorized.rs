@@ -12,7 +12,7 @@ use crate::mask::{Plan, Release};
 use crate::policy::Limits;
 use crate::sql::{Analysis, Facts, Statement};
 
-use super::{Act, Connect, Context, Run};
+use super::{Act, Connect, Context, Denial, Run};
 
 /// Proof that an act passed the gate. Spent by value: one proof, one send.
 #[derive(Debug)]
@@ -69,7 +69,8 @@ pub struct Clearance {
 
 impl Clearance {
     /// The SQL to send and the statement's running state.
-    pub(crate) fn split(self) -> (String, Running) {
+    pub(crate) fn split(mut self) -> (String, Running) {
+        self.running.receipt.is_sent = true;
         (self.sql, self.running)
     }
 }
@@ -83,7 +84,8 @@ pub struct QueryClearance {
 
 impl QueryClearance {
     /// The SQL to send and the statements' running states, in order.
-    pub(crate) fn split(self) -> (String, Vec<Running>) {
+    pub(crate) fn split(mut self) -> (String, Vec<Running>) {
+        self.running.iter_mut().for_each(|running| running.receipt.is_sent = true);
         (self.sql, self.running)
     }
 }
@@ -97,7 +99,8 @@ pub struct PrepareClearance {
 
 impl PrepareClearance {
     /// The statement as it will be sent, and its receipt.
-    pub(crate) fn split(self) -> (Arc<Prepared>, Receipt) {
+    pub(crate) fn split(mut self) -> (Arc<Prepared>, Receipt) {
+        self.receipt.is_sent = true;
         (self.prepared, self.receipt)
     }
 }
@@ -155,6 +158,9 @@ pub struct Running {
     pub facts: Arc<Facts>,
     /// Its ceilings.
     pub limits: Limits,
+    /// What keeps it from running as it was written, so that something weaker runs in its place: the requester
+    /// must be told.
+    pub warning: Option<Box<Denial>>,
 }
 
 impl Running {
@@ -203,7 +209,8 @@ impl Outcome {
     }
 }
 
-/// Owed to the ledger: what became of an admitted statement. Dropped unsettled, it records `unknown`.
+/// Owed to the ledger: what became of an admitted statement. Dropped unsettled, it records `unknown`, or
+/// `skipped` if its proof was never spent.
 #[derive(Debug)]
 pub struct Receipt {
     ledger: Ledger,
@@ -211,6 +218,7 @@ pub struct Receipt {
     record: Option<Record>,
     admitted_at: Timestamp,
     decision_id: String,
+    is_sent: bool,
 }
 
 impl Receipt {
@@ -218,7 +226,7 @@ impl Receipt {
     pub(super) fn new(ledger: Ledger, clock: Arc<dyn Clock>, template: Record) -> Self {
         let admitted_at = template.at;
         let decision_id = template.decision_id.clone();
-        Self { ledger, clock, record: Some(template), admitted_at, decision_id }
+        Self { ledger, clock, record: Some(template), admitted_at, decision_id, is_sent: false }
     }
 
     /// The decision that it belongs to.
@@ -254,6 +262,7 @@ impl Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        self.write(&Outcome::Unknown, 0);
+        let outcome = if self.is_sent { Outcome::Unknown } else { Outcome::Skipped };
+        self.write(&outcome, 0);
     }
 }

@@ -44,6 +44,31 @@ impl Denial {
     }
 }
 
+/// What a statement names that isn't there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// A table or view.
+    Relation,
+    /// A column.
+    Column,
+    /// A function.
+    Function,
+    /// Anything else, or something that could not be understood.
+    Other,
+}
+
+impl Missing {
+    /// What the analyser calls `what` in `crate::sql::facts::Unresolved`.
+    pub(super) fn of(what: &str) -> Self {
+        match what {
+            "relation" => Self::Relation,
+            "column" => Self::Column,
+            "function" => Self::Function,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// The sorts of no.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DenialKind {
@@ -52,7 +77,7 @@ pub enum DenialKind {
     /// The text is not SQL.
     Syntax,
     /// The statement names what doesn't exist, or what this identity can't see.
-    Unresolved,
+    Unresolved(Missing),
     /// The statement touches a governed column in a way that can't be masked.
     Mask,
     /// It waits for approval, and the caller did not want to wait longer.

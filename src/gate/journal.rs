@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::sql::Facts;
 
+use super::flood::{Counted, Floods, Source};
 use super::{Context, Door, Receipt};
 
 /// The gate's pen.
@@ -17,6 +18,7 @@ use super::{Context, Door, Receipt};
 pub(super) struct Journal {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
+    floods: Arc<Floods>,
 }
 
 /// Who did something, and where.
@@ -28,6 +30,25 @@ pub(super) struct Scene {
     door: String,
     client: String,
     database: String,
+}
+
+/// What nobody wants, and anybody can cause.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unwelcome<'a> {
+    /// A login or session that was refused.
+    Refused {
+        /// Who it claimed to be.
+        claimed_identity: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+    /// A broken protocol.
+    Malformed {
+        /// How.
+        context: &'a str,
+    },
+    /// A CancelRequest with a wrong key.
+    WrongCancel,
 }
 
 impl Scene {
@@ -68,7 +89,7 @@ impl Scene {
 
 impl Journal {
     pub(super) fn new(ledger: Ledger, clock: Arc<dyn Clock>) -> Self {
-        Self { ledger, clock }
+        Self { ledger, clock, floods: Arc::default() }
     }
 
     /// Writes `event` and returns once it is durable.
@@ -88,6 +109,26 @@ impl Journal {
         self.ledger.note(self.record(scene, decision_id, event));
     }
 
+    /// Writes what nobody wants and anybody can cause, without waiting; counts it where one address causes much.
+    pub(super) fn note_unwelcome(&self, scene: &Scene, what: Unwelcome<'_>) {
+        let source = Source::new(&scene.door, &scene.client);
+        if self.floods.admits(source, self.clock.now(), || what.words()) {
+            self.note(scene, "", what.to_event());
+        }
+    }
+
+    /// Writes what was counted in minutes that are over.
+    pub(super) fn settle_floods(&self) {
+        self.note_floods(self.floods.over(self.clock.now()));
+    }
+
+    fn note_floods(&self, all: Vec<Counted>) {
+        for Counted { source, count, since, last } in all {
+            let scene = Scene { door: source.door, client: source.address, ..Scene::default() };
+            self.note(&scene, "", Event::Flood { count, since, last });
+        }
+    }
+
     /// What is wrong with the ledger now, if anything.
     pub(super) fn failure(&self) -> Option<LedgerError> {
         self.ledger.failure()
@@ -95,6 +136,7 @@ impl Journal {
 
     /// Makes everything durable and lets go of the ledger.
     pub(super) async fn close(&self) -> Result<(), LedgerError> {
+        self.note_floods(self.floods.all());
         self.ledger.close().await
     }
 
@@ -129,6 +171,33 @@ pub(super) fn approval_changed(id: &ApprovalId, state: &str, by: &str, note: &st
     }
 }
 
+impl Unwelcome<'_> {
+    fn to_event(self) -> Event {
+        match self {
+            Self::Refused { claimed_identity, reason } => {
+                Event::Refused { claimed_identity: cut(claimed_identity), reason: cut(reason) }
+            }
+            Self::Malformed { context } => Event::Malformed { context: cut(context) },
+            Self::WrongCancel => Event::Cancel { accepted: false },
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Self::Refused { reason: words, .. } | Self::Malformed { context: words } => cut(words),
+            Self::WrongCancel => "a cancel with a wrong key".to_owned(),
+        }
+    }
+}
+
+/// A stranger's words: the length is theirs to choose, how much of them is kept is not.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_WORDS) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+    }
+}
+
 /// A statement's record before anything is decided: what came in, by which way.
 pub(super) fn statement(via: &str, text: &str, parameters: &[Option<String>]) -> StatementRecord {
     StatementRecord {
@@ -158,4 +227,41 @@ pub(super) fn decision_id() -> String {
 pub(super) fn facts_digest(facts: &Facts) -> String {
     let document = serde_json::to_vec(facts).unwrap_or_default();
     Sha256::digest(&document).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Characters of a stranger's words.
+const LONGEST_WORDS: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::audit::Memory;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn a_flood_of_refused_logins_costs_one_more_record_a_minute() {
+        let (disk, clock) =
+            (Memory::default(), Arc::new(ManualClock::starting_at(jiff::Timestamp::UNIX_EPOCH)));
+        let journal = Journal::new(Ledger::inline(disk.clone()), Arc::<ManualClock>::clone(&clock));
+        let records = || disk.text().lines().count();
+        for minute in 1..=3 {
+            for port in 0..10_000 {
+                let scene = Scene::stranger(Door::Wire, &format!("192.0.2.1:{port}"), "shop");
+                let what = Unwelcome::Refused { claimed_identity: "root", reason: "wrong password" };
+                journal.note_unwelcome(&scene, what);
+            }
+            journal.settle_floods();
+            assert_eq!(records(), minute * 61 - 1, "the minute is not over");
+            clock.advance(Duration::from_secs(60));
+            journal.settle_floods();
+            assert_eq!(records(), minute * 61);
+        }
+        let text = disk.text();
+        let summary = text.lines().last().unwrap();
+        for part in ["\"flood\"", "9940", "192.0.2.1\"", "wrong password", "1970-01-01T00:02:00Z"] {
+            assert!(summary.contains(part), "{part} in {summary}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::sql::facts::Class;
 use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze};
 
 use super::workers::WorkersError;
-use super::{Context, Denial, DenialKind, Gate, Prepared, Rules};
+use super::{Context, Denial, DenialKind, Gate, Missing, Prepared, Rules};
 
 /// A statement string that somebody wants judged.
 pub(super) struct Case<'a> {
@@ -102,6 +102,11 @@ impl Verdict {
         parts.join(";\n")
     }
 
+    /// A COMMIT may be prepared as ROLLBACK, or become one, while the ledger fails: neither shows anybody anything.
+    fn is_commit(&self) -> bool {
+        self.analysis.items().iter().all(|item| item.facts.kind == super::admit::COMMIT)
+    }
+
     /// What an approver says yes to besides the text: if it changes, the yes no longer holds.
     pub(super) fn terms(&self) -> serde_json::Value {
         let limits: Vec<Limits> = self.rulings.iter().map(|ruling| ruling.decision.limits).collect();
@@ -130,7 +135,7 @@ impl Gate {
         let revision = rules.policy.revision().to_owned();
         let verdict = Verdict { analysis, catalog_version: catalog.version(), rulings, revision };
         match case.prepared {
-            Some(prepared) if prepared.sql != verdict.sql() => Err(stale()),
+            Some(prepared) if prepared.sql != verdict.sql() && !verdict.is_commit() => Err(stale()),
             Some(_) | None => Ok(verdict),
         }
     }
@@ -196,9 +201,12 @@ impl Gate {
             Ok(Err(AnalyzeError::Syntax { message })) => {
                 Err(Denial::because(DenialKind::Syntax, "syntax", message, ""))
             }
-            Ok(Err(error @ AnalyzeError::GaveUp { .. })) => {
-                Err(Denial::because(DenialKind::Unresolved, "not_understood", error.to_string(), ""))
-            }
+            Ok(Err(error @ AnalyzeError::GaveUp { .. })) => Err(Denial::because(
+                DenialKind::Unresolved(Missing::Other),
+                "not_understood",
+                error.to_string(),
+                "",
+            )),
             Err(error) => Err(worker_denial(error)),
         }
     }
@@ -371,7 +379,8 @@ fn unresolved(item: &Item) -> Option<Denial> {
     if reasons.is_empty() && item.facts.class != Class::Unknown {
         return None;
     }
-    Some(Denial::of(DenialKind::Unresolved, or_default(reasons)))
+    let missing = item.facts.unresolved.first().map_or(Missing::Other, |thing| Missing::of(&thing.what));
+    Some(Denial::of(DenialKind::Unresolved(missing), or_default(reasons)))
 }
 
 /// A ceiling is enforced on the result, after the server has run the whole string: too late for a write in it.
@@ -411,7 +420,7 @@ pub(super) fn worker_denial(error: WorkersError) -> Denial {
             Denial::because(DenialKind::Overloaded, "overloaded", error.to_string(), "try again shortly")
         }
         WorkersError::Failed => {
-            Denial::because(DenialKind::Unresolved, "not_understood", error.to_string(), "")
+            Denial::because(DenialKind::Unresolved(Missing::Other), "not_understood", error.to_string(), "")
         }
     }
 }

@@ -12,7 +12,9 @@ pub mod preview;
 pub mod workers;
 
 mod admit;
+mod decline;
 mod escalate;
+mod flood;
 mod journal;
 mod judge;
 
@@ -27,11 +29,11 @@ use crate::identity::directory::Directory;
 use crate::identity::{Identity, Kind};
 use crate::policy;
 
-use journal::{Journal, Scene, approval_changed};
+use journal::{Journal, Scene, Unwelcome, approval_changed};
 
 pub use act::{Act, Approve, Bind, Connect, Context, Door, Parameters, Prepare, Query, Run, RunMode};
 pub use authorized::{Authorized, Outcome, Prepared, Receipt, Running};
-pub use denial::{Denial, DenialKind};
+pub use denial::{Denial, DenialKind, Missing};
 pub use ports::{CatalogError, Catalogs, Hold, Patience, Silent, Tell};
 pub use preview::{ColumnAccess, Explanation, RelationAccess};
 pub use workers::Workers;
@@ -125,6 +127,21 @@ impl Gate {
         Ok(())
     }
 
+    /// Tries a ledger that failed again, so that the gateway recovers although nobody asks for anything.
+    pub async fn mend_ledger(&self) {
+        let Some(failure) = self.journal.failure() else { return };
+        let event = Event::Gateway { what: format!("the ledger works again; it had failed: {failure}") };
+        match self.journal.append(&Scene::default(), "", event).await {
+            Ok(()) => tracing::info!("ledger.recovered"),
+            Err(error) => tracing::debug!(%error, "ledger.still_failing"),
+        }
+    }
+
+    /// Keeps what was counted of floods whose minute is over.
+    pub fn settle_floods(&self) {
+        self.journal.settle_floods();
+    }
+
     /// What is wrong with the ledger now, if anything: then nothing runs.
     #[must_use]
     pub fn ledger_failure(&self) -> Option<LedgerError> {
@@ -189,21 +206,23 @@ impl Gate {
 
     /// Keeps a refused login or session in the ledger.
     pub fn refused(&self, door: Door, client: &str, claimed_identity: &str, database: &str, reason: &str) {
-        let event =
-            Event::Refused { claimed_identity: claimed_identity.to_owned(), reason: reason.to_owned() };
-        self.journal.note(&Scene::stranger(door, client, database), "", event);
+        let what = Unwelcome::Refused { claimed_identity, reason };
+        self.journal.note_unwelcome(&Scene::stranger(door, client, database), what);
     }
 
     /// Keeps a peer's broken protocol in the ledger.
     pub fn malformed(&self, door: Door, client: &str, who: Option<&Identity>, context: &str) {
         let scene = scene(door, client, who);
-        self.journal.note(&scene, "", Event::Malformed { context: context.to_owned() });
+        self.journal.note_unwelcome(&scene, Unwelcome::Malformed { context });
     }
 
     /// Keeps a CancelRequest in the ledger.
     pub fn cancel(&self, client: &str, who: Option<&Identity>, session_id: &str, accepted: bool) {
         let scene = scene(Door::Wire, client, who).in_session(session_id);
-        self.journal.note(&scene, "", Event::Cancel { accepted });
+        match accepted {
+            true => self.journal.note(&scene, "", Event::Cancel { accepted }),
+            false => self.journal.note_unwelcome(&scene, Unwelcome::WrongCancel),
+        }
     }
 
     /// Keeps the end of a session in the ledger.
@@ -242,6 +261,12 @@ fn unavailable(error: &dyn std::error::Error) -> Denial {
 
 impl From<&LedgerError> for Denial {
     fn from(error: &LedgerError) -> Self {
-        unavailable(error)
+        tracing::error!(%error, "ledger.failed");
+        Self::because(
+            DenialKind::Unavailable,
+            "ledger",
+            "the gateway can't write its ledger, so it lets nothing run",
+            "its operator must free or repair the ledger's disk, then it goes on by itself; ROLLBACK works",
+        )
     }
 }

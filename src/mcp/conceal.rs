@@ -1,13 +1,13 @@
 //! Keeps hidden objects hidden: a statement that names one is refused in the very words, and with the very
 //! fields, that a statement gets which names nothing that exists.
 
-use crate::gate::{Denial, DenialKind, Explanation, RelationAccess};
+use crate::gate::{Denial, DenialKind, Explanation, Missing, RelationAccess};
 use crate::sql::facts::{Access, Facts, TableFact};
 
 /// `denial` as it may be shown to somebody who has `access`.
 pub(super) fn denial(denial: Denial, facts: &[Facts], access: &[RelationAccess]) -> Denial {
     let tells = match denial.kind {
-        DenialKind::Policy | DenialKind::Unresolved | DenialKind::Mask => names_hidden(facts, access),
+        DenialKind::Policy | DenialKind::Unresolved(_) | DenialKind::Mask => names_hidden(facts, access),
         DenialKind::Syntax
         | DenialKind::Pending { .. }
         | DenialKind::NotApproved
@@ -22,7 +22,7 @@ pub(super) fn denial(denial: Denial, facts: &[Facts], access: &[RelationAccess])
         return denial;
     }
     let decision_id = denial.decision_id;
-    Denial { decision_id, ..Denial::because(DenialKind::Unresolved, RULE, MESSAGE, HINT) }
+    Denial { decision_id, ..Denial::because(DenialKind::Unresolved(Missing::Other), RULE, MESSAGE, HINT) }
 }
 
 /// Whether what `explanation` tells must be kept from somebody who has `access`.

@@ -89,7 +89,7 @@ impl Envelope {
             }
             DenialKind::Policy
             | DenialKind::Syntax
-            | DenialKind::Unresolved
+            | DenialKind::Unresolved(_)
             | DenialKind::Mask
             | DenialKind::Pending { .. }
             | DenialKind::NotApproved
@@ -229,7 +229,7 @@ fn refusal(denial: &Denial, who: &Identity) -> Refusal {
     let (code, more_access_would_help) = match denial.kind {
         DenialKind::Policy => ("policy", true),
         DenialKind::Syntax => ("syntax", false),
-        DenialKind::Unresolved => ("not_found", true),
+        DenialKind::Unresolved(_) => ("not_found", true),
         DenialKind::Mask => ("masked", true),
         DenialKind::Pending { .. } => ("pending_approval", false),
         DenialKind::NotApproved => ("not_approved", false),

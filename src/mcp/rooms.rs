@@ -88,7 +88,10 @@ impl Rooms {
         tell: &dyn Tell,
     ) -> Result<(Visit, Authorized<Connect>), Denial> {
         let database = match database {
-            "" => self.only_database(&caller.identity)?,
+            "" => self.only_database(&caller.identity).inspect_err(|_| {
+                let reason = "no database was named, and it is not clear which is meant";
+                self.gate.refused(Door::Mcp, &caller.client, caller.identity.name(), "", reason);
+            })?,
             name => name.to_owned(),
         };
         let connect = Connect {

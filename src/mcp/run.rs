@@ -47,22 +47,22 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
         Err(denial) => return Envelope::denial(&denial, who),
     };
     let explanation = rooms.gate.explain(who, visit.context(), &job.sql).await;
+    let act = job.act(visit.context());
     if let Some(refusal) = unfit(&explanation, job.mode) {
-        return Envelope::error(&refusal);
+        let denial = Denial::because(
+            DenialKind::Policy,
+            refusal.code,
+            refusal.message.as_str(),
+            refusal.hint.as_str(),
+        );
+        let decision_id = rooms.gate.decline(who, &act, denial).decision_id;
+        return Envelope::error(&refusal).with("decision_id", decision_id);
     }
     if explanation.verdict == "escalate"
         && let Some(request) = approved(rooms, &job, visit.context())
     {
         waiting.expect(&request);
     }
-    let act = Run {
-        context: Arc::clone(visit.context()),
-        sql: job.sql.clone(),
-        parameters: job.parameters.clone(),
-        tool: job.tool.to_owned(),
-        purpose: job.purpose.clone(),
-        mode: job.mode,
-    };
     match rooms.gate.admit(who, act, waiting).await {
         Err(denial) => refused(rooms, &job, visit.context(), explanation, denial, waiting).await,
         Ok(proof) => {
@@ -72,6 +72,19 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
             keep(rooms, waiting, &envelope);
             drop(job.claim);
             envelope
+        }
+    }
+}
+
+impl Job {
+    fn act(&self, context: &Arc<Context>) -> Run {
+        Run {
+            context: Arc::clone(context),
+            sql: self.sql.clone(),
+            parameters: self.parameters.clone(),
+            tool: self.tool.to_owned(),
+            purpose: self.purpose.clone(),
+            mode: self.mode,
         }
     }
 }

@@ -18,6 +18,8 @@ pub enum Severity {
     Error,
     /// The session ends.
     Fatal,
+    /// Something else happened than was asked for.
+    Warning,
     /// Nothing failed.
     Notice,
 }
@@ -29,6 +31,7 @@ impl ErrorFields {
         let word = match severity {
             Severity::Error => "ERROR",
             Severity::Fatal => "FATAL",
+            Severity::Warning => "WARNING",
             Severity::Notice => "NOTICE",
         };
         let fields = vec![

@@ -2,6 +2,8 @@
 
 /// `successful_completion`: the code of notices.
 pub const SUCCESSFUL_COMPLETION: &str = "00000";
+/// `warning`.
+pub const WARNING: &str = "01000";
 /// `connection_failure`.
 pub const CONNECTION_FAILURE: &str = "08006";
 /// `protocol_violation`.
@@ -28,8 +30,12 @@ pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
 pub const SYNTAX_ERROR: &str = "42601";
 /// `invalid_name`.
 pub const INVALID_NAME: &str = "42602";
+/// `undefined_column`.
+pub const UNDEFINED_COLUMN: &str = "42703";
 /// `undefined_object`.
 pub const UNDEFINED_OBJECT: &str = "42704";
+/// `undefined_function`.
+pub const UNDEFINED_FUNCTION: &str = "42883";
 /// `undefined_table`.
 pub const UNDEFINED_TABLE: &str = "42P01";
 /// `insufficient_resources`.

@@ -48,6 +48,15 @@ pub(super) async fn catalogs(upstream: Arc<Upstream>, shutdown: CancellationToke
     }
 }
 
+/// Tries a ledger that failed until it works, and keeps what was counted of floods.
+pub(super) async fn ledger(gate: Arc<Gate>, shutdown: CancellationToken) {
+    let mut ticks = ticker(LEDGER_EVERY);
+    while tick(&mut ticks, &shutdown).await {
+        gate.settle_floods();
+        gate.mend_ledger().await;
+    }
+}
+
 /// Lets requests for approval lapse when their time is over.
 pub(super) async fn desk(gate: Arc<Gate>, shutdown: CancellationToken) {
     let mut ticks = ticker(DESK_EVERY);
@@ -89,6 +98,9 @@ const RULES_EVERY: Duration = Duration::from_secs(1);
 
 /// How often catalogs are read again without being asked: a change made past the gateway shows by then.
 const CATALOGS_EVERY: Duration = Duration::from_secs(30);
+
+/// How often a ledger that failed is tried again.
+const LEDGER_EVERY: Duration = Duration::from_secs(1);
 
 /// How often lapsed requests are looked for.
 const DESK_EVERY: Duration = Duration::from_secs(1);

@@ -92,7 +92,9 @@ pub async fn execute(link: &mut Link, proof: Authorized<Run>) -> Result<RunResul
         running.receipt.settle(&Outcome::Skipped, 0);
         return Err(error);
     }
-    let Running { release, receipt, facts, limits } = conversation.outbox().run(proof, fetched_at_most(mode));
+    // A tool brings no COMMIT, so nothing weaker ever runs in the place of what it brought.
+    let Running { release, receipt, facts, limits, warning: _ } =
+        conversation.outbox().run(proof, fetched_at_most(mode));
     let mut collector = Collector::new(release, limits, receipt.decision_id(), mode);
     let done = conversation.carry_out(mode, &facts, &mut collector).await;
     conversation.part(&done).await;

@@ -14,4 +14,4 @@ mod socket;
 pub use connect::{ConnectError, DatabaseSettings, RoleSettings, Upstream};
 pub use execute::{RunError, RunResult, execute};
 pub use link::{Canceller, Link, LinkError, LinkReader, LinkWriter};
-pub use outbox::{House, Outbox};
+pub use outbox::{Bound, House, Outbox};

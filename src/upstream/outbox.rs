@@ -12,6 +12,16 @@ pub struct Outbox {
     buffer: BytesMut,
 }
 
+/// A portal that was sent for.
+#[derive(Debug)]
+pub struct Bound {
+    /// Its running state.
+    pub running: Running,
+    /// Whether a Close and a Parse of our own stand before the Bind, because another text runs than the one that
+    /// was prepared.
+    pub is_prepared_anew: bool,
+}
+
 /// SQL of our own: constant, closed, and the only SQL that needs no proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum House {
@@ -49,6 +59,9 @@ const ROWS_CHANGED: &str = "\
 /// A portal or statement name that is never defined upstream: binding it fails at exactly that point.
 pub const NEVER_DEFINED: &str = "__portcullis_denied";
 
+/// The name of a statement that we prepare ourselves. Clients can't use it: it begins as only our names do.
+const OWN_STATEMENT: &str = "__portcullis_own";
+
 /// A text that PostgreSQL's raw parser refuses in every transaction state.
 pub const NEVER_PARSES: &str = "portcullis denied";
 
@@ -76,12 +89,20 @@ impl Outbox {
     }
 
     /// Sends a Bind, and behind it a Describe of the new portal: its answer is ours to check and to swallow.
-    pub fn bind(&mut self, proof: Authorized<Bind>) -> Running {
+    /// Where the gate lets another text run than the one that was prepared (a rollback in the place of a commit),
+    /// a statement of our own is bound instead.
+    pub fn bind(&mut self, proof: Authorized<Bind>) -> Bound {
         let (act, clearance) = proof.spend();
-        let (_, running) = clearance.split();
+        let (sql, running) = clearance.split();
+        let is_prepared_anew = sql != act.prepared.sql();
+        let statement = if is_prepared_anew { OWN_STATEMENT } else { act.statement_name.as_str() };
+        if is_prepared_anew {
+            self.close_statement(OWN_STATEMENT);
+            self.parse(OWN_STATEMENT, &sql, &[]);
+        }
         self.frame(b'B', |body| {
             put_cstr(body, &act.portal);
-            put_cstr(body, &act.statement_name);
+            put_cstr(body, statement);
             put_formats(body, &act.parameters.formats);
             put_count(body, act.parameters.values.len());
             for value in &act.parameters.values {
@@ -90,7 +111,7 @@ impl Outbox {
             put_formats(body, &act.parameters.result_formats);
         });
         self.describe_portal(&act.portal);
-        running
+        Bound { running, is_prepared_anew }
     }
 
     /// Sends Parse, Bind, Describe, Execute and Sync of one statement, all unnamed and in text format.

@@ -22,7 +22,7 @@ use crate::protocol::sqlstate;
 use crate::upstream::{Canceller, LinkError, LinkReader, LinkWriter};
 
 use super::cancel::{Registration, Request};
-use super::handshake::Opened;
+use super::handshake::{Opened, hear_out};
 use super::listener::Shared;
 use super::refusals;
 use super::session::{Answer, Ask, Session, Violation};
@@ -286,6 +286,9 @@ impl Drive {
             tracing::trace!(session_id = context.session_id(), sent = sent.is_ok(), "wire.terminated");
         }
         self.gate.closed(&self.who, context, &reason);
+        if matches!(end, End::Frame(_) | End::Violation(_)) {
+            hear_out(&mut self.reader).await;
+        }
     }
 
     /// Tells the client why the session ends, where it is not its own wish; returns the reason for the ledger.

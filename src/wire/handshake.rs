@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::gate::{Connect, Denial, Door, Silent};
@@ -37,7 +38,12 @@ pub(super) async fn connection(mut stream: TcpStream, client: String, shared: Ar
         opened = deadline => opened,
     };
     match opened {
-        Err(_) => shared.gate.refused(Door::Wire, &client, "", "", "the start-up took too long"),
+        Err(_) => {
+            shared.gate.refused(Door::Wire, &client, "", "", "the start-up took too long");
+            let mut out = BytesMut::new();
+            refusals::fatal(sqlstate::QUERY_CANCELED, "the start-up took too long").put_error(&mut out);
+            farewell(&mut stream, out).await;
+        }
         Ok(Err(error)) => tracing::debug!(%client, %error, "wire.startup_broken"),
         Ok(Ok(None)) => {}
         Ok(Ok(Some(opened))) => drive::run(stream, *opened, &shared).await,
@@ -145,9 +151,34 @@ async fn end(
     fields: &ErrorFields,
 ) -> std::io::Result<Option<Box<Opened>>> {
     fields.put_error(&mut out);
-    stream.write_all_buf(&mut out).await?;
-    stream.shutdown().await?;
+    farewell(stream, out).await;
     Ok(None)
+}
+
+/// Tells a client last words, as far as it listens.
+pub(super) async fn farewell(stream: &mut TcpStream, mut out: BytesMut) {
+    let said = async {
+        stream.write_all_buf(&mut out).await?;
+        stream.shutdown().await
+    };
+    match tokio::time::timeout(FAREWELL, said).await {
+        Ok(Ok(())) => hear_out(stream).await,
+        Ok(Err(_)) | Err(_) => tracing::debug!("wire.farewell_unheard"),
+    }
+}
+
+/// Reads what a client still says after the last words to it, and forgets it: a socket that is closed with bytes
+/// unread in it takes back what was sent last. Ends soon, whatever the client does.
+pub(super) async fn hear_out(reader: &mut (impl AsyncRead + Unpin)) {
+    let mut unread = BytesMut::with_capacity(READ_BYTES);
+    let heard = async {
+        while matches!(reader.read_buf(&mut unread).await, Ok(1..)) {
+            unread.clear()
+        }
+    };
+    if tokio::time::timeout(FAREWELL, heard).await.is_err() {
+        tracing::debug!("wire.client_goes_on_talking");
+    }
 }
 
 fn chain(error: &dyn Error) -> String {
@@ -159,3 +190,7 @@ fn chain(error: &dyn Error) -> String {
     }
     text
 }
+
+/// How long a client may take to hear last words, and to say what nobody listens to any more.
+const FAREWELL: Duration = Duration::from_secs(1);
+const READ_BYTES: usize = 4096;

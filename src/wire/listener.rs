@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -63,6 +62,7 @@ impl Wire {
     /// Serves `listener` until `shutdown`; returns once every session has ended.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.shared.settings.max_connections));
+        let porch = Arc::new(Semaphore::new(MOST_TURNED_AWAY));
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -72,11 +72,12 @@ impl Wire {
                     Ok((stream, peer)) => {
                         prepare(&stream);
                         let (shared, places) = (Arc::clone(&self.shared), Arc::clone(&places));
+                        let porch = Arc::clone(&porch);
                         connections.spawn(async move {
                             let client = peer.to_string();
                             match places.try_acquire_owned() {
                                 Ok(_place) => handshake::connection(stream, client, shared).await,
-                                Err(_) => turn_away(stream, &client, &shared).await,
+                                Err(_) => turn_away(stream, &client, &shared, &porch).await,
                             }
                         });
                     }
@@ -103,15 +104,17 @@ fn prepare(stream: &TcpStream) {
     }
 }
 
-async fn turn_away(mut stream: TcpStream, client: &str, shared: &Shared) {
+/// Tells a client that there is no place. Under a flood not all are told: nobody may crowd the porch either.
+async fn turn_away(mut stream: TcpStream, client: &str, shared: &Shared, porch: &Semaphore) {
     shared.gate.refused(Door::Wire, client, "", "", "too many connections");
+    let Ok(_standing) = porch.try_acquire() else { return };
     let mut out = BytesMut::new();
     refusals::fatal(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already").put_error(&mut out);
-    if let Err(error) = stream.write_all(&out).await {
-        tracing::debug!(%error, "wire.turn_away_failed");
-    }
+    handshake::farewell(&mut stream, out).await;
 }
 
+/// Clients that are being told that there is no place.
+const MOST_TURNED_AWAY: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::gate::{Outcome, Prepared, Receipt, Running};
+use crate::gate::{Denial, Outcome, Prepared, Receipt, Running};
 use crate::mask::{Field, Release, Released, Stop};
 use crate::sql::Facts;
 use crate::sql::facts::Class;
@@ -37,6 +37,7 @@ pub(super) struct Flow {
     limited: bool,
     executed: bool,
     stopped: Option<String>,
+    warning: Option<Box<Denial>>,
 }
 
 /// What names mean: as confirmed, and what was sent since.
@@ -156,6 +157,7 @@ impl Flow {
             limited,
             executed: false,
             stopped: None,
+            warning: running.warning,
         }
     }
 
@@ -215,6 +217,11 @@ impl Flow {
     /// Whether its text went up as it came in.
     pub(super) fn is_verbatim(&self) -> bool {
         self.release.plan().verbatim
+    }
+
+    /// Why something weaker ran in its place, once.
+    pub(super) fn take_warning(&mut self) -> Option<Box<Denial>> {
+        self.warning.take()
     }
 
     /// Settles its receipt, once.

@@ -1,6 +1,6 @@
 //! What clients are told when something is refused: the one place where a [`Denial`] gets its SQLSTATE.
 
-use crate::gate::{Denial, DenialKind, Hold};
+use crate::gate::{Denial, DenialKind, Hold, Missing};
 use crate::mask::Stop;
 use crate::protocol::backend::{ErrorFields, Severity};
 use crate::protocol::sqlstate;
@@ -16,6 +16,17 @@ pub fn denied(denial: &Denial) -> ErrorFields {
 #[must_use]
 pub fn fatally_denied(denial: &Denial) -> ErrorFields {
     refused(denial, Severity::Fatal)
+}
+
+/// A commit that became a rollback, as a warning beside its result.
+#[must_use]
+pub fn undone(denial: &Denial) -> ErrorFields {
+    let why = denial.reason().map_or("", |reason| reason.message.as_str());
+    let hint = denial.reason().map_or("", |reason| reason.hint.as_str());
+    let message = format!("the transaction was rolled back, not committed: {why}");
+    ErrorFields::new(Severity::Warning, sqlstate::WARNING, message)
+        .with_detail(detail(denial))
+        .with_hint(hint)
 }
 
 /// A statement that waits, as a NoticeResponse.
@@ -115,15 +126,19 @@ pub fn is_reserved(name: &str) -> bool {
 }
 
 fn refused(denial: &Denial, severity: Severity) -> ErrorFields {
-    let (rule, message, hint) = match denial.reason() {
-        Some(reason) => (reason.rule.as_str(), reason.message.as_str(), reason.hint.as_str()),
-        None => ("", "the statement was refused", ""),
+    let (message, hint) = match denial.reason() {
+        Some(reason) => (reason.message.as_str(), reason.hint.as_str()),
+        None => ("the statement was refused", ""),
     };
-    let detail = match denial.decision_id.as_str() {
+    ErrorFields::new(severity, code(&denial.kind), message).with_detail(detail(denial)).with_hint(hint)
+}
+
+fn detail(denial: &Denial) -> String {
+    let rule = denial.reason().map_or("", |reason| reason.rule.as_str());
+    match denial.decision_id.as_str() {
         "" => format!("rule {rule}"),
         decision => format!("rule {rule}, decision {decision}"),
-    };
-    ErrorFields::new(severity, code(&denial.kind), message).with_detail(detail).with_hint(hint)
+    }
 }
 
 fn code(kind: &DenialKind) -> &'static str {
@@ -134,7 +149,9 @@ fn code(kind: &DenialKind) -> &'static str {
         | DenialKind::NotApproved
         | DenialKind::Changed => sqlstate::INSUFFICIENT_PRIVILEGE,
         DenialKind::Syntax => sqlstate::SYNTAX_ERROR,
-        DenialKind::Unresolved => sqlstate::UNDEFINED_TABLE,
+        DenialKind::Unresolved(Missing::Column) => sqlstate::UNDEFINED_COLUMN,
+        DenialKind::Unresolved(Missing::Function) => sqlstate::UNDEFINED_FUNCTION,
+        DenialKind::Unresolved(Missing::Relation | Missing::Other) => sqlstate::UNDEFINED_TABLE,
         DenialKind::Stale => sqlstate::FEATURE_NOT_SUPPORTED,
         DenialKind::Database => sqlstate::INVALID_CATALOG_NAME,
         DenialKind::UnknownApproval => sqlstate::UNDEFINED_OBJECT,
@@ -175,7 +192,9 @@ mod tests {
             (DenialKind::NotApproved, "42501"),
             (DenialKind::Changed, "42501"),
             (DenialKind::Syntax, "42601"),
-            (DenialKind::Unresolved, "42P01"),
+            (DenialKind::Unresolved(Missing::Relation), "42P01"),
+            (DenialKind::Unresolved(Missing::Column), "42703"),
+            (DenialKind::Unresolved(Missing::Function), "42883"),
             (DenialKind::Stale, "0A000"),
             (DenialKind::Database, "3D000"),
             (DenialKind::Unavailable, "58000"),

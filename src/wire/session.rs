@@ -18,7 +18,7 @@ use crate::gate::{Authorized, Bind, Context, Denial, Hold, Prepare, Prepared, Qu
 use crate::protocol::backend::{ErrorFields, ready_for_query};
 use crate::protocol::results::TransactionStatus;
 use crate::protocol::sqlstate;
-use crate::upstream::Outbox;
+use crate::upstream::{Bound, Outbox};
 
 pub use server::check_setting;
 
@@ -132,7 +132,12 @@ enum Owed {
     Query(Vec<Flow>),
     CloseStatement,
     ClosePortal,
-    Refused { error: ErrorFields, unnamed_parse: bool },
+    Refused {
+        error: ErrorFields,
+        unnamed_parse: bool,
+    },
+    /// A message of our own: the client has not sent it and hears nothing of it.
+    Own,
     Nothing,
 }
 
@@ -279,7 +284,11 @@ impl Session {
 
     fn send_bind(&mut self, proof: Authorized<Bind>) {
         let name = proof.act().portal.clone();
-        let running = self.outbox.bind(proof);
+        let Bound { running, is_prepared_anew } = self.outbox.bind(proof);
+        if is_prepared_anew {
+            self.sent(Kind::Close, Owed::Own);
+            self.sent(Kind::Parse, Owed::Own);
+        }
         let portal = self.portals.bind_sent(name, running);
         self.governed |= self.portals.flow_mut(portal).is_some_and(|flow| flow.is_governed());
         self.sent(Kind::Bind, Owed::Portal(portal));

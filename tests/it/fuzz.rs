@@ -6,9 +6,12 @@ use std::path::Path;
 #[path = "../../fuzz/targets.rs"]
 mod targets;
 
+/// One of the fuzzers' bodies.
+type Target = fn(&[u8]);
+
 #[test]
 fn the_whole_corpus_is_taken_without_a_panic() {
-    let all: [(&str, fn(&[u8])); 5] = [
+    let all: [(&str, Target); 5] = [
         ("startup", targets::startup),
         ("frontend", targets::frontend),
         ("backend", targets::backend),

@@ -1,14 +1,17 @@
 //! The wire door by raw bytes, psql and a driver, before a real PostgreSQL.
 
-use bytes::{BufMut as _, BytesMut};
-use portcullis::protocol::frame::{Frame, Leg, put_cstr};
-use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
+mod differential;
+mod psql;
+mod raw;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
 use tokio_postgres::types::ToSql;
 
 use crate::support::gateway::Stand;
-use crate::wire_sim::rig::{bind, describe, execute, message, parse, query, run, sync, word};
+use crate::wire_sim::rig::{bind, describe, execute, parse, query, run, sync, word};
+
+use raw::startup_of;
+pub(crate) use raw::{Raw, packet, startup};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_denied_statement_in_a_pipeline_commits_nothing_on_a_real_server() {
@@ -170,26 +173,6 @@ async fn a_gateway_that_stops_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn psql_and_its_backslash_commands_work() {
-    let stand = Stand::start().await;
-    let port = stand.gateway.addresses().wire.port();
-    let mut failures = Vec::new();
-    for command in BACKSLASH {
-        let output = tokio::process::Command::new("psql")
-            .args(["-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "ana", "-d", "shop"])
-            .args(["-v", "ON_ERROR_STOP=1", "-c", command])
-            .env("PGPASSWORD", &stand.secrets["ana"])
-            .output()
-            .await
-            .unwrap();
-        if !output.status.success() {
-            failures.push(format!("{command}: {}", String::from_utf8_lossy(&output.stderr)));
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_driver_pipelines_prepares_and_goes_back_to_its_statements() {
     let stand = Stand::start().await;
     let client = stand.wire("ana").await;
@@ -204,150 +187,3 @@ async fn a_driver_pipelines_prepares_and_goes_back_to_its_statements() {
     assert!(bad.is_err());
     assert!(client.query_one(&statement, &one).await.is_ok());
 }
-
-/// A client that speaks bytes.
-pub(crate) struct Raw {
-    stream: TcpStream,
-    buffer: BytesMut,
-    row: String,
-}
-
-impl Raw {
-    async fn connect(stand: &Stand) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        let stream = socket.connect(stand.gateway.addresses().wire).await.unwrap();
-        Self { stream, buffer: BytesMut::new(), row: String::new() }
-    }
-
-    /// A session of `user` on the shop.
-    pub(crate) async fn session(stand: &Stand, user: &str) -> Self {
-        let mut raw = Self::connect(stand).await;
-        let startup = startup(&[("user", user), ("database", "shop"), ("client_encoding", "UTF8")]);
-        raw.log_in(user, &stand.secrets[user], &startup).await;
-        raw
-    }
-
-    async fn log_in(&mut self, user: &str, password: &str, startup: &[u8]) {
-        self.send(startup).await;
-        assert_eq!(self.frame().await.unwrap().body[..4], [0, 0, 0, 10], "{user}");
-        let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
-        let first = message(b'p', |body| {
-            put_cstr(body, "SCRAM-SHA-256");
-            body.put_i32(i32::try_from(scram.message().len()).unwrap());
-            body.put_slice(scram.message());
-        });
-        self.send(&first).await;
-        let challenge = self.frame().await.unwrap();
-        scram.update(&challenge.body[4..]).unwrap();
-        self.send(&message(b'p', |body| body.put_slice(scram.message()))).await;
-        let last = self.frame().await.unwrap();
-        scram.finish(&last.body[4..]).unwrap();
-        let greeting = self.until_ready().await;
-        assert!(greeting.starts_with('R') && greeting.ends_with("K Z(I)"), "{greeting}");
-    }
-
-    /// Sends whatever it is given.
-    pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.unwrap();
-    }
-
-    async fn ask(&mut self, bytes: &[u8]) -> String {
-        self.send(bytes).await;
-        self.until_ready().await
-    }
-
-    /// What comes up to the next ReadyForQuery.
-    async fn until_ready(&mut self) -> String {
-        let mut words = Vec::new();
-        while let Some(frame) = self.frame().await {
-            if matches!(frame.tag, b'D' | b'd') {
-                self.row = String::from_utf8_lossy(&frame.body).into_owned();
-            }
-            words.push(word(&frame));
-            if frame.tag == b'Z' {
-                break;
-            }
-        }
-        words.join(" ")
-    }
-
-    fn last_row(&self) -> &str {
-        &self.row
-    }
-
-    /// The next message; `None` at the end.
-    pub(crate) async fn frame(&mut self) -> Option<Frame> {
-        loop {
-            if let Some(frame) = Frame::decode(Leg::Backend, &mut self.buffer).unwrap() {
-                return Some(frame);
-            }
-            if !matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..)) {
-                return None;
-            }
-        }
-    }
-}
-
-fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
-    startup_of(3, 0, parameters)
-}
-
-fn startup_of(major: u16, minor: u16, parameters: &[(&str, &str)]) -> Vec<u8> {
-    let mut body = BytesMut::new();
-    body.put_u16(major);
-    body.put_u16(minor);
-    for (name, value) in parameters {
-        put_cstr(&mut body, name);
-        put_cstr(&mut body, value);
-    }
-    body.put_u8(0);
-    packet(&body)
-}
-
-fn packet(body: &[u8]) -> Vec<u8> {
-    let mut packet = u32::try_from(body.len() + 4).unwrap().to_be_bytes().to_vec();
-    packet.extend_from_slice(body);
-    packet
-}
-
-/// What people type into psql all day.
-const BACKSLASH: [&str; 38] = [
-    "\\d",
-    "\\d customers",
-    "\\d+ customers",
-    "\\dt",
-    "\\dt+",
-    "\\dv+",
-    "\\di+",
-    "\\ds",
-    "\\df+",
-    "\\da",
-    "\\dn+",
-    "\\du+",
-    "\\dp",
-    "\\ddp",
-    "\\l",
-    "\\l+",
-    "\\conninfo",
-    "\\dT+",
-    "\\dC",
-    "\\do",
-    "\\dD",
-    "\\dE",
-    "\\dm",
-    "\\dP+",
-    "\\db",
-    "\\dx+",
-    "\\dy",
-    "\\dF",
-    "\\dRp",
-    "\\dRs",
-    "\\dO",
-    "\\dconfig",
-    "\\dl",
-    "\\dL",
-    "\\drds",
-    "\\dX",
-    "\\dA",
-    "\\encoding",
-];

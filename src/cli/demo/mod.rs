@@ -6,10 +6,15 @@ pub mod shop;
 mod stage;
 mod tour;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::json;
+
+use crate::serve::Addresses;
 
 use super::exit::Exit;
 use super::output::Output;
@@ -32,6 +37,10 @@ pub(super) struct Demo {
     /// Walks through everything as real clients, prints the transcript, and ends
     #[arg(long)]
     tour: bool,
+
+    /// Says what to connect with in one line of JSON, for programs
+    #[arg(long, conflicts_with = "tour")]
+    json: bool,
 
     /// The rulebook, in place of the one that ships
     #[arg(long, value_name = "DIR")]
@@ -65,7 +74,11 @@ impl Demo {
                 () = stop.wait() => Ok(Exit::Failed),
             };
         }
-        invite(&stage, output)?;
+        if self.json {
+            output.json(&Ready::of(&stage))?;
+        } else {
+            invite(&stage, output)?;
+        }
         stop.wait().await;
         output.remark("stopping and removing everything ...")?;
         stage.strike().await?;
@@ -76,6 +89,26 @@ impl Demo {
     fn ports(&self) -> Ports {
         let any = self.tour.then_some(0);
         Ports { wire: self.wire_port.or(any), mcp: self.mcp_port.or(any), console: self.console_port.or(any) }
+    }
+}
+
+/// What programs connect with.
+#[derive(Debug, Serialize)]
+struct Ready {
+    wire: SocketAddr,
+    mcp: SocketAddr,
+    console: SocketAddr,
+    /// The secret of each identity.
+    secrets: BTreeMap<String, String>,
+    /// Where everything is.
+    folder: PathBuf,
+}
+
+impl Ready {
+    fn of(stage: &Stage) -> Self {
+        let Addresses { wire, mcp, console } = stage.addresses();
+        let secrets = stage.tokens().map(|(name, token)| (name.to_owned(), token.expose().to_owned()));
+        Self { wire, mcp, console, secrets: secrets.collect(), folder: stage.folder().to_owned() }
     }
 }
 

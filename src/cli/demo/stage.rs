@@ -74,6 +74,16 @@ impl Stage {
         self.tokens.get(name).with_context(|| format!("the demo has no identity `{name}`"))
     }
 
+    /// The secrets of all identities.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        self.tokens.iter().map(|(name, token)| (name.as_str(), token))
+    }
+
+    /// Where everything is.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The file with the secret of identity `name`.
     pub(super) fn token_file(&self, name: &str) -> PathBuf {
         self.folder.path().join("tokens").join(name)

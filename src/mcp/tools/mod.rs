@@ -18,13 +18,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::gate::Door;
 use crate::sql::Statement;
 
 use super::caller::Caller;
 use super::envelope::{Envelope, Refusal};
 use super::rooms::Rooms;
 use super::run::{self, Job};
-use super::text::{MESSAGE, clean};
+use super::text::{MESSAGE, NAME as NAME_LENGTH, clean};
 use super::values;
 use super::waiting::{Waiting, attend};
 
@@ -39,6 +40,7 @@ pub(super) struct Call {
 
 /// Calls the tool `name`.
 pub(super) async fn call(name: &str, arguments: JsonObject, call: Call) -> Envelope {
+    let (gate, caller) = (Arc::clone(&call.rooms.gate), call.caller.clone());
     let answer = match name {
         access::NAME => access::call(arguments, &call).await,
         search::NAME => search::call(arguments, &call).await,
@@ -49,7 +51,13 @@ pub(super) async fn call(name: &str, arguments: JsonObject, call: Call) -> Envel
         approvals::RUN_NAME => approvals::run_approved(arguments, call).await,
         _ => Err(Refusal::new("unknown_tool", "there is no such tool", "")),
     };
-    answer.unwrap_or_else(|refusal| Envelope::error(&refusal))
+    answer.unwrap_or_else(|refusal| {
+        if refusal.code == INVALID {
+            let context = format!("tool call `{}`: {}", clean(name, NAME_LENGTH), refusal.message);
+            gate.malformed(Door::Mcp, &caller.client, Some(&caller.identity), &context);
+        }
+        Envelope::error(&refusal)
+    })
 }
 
 impl Call {
@@ -90,5 +98,7 @@ fn parameters(params: &[Value]) -> Result<Vec<Option<String>>, Refusal> {
 }
 
 fn invalid(message: &str) -> Refusal {
-    Refusal::new("invalid_argument", clean(message, MESSAGE), "see the tool's input schema")
+    Refusal::new(INVALID, clean(message, MESSAGE), "see the tool's input schema")
 }
+
+const INVALID: &str = "invalid_argument";

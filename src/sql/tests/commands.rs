@@ -118,6 +118,11 @@ fn settings_are_listed_with_their_values() {
             "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
             set("default_transaction_read_only", "set", &["off"]),
         ),
+        ("SELECT set_config('JIT', 'off', false)", set("jit", "set", &["off"])),
+        ("SELECT pg_catalog.set_config('jit', $1, false)", set("jit", "set", &[])),
+        ("SELECT set_config('j' || 'it', 'off', false)", set("?", "set", &["off"])),
+        ("SELECT set_config('jit'::text, 'off', false)", set("?", "set", &["off"])),
+        ("SELECT set_config(new_value => 'jit', setting_name => 'role')", set("?", "set", &[])),
         ("SET TRANSACTION SNAPSHOT 'x'", set("transaction snapshot", "set_local", &["x"])),
     ] {
         assert_eq!(facts(sql).settings, [expected], "{sql}");

@@ -28,6 +28,14 @@ fn a_thousand_levels_are_understood() {
 }
 
 #[test]
+fn the_arms_of_a_case_are_a_list() {
+    // pgjdbc's getUDTs has an arm for every type of the database.
+    let arms = "WHEN id = '1' AND id <> '2' THEN 2002 ".repeat(2_000);
+    assert_eq!(outputs(&format!("SELECT CASE {arms} ELSE 2001 END AS kind FROM flags")), ["kind<-flags.id"]);
+    assert_eq!(outputs(&format!("SELECT CASE {arms} END AS end, 1 AS case FROM flags")).len(), 2);
+}
+
+#[test]
 fn what_is_too_deep_or_too_much_is_refused_with_a_reason() {
     let parentheses = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));
     let too_deep = Err(AnalyzeError::GaveUp { why: "it is nested too deep".into() });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pg_query::NodeEnum;
+use pg_query::protobuf::a_const::Val;
 use pg_query::protobuf::{FuncCall, Node};
 
 use crate::catalog::{Function, Volatility};
@@ -24,6 +25,9 @@ impl Walker<'_> {
         };
         if !known {
             self.missing_function(&dotted(&call.funcname), parts.last().copied().unwrap_or_default());
+        }
+        if parts.last() == Some(&SET_CONFIG) {
+            self.set_config(&call.args);
         }
         self.expressions(&call.args, scope, out);
         self.sorts(&call.agg_order, scope, out);
@@ -52,6 +56,15 @@ impl Walker<'_> {
         let _is_function = self.record_call(None, name);
     }
 
+    /// `set_config(name, value, is_local)` is SET by another name. Only plain string literals are read: a cast
+    /// could cut `jit_and_more` to `jit`, named arguments could come in another order. Whatever else stands there
+    /// is a setting called `?`, which nobody lists.
+    fn set_config(&mut self, args: &[Node]) {
+        let name = args.first().and_then(literal).map_or_else(|| "?".to_owned(), str::to_ascii_lowercase);
+        let values = args.get(1).and_then(literal).map(str::to_owned);
+        self.setting(&name, "set", values.into_iter().collect());
+    }
+
     fn missing_function(&mut self, written: &str, name: &str) {
         self.unresolved("function", written, "does not exist or is not visible to you");
         let fact = FunctionFact {
@@ -62,6 +75,15 @@ impl Walker<'_> {
             languages: Vec::new(),
         };
         self.functions.insert(fact.key.clone(), fact);
+    }
+}
+
+/// A string literal without a cast.
+fn literal(node: &Node) -> Option<&str> {
+    let Some(NodeEnum::AConst(constant)) = node.node.as_ref() else { return None };
+    match constant.val.as_ref()? {
+        Val::Sval(value) => Some(&value.sval),
+        Val::Ival(_) | Val::Fval(_) | Val::Boolval(_) | Val::Bsval(_) => None,
     }
 }
 
@@ -92,3 +114,5 @@ fn function_fact(schema: &str, name: &str, candidates: &[&Function]) -> Function
         languages: languages.into_iter().collect(),
     }
 }
+
+const SET_CONFIG: &str = "set_config";

@@ -43,7 +43,7 @@ impl Session {
             Message::Execute { portal, max_rows } => self.execute(&portal, max_rows),
             Message::Close(target) => self.close(target),
             Message::Flush => self.outbox.flush(),
-            Message::FunctionCall => self.refuse(Asking::Query, refusals::function_call()),
+            Message::FunctionCall => self.reject(Asking::Query, refusals::function_call()),
             // What is left of a COPY that failed: PostgreSQL ignores it too. It never goes up.
             Message::CopyData | Message::CopyDone | Message::CopyFail { .. } => {}
             // Taken care of before.
@@ -106,15 +106,16 @@ impl Session {
                 self.sent(Kind::DescribeStatement, Owed::Nothing);
             }
             Target::Statement(name) => self.refuse_portal(refusals::unknown_statement(name)),
-            Target::Portal(name) if self.portals.portal(name).is_some() => {
+            // SQL cursors are portals of the server too, and drivers have them described. What made one was
+            // judged and rewritten like any statement, and a description has no rows.
+            Target::Portal(name) => {
                 self.outbox.describe_portal(name);
                 self.sent(Kind::DescribePortal, Owed::Nothing);
             }
-            Target::Portal(name) => self.refuse_portal(refusals::unknown_portal(name)),
         }
     }
 
-    /// Runs a portal that a proof has made, and no other: SQL cursors are portals of the server too.
+    /// Runs a portal that a proof has made, and no other: a SQL cursor's rows come by FETCH, which is judged.
     fn execute(&mut self, name: &str, max_rows: u32) {
         let Some((portal, flow)) = self.portals.portal(name) else {
             return self.refuse_portal(refusals::unknown_portal(name));

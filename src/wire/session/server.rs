@@ -71,6 +71,7 @@ impl Session {
                 self.portals.statement_confirmed();
                 preparing.receipt.settle(&Outcome::Completed { tag: String::new() }, 0);
             }
+            (Owed::Own, _) => return Ok(()),
             (Owed::CloseStatement, _) => self.portals.statement_confirmed(),
             (Owed::ClosePortal, _) => self.portals.portal_confirmed(),
             (Owed::Portal(_), b'2') => self.portals.portal_confirmed(),
@@ -107,6 +108,9 @@ impl Session {
         }
         let tag = if frame.tag == b'C' { tag(frame)? } else { String::new() };
         flow.settle(&Outcome::Completed { tag });
+        if let Some(warning) = flow.take_warning() {
+            refusals::undone(&warning).put_notice(&mut self.client);
+        }
         let (ends_portals, redefines) = (flow.ends_portals(), flow.redefines_statements());
         self.names_after(ends_portals, redefines);
         Ok(())
@@ -121,6 +125,9 @@ impl Session {
         if !flows.is_empty() {
             let mut flow = flows.remove(0);
             flow.settle(outcome);
+            if let Some(warning) = flow.take_warning() {
+                refusals::undone(&warning).put_notice(&mut self.client);
+            }
             let (ends_portals, redefines) = (flow.ends_portals(), flow.redefines_statements());
             self.names_after(ends_portals, redefines);
         }
@@ -215,9 +222,12 @@ impl Session {
         let unnamed_parse = match &payload {
             Owed::Parse(preparing) => preparing.name.is_empty(),
             Owed::Refused { unnamed_parse, .. } => *unnamed_parse,
-            Owed::Portal(_) | Owed::Query(_) | Owed::CloseStatement | Owed::ClosePortal | Owed::Nothing => {
-                false
-            }
+            Owed::Portal(_)
+            | Owed::Query(_)
+            | Owed::CloseStatement
+            | Owed::ClosePortal
+            | Owed::Own
+            | Owed::Nothing => false,
         };
         self.settle(payload, &failure);
         for owed in skipped {
@@ -278,7 +288,7 @@ impl Session {
                 let verbatim = self.portals.flow_mut(*portal).is_none_or(|flow| flow.is_verbatim());
                 self.scrubbed(fields, self.governed, verbatim)
             }
-            Owed::Query(_) | Owed::CloseStatement | Owed::ClosePortal | Owed::Nothing => {
+            Owed::Query(_) | Owed::CloseStatement | Owed::ClosePortal | Owed::Own | Owed::Nothing => {
                 self.scrubbed(fields, self.governed, true)
             }
         }
@@ -301,7 +311,7 @@ impl Session {
                 }
             }
             Owed::Query(flows) => flows.into_iter().for_each(|mut flow| flow.settle(outcome)),
-            Owed::CloseStatement | Owed::ClosePortal | Owed::Refused { .. } | Owed::Nothing => {}
+            Owed::CloseStatement | Owed::ClosePortal | Owed::Refused { .. } | Owed::Own | Owed::Nothing => {}
         }
     }
 
@@ -338,6 +348,7 @@ impl Session {
             | Owed::CloseStatement
             | Owed::ClosePortal
             | Owed::Refused { .. }
+            | Owed::Own
             | Owed::Nothing => None,
         }
     }

@@ -87,6 +87,12 @@ impl Stand {
         Agent(().serve(transport).await.unwrap())
     }
 
+    /// Host and port of the wire door.
+    pub(crate) fn wire_address(&self) -> (String, u16) {
+        let address = self.gateway.addresses().wire;
+        (address.ip().to_string(), address.port())
+    }
+
     /// The ledger's newest entries, oldest first.
     pub(crate) fn ledger(&self) -> Vec<Entry> {
         portcullis::audit::tail(&self.home.path().join("state/ledger"), 10_000, |_| true).unwrap()
@@ -171,4 +177,4 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 /// Of the gateway's upstream roles, which only the throw-away cluster knows.
-const UPSTREAM_PASSWORD: &str = "of-a-throw-away-cluster";
+pub(crate) const UPSTREAM_PASSWORD: &str = "of-a-throw-away-cluster";

@@ -183,6 +183,8 @@ impl World {
                 break;
             }
             self.rig.clock.advance(minutes(1));
+            // A vote that the full disk refused is not given again: its request lapses.
+            self.rig.gate.desk().tick().unwrap();
         }
         for at in 0..self.actors.len() {
             let place = self.place(at);
