@@ -176,7 +176,7 @@ fn extended() -> Vec<Script> {
             "a portal over several series of a block",
             vec![
                 ready(&[query("begin")]),
-                ready(&[all.clone(), execute("p", 2), sync()]),
+                ready(&[all, execute("p", 2), sync()]),
                 ready(&[run("select 1"), execute("p", 1), sync()]),
                 ready(&[execute("p", 0), message(b'C', |body| body.extend_from_slice(b"Pp\0")), sync()]),
                 ready(&[execute("p", 0), sync()]),
