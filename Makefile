@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo tour test conformance lint audit fmt clean
+.PHONY: help demo tour test conformance lint audit advisories fuzz fmt clean
 
 help: ## Shows this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -22,9 +22,19 @@ conformance: ## Real clients (Python, Node, Java) at the wire door of a demo; in
 lint: ## Formatting and lints only
 	@scripts/with-setup.sh scripts/test.sh lint
 
-audit: ## Licences, advisories and sources of every dependency (installs cargo-deny if it is missing)
+audit: ## Licences, bans and sources of every dependency (installs cargo-deny if it is missing)
 	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
-	$(CARGO) deny --locked check
+	$(CARGO) deny --locked check licenses bans sources
+
+advisories: ## Known vulnerabilities of dependencies; fetches the advisory database
+	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny --locked check advisories
+
+fuzz: ## Fuzzes every decoder and the analyser for SECONDS_EACH (60); needs a nightly toolchain, installs cargo-fuzz
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
+	@for target in startup frontend backend scram statement; do \
+		scripts/with-setup.sh $(CARGO) +nightly fuzz run $$target -- -max_total_time=$${SECONDS_EACH:-60} || exit 1; \
+	done
 
 fmt: ## Formats the code
 	$(CARGO) fmt

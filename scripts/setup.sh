@@ -63,7 +63,7 @@ apt_install_postgres() {
 pip_install_libclang() {
     command -v python3 >/dev/null || return 1
     echo "setup: installing libclang below target/" >&2
-    python3 -m pip install --quiet --disable-pip-version-check --target target/libclang libclang >&2 || return 1
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --target target/libclang libclang >&2 || return 1
     mkdir -p target
     {
         echo "export LIBCLANG_PATH='$PWD/target/libclang/clang/native'"

@@ -6,7 +6,6 @@
 package portcullis.statement
 
 import data.portcullis.lib
-import data.portcullis.lib.is_agent
 import data.portcullis.lib.me
 import data.portcullis.lib.writable
 
@@ -113,12 +112,12 @@ deny contains {
 	destination in {"server_file", "server_program"}
 }
 
+# The rows of a COPY come after the yes, so nobody would have seen what they agreed to.
 deny contains {
-	"rule": "copy_from_agent",
-	"message": "agents may not load data by COPY",
+	"rule": "copy_from",
+	"message": "rows that come by COPY can't be shown to whoever approves",
 	"hint": "use INSERT",
 } if {
-	is_agent
 	writes
 	"copy" in kinds
 }

@@ -100,12 +100,13 @@ test_files_and_programs_on_the_server if {
 	rules("dora", {"kind": "copy", "destinations": ["client"]}) == set()
 }
 
-test_agents_load_nothing_by_copy if {
+test_nobody_loads_by_copy_what_an_approver_can_not_see if {
 	load := {
 		"kind": "copy",
 		"class": "write",
 		"tables": [fixtures.table("public", "orders", "insert", {"columns_written": ["status"]})],
 	}
-	rules("bot", load) == {"copy_from_agent"}
-	rules("dora", load) == set()
+	rules("bot", load) == {"copy_from"}
+	rules("dora", load) == {"copy_from"}
+	not "copy_from" in rules("dora", {"kind": "copy", "class": "read"})
 }

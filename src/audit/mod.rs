@@ -45,6 +45,8 @@ fn sample(at: usize) -> Record {
             revision: "r1".into(),
             approval_id: String::new(),
             masked: Vec::new(),
+            max_rows: None,
+            max_bytes: None,
         }));
     }
     record

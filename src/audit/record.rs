@@ -125,4 +125,8 @@ pub struct StatementRecord {
     pub approval_id: String,
     /// Masked columns, `schema.table.column`, among the relations it touches.
     pub masked: Vec<String>,
+    /// Most rows that its result may have; `None` without a ceiling.
+    pub max_rows: Option<u64>,
+    /// Most bytes of row data that its result may have; `None` without a ceiling.
+    pub max_bytes: Option<u64>,
 }

@@ -1,7 +1,7 @@
 //! The command line: one file a subcommand.
 //!
 //! Commands that change something which a running gateway owns (approvals) go through its API with the caller's
-//! own token; they never open its store. Results go to standard output by [`output::Output`], everything else to
+//! own token; they never open its store. Results go to standard output by `output`, everything else to
 //! standard error.
 
 mod agent;

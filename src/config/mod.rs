@@ -1,4 +1,4 @@
-//! The configuration: as written ([`raw`]), and as meant ([`Settings`]).
+//! The configuration: as written (`raw`), and as meant ([`Settings`]).
 //!
 //! One TOML file with strict keys. Everything enters here and leaves typed: [`load`] reads the file, follows the
 //! secrets it points at, and returns [`Settings`], or one [`ConfigError`] that says where and what. There are no

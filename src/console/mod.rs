@@ -1,7 +1,7 @@
 //! The people's window: approvals and the ledger, as pages without scripts and as a JSON API.
 //!
 //! People sign in with their token; an agent's token opens no page and decides nothing. What somebody may see is
-//! settled here ([`sight`]), what they may decide by the gate: every vote is an act that [`Gate::admit`] judges.
+//! settled here (`sight`), what they may decide by the gate: every vote is an act that [`Gate::admit`] judges.
 //! Pages load nothing from elsewhere and run no script, forms carry a token of their session, and requests whose
 //! `Host` or `Origin` is not ours are refused before anything else happens.
 //!

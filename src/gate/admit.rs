@@ -103,14 +103,6 @@ impl Judged for Bind {
             prepared: Some(&self.prepared),
         };
         let admitted = gate.admitted(who, &case, tell, "", &exact(&self.parameters)).await?;
-        if admitted.sql != self.prepared.sql() {
-            return Err(Denial::because(
-                DenialKind::Stale,
-                "stale_plan",
-                "what you may see has changed since this statement was prepared",
-                "prepare it again",
-            ));
-        }
         Ok(Authorized::mint(self, admitted.single(gate)))
     }
 }
@@ -199,7 +191,11 @@ impl Gate {
             message: reason.map(|reason| reason.message).unwrap_or_default(),
             revision: self.rules().policy.revision().to_owned(),
             approval_id: pending_id(&denial),
-            ..journal::statement(case.via.as_str(), case.statement.as_str(), &case.parameters)
+            ..journal::statement(
+                case.via.as_str(),
+                case.statement.as_str(),
+                &kept(case, denial.redact_parameters),
+            )
         };
         tracing::info!(decision_id, identity = case.principal, rule = record.rule, "decision.denied");
         self.journal.note(scene, decision_id, Event::Decided(Box::new(record)));
@@ -215,7 +211,9 @@ impl Gate {
         passed: &Passed,
     ) -> Result<(), Denial> {
         let verdict = &passed.verdict;
-        let blank = journal::statement(case.via.as_str(), case.statement.as_str(), &case.parameters);
+        let redacts = |ruling: &Ruling| ruling.decision.redact_parameters;
+        let parameters = kept(case, verdict.rulings.iter().any(redacts));
+        let blank = journal::statement(case.via.as_str(), case.statement.as_str(), &parameters);
         if verdict.rulings.is_empty() {
             let record = StatementRecord {
                 command: "empty".into(),
@@ -243,6 +241,8 @@ impl Gate {
                 revision: verdict.revision.clone(),
                 approval_id: passed.approval.as_ref().map(|a| a.id().to_string()).unwrap_or_default(),
                 masked: ruling.masked.clone(),
+                max_rows: ruling.decision.limits.rows,
+                max_bytes: ruling.decision.limits.bytes,
                 ..blank.clone()
             };
             let event = Event::Decided(Box::new(record));
@@ -361,8 +361,16 @@ impl Gate {
             return Ok(groups);
         }
         let reasons = if decision.reasons.is_empty() { vec![not_eligible()] } else { decision.reasons };
-        Err(Denial { kind: DenialKind::Policy, decision_id: String::new(), reasons })
+        Err(Denial::of(DenialKind::Policy, reasons))
     }
+}
+
+/// The bind values as the ledger keeps them.
+fn kept(case: &Case<'_>, redact: bool) -> Vec<Option<String>> {
+    if !redact {
+        return case.parameters.clone();
+    }
+    case.parameters.iter().map(|_| Some("(redacted by the rulebook)".to_owned())).collect()
 }
 
 fn not_eligible() -> Reason {

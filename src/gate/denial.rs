@@ -14,6 +14,8 @@ pub struct Denial {
     pub decision_id: String,
     /// The reasons, most important first; never empty.
     pub reasons: Vec<Reason>,
+    /// Whether the rulebook keeps bind values out of the ledger.
+    pub redact_parameters: bool,
 }
 
 impl Denial {
@@ -26,7 +28,13 @@ impl Denial {
         hint: impl Into<String>,
     ) -> Self {
         let reason = Reason { rule: rule.to_owned(), message: message.into(), hint: hint.into() };
-        Self { kind, decision_id: String::new(), reasons: vec![reason] }
+        Self::of(kind, vec![reason])
+    }
+
+    /// A denial with several reasons, most important first.
+    #[must_use]
+    pub fn of(kind: DenialKind, reasons: Vec<Reason>) -> Self {
+        Self { kind, decision_id: String::new(), reasons, redact_parameters: false }
     }
 
     /// The most important reason.

@@ -144,6 +144,8 @@ pub(super) fn statement(via: &str, text: &str, parameters: &[Option<String>]) ->
         revision: String::new(),
         approval_id: String::new(),
         masked: Vec::new(),
+        max_rows: None,
+        max_bytes: None,
     }
 }
 

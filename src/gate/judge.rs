@@ -128,14 +128,21 @@ impl Gate {
         limited_batch(&analysis, &decisions)?;
         let rulings = self.mask(&analysis, &catalog, decisions).await?;
         let revision = rules.policy.revision().to_owned();
-        Ok(Verdict { analysis, catalog_version: catalog.version(), rulings, revision })
+        let verdict = Verdict { analysis, catalog_version: catalog.version(), rulings, revision };
+        match case.prepared {
+            Some(prepared) if prepared.sql != verdict.sql() => Err(stale()),
+            Some(_) | None => Ok(verdict),
+        }
     }
 
     /// Facts by the newest catalog; a name that it does not know makes it load once more.
     async fn understand(&self, case: &Case<'_>) -> Result<(Arc<Analysis>, Arc<Snapshot>), Denial> {
         let database = case.context.database();
         let Some(catalog) = self.catalogs.current(database) else {
-            let catalog = self.refreshed(database).await?;
+            let catalog = match self.refreshed(database).await {
+                Ok(catalog) => catalog,
+                Err(denial) => return self.way_out_without_catalog(case, denial).await,
+            };
             return Ok((self.analysed(case.statement, &catalog).await?, catalog));
         };
         let analysis = match case.prepared.filter(|known| known.catalog_version == catalog.version()) {
@@ -150,6 +157,20 @@ impl Gate {
             return Ok((analysis, catalog));
         }
         Ok((self.analysed(case.statement, &newer).await?, newer))
+    }
+
+    /// A ROLLBACK names nothing, so it needs no catalog.
+    async fn way_out_without_catalog(
+        &self,
+        case: &Case<'_>,
+        denial: Denial,
+    ) -> Result<(Arc<Analysis>, Arc<Snapshot>), Denial> {
+        let nothing = Arc::new(Snapshot::new(0, 0, Vec::new(), Vec::new(), Vec::new()));
+        let analysis = self.analysed(case.statement, &nothing).await?;
+        match analysis.items() {
+            [only] if is_way_out(&only.facts.kind) => Ok((analysis, nothing)),
+            _ => Err(denial),
+        }
     }
 
     async fn refreshed(&self, database: &str) -> Result<Arc<Snapshot>, Denial> {
@@ -214,15 +235,22 @@ impl Gate {
             time: self.time(),
         };
         let decision = rules.policy.decide(&input);
+        for alert in &decision.alerts {
+            tracing::warn!(
+                identity = case.principal,
+                rule = alert.rule,
+                message = alert.message,
+                "policy.alert"
+            );
+        }
         match decision.effect {
             Effect::Allow | Effect::Escalate(_) => Ok(decision),
             Effect::Deny if is_way_out(&item.facts.kind) => {
                 Ok(Decision { effect: Effect::Allow, reasons: Vec::new(), ..decision })
             }
             Effect::Deny => Err(Denial {
-                kind: DenialKind::Policy,
-                decision_id: String::new(),
-                reasons: or_default(decision.reasons),
+                redact_parameters: decision.redact_parameters,
+                ..Denial::of(DenialKind::Policy, or_default(decision.reasons))
             }),
         }
     }
@@ -273,6 +301,16 @@ impl Rules {
             groups: agent.groups(),
         })
     }
+}
+
+/// The plan that the server holds was made under other masks or definitions.
+fn stale() -> Denial {
+    Denial::because(
+        DenialKind::Stale,
+        "stale_plan",
+        "what you may see has changed since this statement was prepared",
+        "prepare it again",
+    )
 }
 
 fn rule(analysis: &Analysis, item: &Item, decision: Decision, catalog: &Snapshot) -> Result<Ruling, Refusal> {
@@ -337,11 +375,7 @@ fn unresolved(item: &Item) -> Option<Denial> {
         return None;
     }
     let missing = item.facts.unresolved.first().map_or(Missing::Other, |thing| Missing::of(&thing.what));
-    Some(Denial {
-        kind: DenialKind::Unresolved(missing),
-        decision_id: String::new(),
-        reasons: if reasons.is_empty() { or_default(reasons) } else { reasons },
-    })
+    Some(Denial::of(DenialKind::Unresolved(missing), or_default(reasons)))
 }
 
 /// A ceiling is enforced on the result, after the server has run the whole string: too late for a write in it.

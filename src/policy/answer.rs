@@ -48,6 +48,7 @@ pub(super) fn denied(reason: Reason) -> Merged {
         masks: Masks::default(),
         limits: Limits::default(),
         alerts: Vec::new(),
+        redact_parameters: false,
     }
 }
 
@@ -70,6 +71,7 @@ pub(super) fn statement(
     let masks = masks(&answer)?;
     let limits = limits(&answer, ceiling)?;
     let alerts = answer.reasons("alert")?;
+    let redact: Vec<Redactable> = answer.set("redact")?;
 
     let (effect, reasons) = if !denies.is_empty() {
         (Effect::Deny, denies.into_iter().collect())
@@ -80,7 +82,14 @@ pub(super) fn statement(
     } else {
         (Effect::Deny, vec![nothing_allows()])
     };
-    Ok(Merged { effect, reasons, masks, limits, alerts: alerts.into_iter().collect() })
+    Ok(Merged {
+        effect,
+        reasons,
+        masks,
+        limits,
+        alerts: alerts.into_iter().collect(),
+        redact_parameters: redact.contains(&Redactable::Parameters),
+    })
 }
 
 /// The verdict of `portcullis.session`: the upstream role, or why not.
@@ -274,6 +283,13 @@ impl Escalation {
 struct Ceiling {
     rows: Option<u64>,
     bytes: Option<u64>,
+}
+
+/// What a rulebook can keep out of the ledger.
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Redactable {
+    Parameters,
 }
 
 /// Longest time that a request for approval may stay open: a week.

@@ -11,6 +11,7 @@
 //! | | `mask contains` | `{"relation", "column", "type", ...}`, as [`crate::mask::Strategy`] |
 //! | | `limit contains` | `{"rows": n}`, `{"bytes": n}`, or both |
 //! | | `alert contains` | `{"rule", "message", "hint"}` |
+//! | | `redact contains` | `"parameters"`: bind values are kept out of the ledger |
 //! | `portcullis.session` | `allow`, `deny contains` | as above |
 //! | | `role :=` | the name of an upstream role that `input.roles` offers |
 //! | `portcullis.approval` | `eligible`, `deny contains` | as `allow` and `deny` above |
@@ -37,6 +38,8 @@ pub struct Decision {
     pub limits: Limits,
     /// What operators should hear about; it changes nothing for the requester.
     pub alerts: Vec<Reason>,
+    /// Whether bind values are kept out of the ledger.
+    pub redact_parameters: bool,
     /// The rulebook's revision: a digest over policies, data and identities.
     pub revision: String,
 }

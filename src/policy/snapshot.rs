@@ -90,6 +90,7 @@ impl Snapshot {
             masks: merged.masks,
             limits: merged.limits,
             alerts: merged.alerts,
+            redact_parameters: merged.redact_parameters,
             revision: self.revision.clone(),
         }
     }
@@ -186,4 +187,5 @@ pub(super) struct Merged {
     pub(super) masks: Masks,
     pub(super) limits: Limits,
     pub(super) alerts: Vec<Reason>,
+    pub(super) redact_parameters: bool,
 }

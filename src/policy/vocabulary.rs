@@ -35,7 +35,7 @@ pub(super) const POINTS: &[Point] = &[
         name: "statement",
         package: "portcullis.statement",
         values: &["allow"],
-        sets: &["deny", "escalate", "mask", "limit", "alert"],
+        sets: &["deny", "escalate", "mask", "limit", "alert", "redact"],
         required: "allow",
     },
     Point {

@@ -119,8 +119,9 @@ const LENGTH_BYTES: usize = 4;
 const CLIENT_CAP: usize = 64 * 1024 * 1024;
 /// PostgreSQL's own cap on messages that carry no data (`PQ_SMALL_MESSAGE_LIMIT`).
 const SMALL_CAP: usize = 10_000;
-/// PostgreSQL's own cap on messages (`PQ_LARGE_MESSAGE_LIMIT`): a row can be this big.
-const SERVER_CAP: usize = 0x3fff_ffff;
+/// What a server may send at once. PostgreSQL's own cap is 1 GiB, and a message waits in memory as a whole: whoever
+/// may call `repeat('x', 1000000000)` could end the gateway for everybody.
+const SERVER_CAP: usize = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -161,8 +162,8 @@ mod tests {
             bytes.extend_from_slice(&length.to_be_bytes());
             assert_eq!(decode(Leg::Frontend, &bytes), Err(FrameError::Length { tag, length }));
         }
-        assert_eq!(decode(Leg::Backend, b"D\x3f\xff\xff\xff"), Ok(None));
-        assert!(decode(Leg::Backend, b"D\x40\x00\x00\x00").is_err());
+        assert_eq!(decode(Leg::Backend, b"D\x04\x00\x00\x00"), Ok(None));
+        assert!(decode(Leg::Backend, b"D\x04\x00\x00\x01").is_err());
     }
 
     #[test]
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_waiting_frame_reserves_nothing() {
-        let mut buffer = BytesMut::from(&b"D\x3f\xff\xff\xff"[..]);
+        let mut buffer = BytesMut::from(&b"D\x03\xff\xff\xff"[..]);
         let before = buffer.capacity();
         assert_eq!(Frame::decode(Leg::Backend, &mut buffer), Ok(None));
         assert_eq!(buffer.capacity(), before);

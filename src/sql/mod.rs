@@ -1,10 +1,10 @@
 //! What a statement would really do, read with PostgreSQL's own grammar (libpg_query).
 //!
-//! [`Statement`] is text that has passed the door's caps. [`analyze`] turns it into an [`Analysis`]: the tree,
+//! [`Statement`] is text that has passed the door's caps. [`analyze()`] turns it into an [`Analysis`]: the tree,
 //! and for each statement its [`Facts`], resolved against a catalog snapshot. The room never decides and never
 //! rewrites. What it does not understand it says so (`unresolved`, `parse_ok`), and the gate denies it.
 //!
-//! Parsing is recursive: run [`analyze`] on a thread with a stack of 32 MiB (the gate has a pool of them).
+//! Parsing is recursive: run [`analyze()`] on a thread with a stack of 32 MiB (the gate has a pool of them).
 
 pub mod analyze;
 pub mod facts;

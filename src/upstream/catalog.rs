@@ -1,6 +1,6 @@
 //! Loads catalog snapshots with constant SQL, over tokio-postgres.
 //!
-//! A [`Shelf`] holds the newest snapshot of one database. Whoever asks for a refresh gets a snapshot whose load began
+//! A `Shelf` holds the newest snapshot of one database. Whoever asks for a refresh gets a snapshot whose load began
 //! after the question; askers who wait at the same time share one load, failures included, and loads keep a distance.
 //! So a flood of statements that name unknown tables costs the server a few loads a second, and no more.
 

@@ -243,6 +243,7 @@ impl From<LinkError> for Failure {
             LinkError::Closed => Self::Io(io::ErrorKind::UnexpectedEof.into()),
             LinkError::Io(error) => Self::Io(error),
             LinkError::Protocol { what } => Self::Protocol(what),
+            LinkError::TooLong { .. } => Self::Protocol(error.to_string()),
         }
     }
 }

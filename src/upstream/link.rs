@@ -68,6 +68,12 @@ pub enum LinkError {
         /// How.
         what: String,
     },
+    /// A message, most likely a row, is too long to be held in memory.
+    #[error("the database sent {bytes} bytes in one message, more than pass the gateway at once")]
+    TooLong {
+        /// Its length field.
+        bytes: u32,
+    },
 }
 
 impl Link {
@@ -224,10 +230,15 @@ impl Canceller {
 
 impl From<FrameError> for LinkError {
     fn from(error: FrameError) -> Self {
-        Self::Protocol { what: error.to_string() }
+        match error {
+            FrameError::Length { length, .. } if length > SHORTEST => Self::TooLong { bytes: length },
+            FrameError::Length { .. } | FrameError::Tag { .. } => Self::Protocol { what: error.to_string() },
+        }
     }
 }
 
+/// A length field counts itself.
+const SHORTEST: u32 = 4;
 /// What is asked of the socket at once.
 const READ_BYTES: usize = 16 * 1024;
 /// Less room than this is not worth a system call.

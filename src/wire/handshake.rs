@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::gate::{Connect, Denial, Door, Hold, Patience, Tell};
+use crate::gate::{Connect, Denial, Door, Silent};
 use crate::identity::Identity;
 use crate::protocol::backend::ErrorFields;
 use crate::protocol::sqlstate;
@@ -158,15 +158,4 @@ fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Opening a session is never held for approval.
-struct Silent;
-
-impl Tell for Silent {
-    fn held(&self, _: &Hold) {}
-
-    fn patience(&self) -> Patience {
-        Patience::UntilDecided
-    }
 }

@@ -1,14 +1,14 @@
 //! Door 1: the PostgreSQL wire protocol. psql, drivers and programs connect as if this were PostgreSQL.
 //!
-//! [`startup`], [`session`], [`portals`], [`replies`] and [`refusals`] are pure state machines and tables over
-//! frames; [`listener`], [`handshake`] and [`drive`] are the files that await. The room names the gate and the
+//! [`startup`], [`session`] with its `portals`, [`replies`] and [`refusals`] are pure state machines and tables
+//! over frames; [`listener`], `handshake`, `drive` and `cancel` are the files that await. The room names the gate and the
 //! outbox, never policy.
 
 mod cancel;
-pub mod drive;
-pub mod handshake;
+mod drive;
+mod handshake;
 pub mod listener;
-pub mod portals;
+mod portals;
 pub mod refusals;
 pub mod replies;
 pub mod session;

@@ -319,3 +319,82 @@ const SETTINGS: [&str; 4] = ["DateStyle", "TimeZone", "IntervalStyle", "extra_fl
 const MOST_REQUESTS: u8 = 4;
 /// PostgreSQL keeps 63 bytes (`NAMEDATALEN`).
 const LONGEST_APPLICATION: usize = 63;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::frame::put;
+
+    fn packet(body: &[u8]) -> Vec<u8> {
+        let mut packet = u32::try_from(body.len() + 4).unwrap().to_be_bytes().to_vec();
+        packet.extend_from_slice(body);
+        packet
+    }
+
+    fn password(body: &[u8]) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        put(&mut out, b'p', |frame| frame.extend_from_slice(body));
+        out.to_vec()
+    }
+
+    /// Hands `bytes` in one at a time; gives the rejection's SQLSTATE and message, or what was answered.
+    fn play(bytes: &[u8]) -> Result<BytesMut, (String, String)> {
+        let mut startup = Startup::new(Arc::default(), None);
+        let (mut input, mut out) = (BytesMut::new(), BytesMut::new());
+        for byte in bytes {
+            input.extend_from_slice(&[*byte]);
+            startup.receive(&mut input, &mut out).map_err(|rejection| {
+                (rejection.fields.sqlstate().to_owned(), rejection.fields.message().to_owned())
+            })?;
+        }
+        Ok(out)
+    }
+
+    #[test]
+    fn an_unknown_user_is_challenged_like_anybody() {
+        let mut bytes = packet(b"\0\x03\0\0user\0nobody\0\0");
+        let message = b"n,,n=,r=abcdefghijklm";
+        let first = [&b"SCRAM-SHA-256\0"[..], &21_u32.to_be_bytes(), message].concat();
+        bytes.extend_from_slice(&password(&first));
+        let mut out = play(&bytes).unwrap();
+        let frames: Vec<u8> = std::iter::from_fn(|| Frame::decode(Leg::Backend, &mut out).unwrap())
+            .map(|frame| frame.body[3])
+            .collect();
+        assert_eq!(frames, [10, 11], "AuthenticationSASL, AuthenticationSASLContinue");
+    }
+
+    #[test]
+    fn a_start_up_out_of_order_is_refused() {
+        let login = packet(b"\0\x03\0\0user\0ana\0\0");
+        let request = packet(b"\x04\xd2\x16\x2f");
+        let table: [(&str, Vec<u8>, &str); 6] = [
+            ("a query before the password", [&login[..], b"Q\0\0\0\x05\0"].concat(), "08P01"),
+            ("another mechanism", [&login[..], &password(b"PLAIN\0\0\0\0\0")].concat(), "08P01"),
+            ("a cut SASL message", [&login[..], &password(b"SCRAM-SHA-256\0\0\0")].concat(), "08P01"),
+            ("no SCRAM in it", [&login[..], &password(b"SCRAM-SHA-256\0\0\0\0\x01x")].concat(), "08P01"),
+            ("requests without end", request.repeat(9), "08P01"),
+            ("no user", packet(b"\0\x03\0\0\0"), "28000"),
+        ];
+        for (what, bytes, code) in table {
+            assert_eq!(play(&bytes).unwrap_err().0, code, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_on_the_list_is_named() {
+        for (name, value) in [("search_path", "hr"), ("options", "-c x=y"), ("replication", "true")] {
+            let body = format!("\0\x03\0\0user\0ana\0{name}\0{value}\0\0");
+            let (code, message) = play(&packet(body.as_bytes())).unwrap_err();
+            assert_eq!(code, "0A000");
+            assert!(message.contains(name), "{message}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_welcomed_by_a_server_with_other_lexing_settings() {
+        let mut out = BytesMut::new();
+        let parameters = [("client_encoding".to_owned(), "LATIN1".to_owned())];
+        assert!(welcome(&parameters, 1, 2, &mut out).is_err());
+        assert!(out.is_empty());
+    }
+}

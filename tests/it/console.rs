@@ -707,6 +707,8 @@ fn decided(statement: &str, identity: &str, owner: &str) -> Record {
             revision: "r1".into(),
             approval_id: String::new(),
             masked: Vec::new(),
+            max_rows: None,
+            max_bytes: None,
         })),
     }
 }

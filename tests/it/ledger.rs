@@ -49,6 +49,8 @@ fn decided(statement: &str) -> Record {
         revision: "r1".into(),
         approval_id: String::new(),
         masked: Vec::new(),
+        max_rows: None,
+        max_bytes: None,
     })))
 }
 

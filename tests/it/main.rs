@@ -13,6 +13,7 @@ mod compile_fail;
 mod console;
 mod doors;
 mod facts;
+mod fuzz;
 mod house;
 mod identity;
 mod ledger;

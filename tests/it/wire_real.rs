@@ -10,7 +10,8 @@ use tokio_postgres::types::ToSql;
 use crate::support::gateway::Stand;
 use crate::wire_sim::rig::{bind, describe, execute, parse, query, run, sync, word};
 
-use raw::{Raw, packet, startup, startup_of};
+pub(crate) use raw::Raw;
+use raw::{packet, startup, startup_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_denied_statement_in_a_pipeline_commits_nothing_on_a_real_server() {

@@ -101,7 +101,7 @@ impl<'a> Tour<'a> {
         self.transcript.calls("support-bot", "query", &json!({ "sql": sql }))?;
         let reply = self.bot_tools.call("query", json!({ "sql": sql })).await?;
         let by_tool = rows(&reply);
-        self.transcript.replies(&reply, &["status", "denial", "error"])?;
+        self.transcript.replies(&reply, &["/status", "/denial/message", "/error/message"])?;
         self.transcript.answer(&Answer::Rows(by_tool.clone()))?;
         self.transcript.expect("both doors show the same", by_tool == seen && seen.len() == 3)
     }
@@ -205,7 +205,7 @@ impl<'a> Tour<'a> {
         let arguments = json!({ "sql": sql, "reason": "customer asked to return everything", "wait_s": 0 });
         self.transcript.calls("support-bot", "execute", &arguments)?;
         let pending = self.bot_tools.call("execute", arguments).await?;
-        self.transcript.replies(&pending, &["status", "approval_id"])?;
+        self.transcript.replies(&pending, &["/status", "/approval_id"])?;
         self.transcript.expect("the agent is told that it waits", word(&pending) == "pending_approval")?;
         let id = pending.get("approval_id").and_then(Value::as_str).unwrap_or_default().to_owned();
 
@@ -215,7 +215,7 @@ impl<'a> Tour<'a> {
         let arguments = json!({ "approval_id": id });
         self.transcript.calls("support-bot", "run_approved", &arguments)?;
         let outcome = self.bot_tools.call("run_approved", arguments).await?;
-        self.transcript.replies(&outcome, &["status", "denial", "approval"])?;
+        self.transcript.replies(&outcome, &["/status", "/denial/message", "/approval/approver_note"])?;
         self.transcript.expect("the agent gets the no, with its reason", {
             word(&outcome) == "denied" && outcome.to_string().contains("one order at a time")
         })?;

@@ -11,6 +11,12 @@ use portcullis::config::Settings;
 use portcullis::identity::token::Credentials;
 use portcullis::serve::Gateway;
 use portcullis::upstream::{DatabaseSettings, RoleSettings};
+use rmcp::model::CallToolRequestParams;
+use rmcp::service::RunningService;
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::{RoleClient, ServiceExt as _};
+use serde_json::Value;
 use tokio_postgres::{Client, Config, NoTls};
 
 /// A running gateway and all that it needs.
@@ -72,6 +78,15 @@ impl Stand {
         config
     }
 
+    /// An MCP session of `name`.
+    pub(crate) async fn mcp(&self, name: &str) -> Agent {
+        let url = format!("http://{}/mcp", self.gateway.addresses().mcp);
+        let config = StreamableHttpClientTransportConfig::with_uri(url).auth_header(&self.secrets[name]);
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let transport = StreamableHttpClientTransport::with_client(http, config);
+        Agent(().serve(transport).await.unwrap())
+    }
+
     /// Host and port of the wire door.
     pub(crate) fn wire_address(&self) -> (String, u16) {
         let address = self.gateway.addresses().wire;
@@ -81,6 +96,19 @@ impl Stand {
     /// The ledger's newest entries, oldest first.
     pub(crate) fn ledger(&self) -> Vec<Entry> {
         portcullis::audit::tail(&self.home.path().join("state/ledger"), 10_000, |_| true).unwrap()
+    }
+}
+
+/// An MCP client with a session.
+#[derive(Debug)]
+pub(crate) struct Agent(RunningService<RoleClient, ()>);
+
+impl Agent {
+    /// Calls a tool; its answer, as a model gets it.
+    pub(crate) async fn call(&self, tool: &'static str, arguments: Value) -> Value {
+        let arguments = arguments.as_object().cloned().unwrap();
+        let parameters = CallToolRequestParams::new(tool).with_arguments(arguments);
+        self.0.call_tool(parameters).await.unwrap().structured_content.unwrap()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::support::gateway::{Stand, UPSTREAM_PASSWORD};
 use crate::wire_sim::rig::{message, word};
 
 /// A client that speaks bytes.
-pub(super) struct Raw {
+pub(crate) struct Raw {
     pub(super) stream: TcpStream,
     buffer: BytesMut,
     row: String,
@@ -29,7 +29,7 @@ impl Raw {
         Self { stream, buffer: BytesMut::new(), row: String::new() }
     }
 
-    pub(super) async fn session(stand: &Stand, user: &str) -> Self {
+    pub(crate) async fn session(stand: &Stand, user: &str) -> Self {
         let mut raw = Self::connect(stand).await;
         let startup = startup(&[("user", user), ("database", "shop"), ("client_encoding", "UTF8")]);
         raw.log_in(user, &stand.secrets[user], &startup).await;
@@ -64,7 +64,7 @@ impl Raw {
         assert!(greeting.starts_with('R') && greeting.ends_with("K Z(I)"), "{greeting}");
     }
 
-    pub(super) async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
@@ -93,7 +93,7 @@ impl Raw {
     }
 
     /// The next message; `None` at the end.
-    pub(super) async fn frame(&mut self) -> Option<Frame> {
+    pub(crate) async fn frame(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = Frame::decode(Leg::Backend, &mut self.buffer).unwrap() {
                 return Some(frame);

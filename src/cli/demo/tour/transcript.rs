@@ -69,11 +69,12 @@ impl<'a> Transcript<'a> {
         }
     }
 
-    /// Some fields of what came back from a tool.
-    pub(super) fn replies(&mut self, reply: &Value, fields: &[&str]) -> anyhow::Result<()> {
-        for field in fields {
-            if let Some(value) = reply.get(*field) {
-                self.says(&format!("{field}: {value}"))?;
+    /// Some fields of what came back from a tool, by their places (JSON pointers).
+    pub(super) fn replies(&mut self, reply: &Value, places: &[&str]) -> anyhow::Result<()> {
+        for place in places {
+            if let Some(value) = reply.pointer(place) {
+                let name = place.rsplit('/').next().unwrap_or(place);
+                self.says(&format!("{name}: {value}"))?;
             }
         }
         Ok(())
