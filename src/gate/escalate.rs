@@ -84,32 +84,38 @@ impl Gate {
             .desk
             .open(new_request(case, verdict, requirement, errand, digest))
             .map_err(|error| desk_denial(&error))?;
+        // From here on somebody could decide on it. Whatever ends this call before the wait is on record, a cancel
+        // or a failing ledger, takes the request back: nobody would wait for what is decided.
+        let mut withdrawal = Withdrawal { gate: self, errand, id: &request.id, armed: true };
         let asked = approval_changed(&request.id, "pending", "", &request.message);
         self.journal
             .append(errand.scene, errand.decision_id, asked)
             .await
-            .map_err(|error| super::unavailable(&error))?;
-        self.wait(&request, errand).await
+            .map_err(|error| Denial::from(&error))?;
+        withdrawal.armed = !reusable;
+        let resolution = self.wait(&request, errand).await;
+        withdrawal.armed &= resolution.is_err();
+        self.resolved(&request, resolution.map_err(|error| desk_denial(&error))?)
     }
 
-    async fn wait(&self, request: &Request, errand: &Errand<'_>) -> Result<Approval, Denial> {
-        let url = self.review_url(&request.id);
+    async fn wait(&self, request: &Request, errand: &Errand<'_>) -> Result<Resolution, DeskError> {
         errand.tell.held(&Hold {
             approval_id: request.id.clone(),
             rule: request.rule.clone(),
             message: request.message.clone(),
             groups: request.groups.clone(),
             expires_at: request.expires_at,
-            url: url.clone(),
+            url: self.review_url(&request.id),
         });
         let patience = match errand.tell.patience() {
             Patience::UntilDecided => None,
             Patience::AtMost(time) => Some(time),
         };
-        let mut withdrawal = Withdrawal { gate: self, errand, id: &request.id, armed: patience.is_none() };
-        let resolution = self.desk.wait(&request.id, patience).await;
-        withdrawal.armed = resolution.is_err() && withdrawal.armed;
-        match resolution.map_err(|error| desk_denial(&error))? {
+        self.desk.wait(&request.id, patience).await
+    }
+
+    fn resolved(&self, request: &Request, resolution: Resolution) -> Result<Approval, Denial> {
+        match resolution {
             Resolution::Approved(approval) => Ok(approval),
             Resolution::Denied { by, note } => {
                 Err(not_approved(format!("`{by}` refused approval {}: {note}", request.id)))
@@ -119,7 +125,7 @@ impl Gate {
             }
             Resolution::Withdrawn => Err(not_approved(format!("approval {} was withdrawn", request.id))),
             Resolution::Spent => Err(not_approved(format!("approval {} was used already", request.id))),
-            Resolution::StillPending => Err(pending(request, url)),
+            Resolution::StillPending => Err(pending(request, self.review_url(&request.id))),
         }
     }
 
@@ -157,7 +163,7 @@ impl Gate {
     }
 }
 
-/// Withdraws a request when the requester goes away while it is open.
+/// Withdraws a request when nobody waits for it any more while it is open.
 struct Withdrawal<'a> {
     gate: &'a Gate,
     errand: &'a Errand<'a>,
@@ -174,7 +180,7 @@ impl Drop for Withdrawal<'_> {
             Ok(()) => self.gate.journal.note(
                 self.errand.scene,
                 self.errand.decision_id,
-                approval_changed(self.id, "withdrawn", "", "the requester went away"),
+                approval_changed(self.id, "withdrawn", "", "nobody waits for it any more"),
             ),
             Err(error) => tracing::error!(approval_id = %self.id, %error, "approval.withdraw_failed"),
         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use portcullis::approval::State;
 use portcullis::protocol::frame::Frame;
 use serde_json::json;
 use tokio_postgres::error::SqlState;
@@ -167,6 +168,23 @@ async fn without_a_ledger_cancel_and_terminate_still_work() {
     let mut stranger = Raw::connect(&stand).await;
     stranger.send(&packet(b"\x04\xd2\x16\x2e\0\0\0\x07\0\0\0\x09")).await;
     assert!(stranger.frame().await.is_none(), "a cancel is never answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_ledger_no_request_is_left_that_nobody_waits_for() {
+    let stand = Stand::start().await;
+    let client = stand.wire("support-bot").await;
+    client.simple_query("SELECT 1").await.unwrap();
+    let away = Away::take(&stand);
+    let error = client.simple_query(UPDATE).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::SYSTEM_ERROR));
+    let arguments = json!({"sql": UPDATE, "reason": "ticket 1", "wait_s": 0});
+    let answer = call(&stand, "support-bot", "execute", arguments).await;
+    assert_eq!(answer["status"], "error", "{answer}");
+    away.bring_back();
+    let requests = stand.gateway.gate().desk().requests(10).unwrap();
+    let states: Vec<State> = requests.iter().map(|request| request.state).collect();
+    assert_eq!(states, [State::Withdrawn]);
 }
 
 /// The real thing, where tests may mount: a disk of its own for the state folder, which fills up.
