@@ -14,7 +14,7 @@ have_libclang() {
     [ -f target/setup.env ] && grep -q LIBCLANG_PATH target/setup.env && return 0
     for folder in /usr/lib/llvm-*/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/lib /usr/local/lib \
         /opt/homebrew/opt/llvm/lib /Library/Developer/CommandLineTools/usr/lib; do
-        for library in "$folder"/libclang.so "$folder"/libclang.so.* "$folder"/libclang-*.so* "$folder"/libclang.dylib; do
+        for library in "$folder"/libclang.so "$folder"/libclang.so.* "$folder"/libclang-[0-9]*.so* "$folder"/libclang.dylib; do
             [ -e "$library" ] && return 0
         done
     done
