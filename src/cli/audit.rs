@@ -172,7 +172,9 @@ fn summary(event: &Event) -> String {
         }
         Event::Settled { outcome, tag, sqlstate, rows, duration_ms } => {
             let detail = if sqlstate.is_empty() { tag } else { sqlstate };
-            format!("{outcome} {} ({rows} rows, {duration_ms} ms)", one_line(detail))
+            // The tag counts the rows that were changed; these are the ones that the client was shown.
+            let shown = if *rows == 0 { String::new() } else { format!("{rows} rows shown, ") };
+            format!("{outcome} {} ({shown}{duration_ms} ms)", one_line(detail))
         }
         Event::ApprovalChanged { approval_id, state, by, note } => {
             let by = if by.is_empty() { String::new() } else { format!(" by {}", one_line(by)) };
