@@ -73,11 +73,17 @@ fn decided(stand: &Stand) -> Vec<(String, StatementRecord)> {
 }
 
 /// What became of the decision, as the ledger has it.
-fn outcome(stand: &Stand, decision_id: &str) -> Option<String> {
-    stand.ledger().into_iter().find_map(|entry| match entry.record.event {
-        Event::Settled { outcome, .. } if entry.record.decision_id == decision_id => Some(outcome),
-        _ => None,
+async fn outcome(stand: &Stand, decision_id: &str) -> Option<String> {
+    let mut found = None;
+    until("it is settled", async || {
+        found = stand.ledger().into_iter().find_map(|entry| match entry.record.event {
+            Event::Settled { outcome, .. } if entry.record.decision_id == decision_id => Some(outcome),
+            _ => None,
+        });
+        found.is_some()
     })
+    .await;
+    found
 }
 
 /// The readiness probe's answer.

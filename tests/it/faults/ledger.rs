@@ -79,7 +79,7 @@ async fn without_a_ledger_commit_rolls_back_and_says_so() {
         (commit.decision.as_str(), commit.sent.as_str(), commit.rule.as_str()),
         ("allow", "ROLLBACK", "ledger")
     );
-    until("its outcome is on record", async || outcome(&stand, &id).as_deref() == Some("ok")).await;
+    until("its outcome is on record", async || outcome(&stand, &id).await.as_deref() == Some("ok")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,7 +57,7 @@ async fn a_database_that_goes_away_ends_its_sessions_with_a_word_and_comes_back(
     assert!(!answer.to_string().contains("127.0.0.1"), "{answer}");
     let id = answer["decision_id"].as_str().unwrap().to_owned();
     until("what was admitted and never sent is on record as skipped", async || {
-        outcome(&stand, &id).as_deref() == Some("skipped")
+        outcome(&stand, &id).await.as_deref() == Some("skipped")
     })
     .await;
     let error = stand.wire_config("ana").connect(tokio_postgres::NoTls).await.err().unwrap();
@@ -88,7 +88,8 @@ async fn a_result_that_breaks_off_is_never_taken_for_a_whole_one() {
     assert!(heard.ends_with("E(08006)"), "{}", &heard[heard.len().saturating_sub(100)..]);
     assert!(!heard.contains("C(") && !heard.contains('Z'), "a broken result was ended as a whole one");
     let (id, _) = decided(&stand).pop().unwrap();
-    until("it is unknown how far it came", async || outcome(&stand, &id).as_deref() == Some("unknown")).await;
+    until("it is unknown how far it came", async || outcome(&stand, &id).await.as_deref() == Some("unknown"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +127,7 @@ async fn a_tool_whose_database_dies_says_that_it_broke_off() {
     assert_eq!(answer["status"], "error", "{answer}");
     assert_eq!(answer["error"]["code"], "connection_broken", "{answer}");
     let id = answer["decision_id"].as_str().unwrap();
-    assert_eq!(outcome(&stand, id).as_deref(), Some("error"));
+    assert_eq!(outcome(&stand, id).await.as_deref(), Some("error"));
 }
 
 /// A gateway whose way to its database can be cut, and is.
