@@ -23,6 +23,7 @@ async fn no_way_of_asking_gives_a_masked_value_and_each_is_in_the_ledger() {
         shown.extend(canaries.iter().find(|canary| text.contains(*canary)).map(|canary| (attack, canary)));
     }
     assert!(shown.is_empty(), "{shown:#?}");
+    stand.gateway.gate().close_ledger().await.unwrap();
     let recorded = recorded(&stand);
     let kept = |attack: &&str| recorded.iter().any(|text| attack.contains(text.as_str()));
     let lost: Vec<&str> = lines(READS).filter(|attack| !kept(attack)).collect();
