@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 
 use crate::gate::{Context, Door, Gate, Hold, Patience, Tell};
@@ -26,9 +24,10 @@ use super::handshake::{Opened, hear_out};
 use super::listener::Shared;
 use super::refusals;
 use super::session::{Answer, Ask, Session, Violation};
+use super::stream::Stream;
 
 /// Runs an opened session to its end.
-pub(super) async fn run(stream: TcpStream, opened: Opened, shared: &Shared) {
+pub(super) async fn run(stream: Stream, opened: Opened, shared: &Shared) {
     let Opened { who, link, registration, input, out } = opened;
     let context = Arc::clone(link.context());
     let mut drive = Drive::new(stream, input, who, link, registration, Arc::clone(&shared.gate));
@@ -41,8 +40,9 @@ struct Drive {
     session: Session,
     gate: Arc<Gate>,
     who: Arc<Identity>,
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
+    client: String,
+    reader: ReadHalf<Stream>,
+    writer: WriteHalf<Stream>,
     input: BytesMut,
     at_eof: bool,
     link_reader: LinkReader,
@@ -78,15 +78,16 @@ enum End {
 
 impl Drive {
     fn new(
-        stream: TcpStream,
+        stream: Stream,
         input: BytesMut,
         who: Arc<Identity>,
         link: crate::upstream::Link,
         registration: Registration,
         gate: Arc<Gate>,
     ) -> Self {
-        let (reader, writer) = stream.into_split();
+        let (reader, writer) = tokio::io::split(stream);
         let (sender, holds) = mpsc::channel(4);
+        let client = link.context().client().to_owned();
         let session = Session::new(Arc::clone(link.context()));
         let canceller = link.canceller();
         let (link_reader, link_writer) = link.split();
@@ -94,6 +95,7 @@ impl Drive {
             session,
             gate,
             who,
+            client,
             reader,
             writer,
             input,
@@ -124,6 +126,9 @@ impl Drive {
             }
             let room = self.session.client_bytes().len() < MOST_WAITING;
             let unsent = !self.session.client_bytes().is_empty();
+            if self.input.is_empty() {
+                self.input.reserve(READ_BYTES);
+            }
             let hungry = !self.at_eof && (self.starves() || self.input.len() < MOST_WAITING);
             tokio::select! {
                 biased;
@@ -157,11 +162,11 @@ impl Drive {
                         return End::Abandoned;
                     }
                 }
-                readable = self.reader.readable(), if hungry => {
-                    if readable.is_err() || self.read().is_err() {
-                        return End::Abandoned;
-                    }
-                }
+                read = self.reader.read_buf(&mut self.input), if hungry => match read {
+                    Ok(0) => self.at_eof = true,
+                    Ok(_) => {}
+                    Err(_) => return End::Abandoned,
+                },
             }
         }
     }
@@ -174,8 +179,7 @@ impl Drive {
             };
             self.session.client(&frame).map_err(End::Violation)?;
             for note in self.session.take_notes() {
-                let client = self.reader.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
-                self.gate.malformed(Door::Wire, &client, Some(&self.who), &note);
+                self.gate.malformed(Door::Wire, &self.client, Some(&self.who), &note);
             }
             if let Some(question) = self.session.take_question() {
                 let (gate, who, tell) = (self.gate.clone(), self.who.clone(), self.tell.clone());
@@ -241,24 +245,6 @@ impl Drive {
     fn receive(&mut self, received: Result<Frame, LinkError>) -> Result<(), End> {
         let frame = received.map_err(End::Server)?;
         self.session.server(&frame).map_err(End::Violation)
-    }
-
-    fn read(&mut self) -> std::io::Result<()> {
-        if self.input.is_empty() {
-            // An idle session keeps no buffer.
-            self.input = BytesMut::with_capacity(READ_BYTES);
-        }
-        self.input.reserve(READ_BYTES);
-        match self.reader.try_read_buf(&mut self.input) {
-            Ok(0) => self.at_eof = true,
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
-        }
-        Ok(())
     }
 
     /// Says goodbye on both sides, as far as they still listen.
