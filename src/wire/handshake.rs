@@ -74,11 +74,14 @@ async fn open(stream: &mut Stream, client: &str, shared: &Shared) -> std::io::Re
         }
     };
     match session(*opening, client, shared).await {
-        Ok((who, link)) => {
+        Ok((who, mut link)) => {
             let registration = shared.cancels.register(Arc::clone(&who), link.context().session_id());
             let (process, key) = (registration.process(), registration.key());
             match welcome(link.parameters(), process, key, &mut out) {
-                Ok(()) => Ok(Some(Box::new(Opened { who, link, registration, input, out }))),
+                Ok(()) => {
+                    link.forget_parameters();
+                    Ok(Some(Box::new(Opened { who, link, registration, input, out })))
+                }
                 Err(violation) => end(stream, out, &violation.to_fields()).await,
             }
         }

@@ -8,10 +8,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::gate::{Denial, Outcome, Prepared, Receipt, Running};
 use crate::mask::{Field, Release, Released, Stop};
+use crate::protocol::run::Run;
 use crate::sql::Facts;
 use crate::sql::facts::Class;
 
@@ -177,10 +176,13 @@ impl Flow {
         self.release.copy_out();
     }
 
-    /// Lets one frame of row data go.
-    pub(super) fn row(&mut self, frame: Bytes) -> Result<Released, Stop> {
-        let released = self.release.row(frame);
-        self.note(released)
+    /// Lets rows go, as far as they have arrived and may leave.
+    pub(super) fn run(&mut self, run: Run) -> (Released, Option<Stop>) {
+        let (released, stop) = self.release.run(run);
+        if let Some(stop) = &stop {
+            self.stopped = Some(stop.to_string());
+        }
+        (released, stop)
     }
 
     /// Notes that the portal runs.

@@ -24,6 +24,7 @@ const FLOORS: [(&str, u8); 20] = [
     ("catalog", 1),
     ("protocol", 1),
     ("clock", 1),
+    ("flow", 1),
     ("telemetry", 1),
     ("tls", 1),
 ];
