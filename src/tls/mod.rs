@@ -33,7 +33,7 @@ pub enum TlsError {
         what: &'static str,
     },
     /// Certificate and key, or the certificates of an authority, can't be used.
-    #[error("`{}` can't be used: {source}", path.display())]
+    #[error("`{}` can't be used", path.display())]
     Unusable {
         /// Which.
         path: PathBuf,
