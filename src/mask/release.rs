@@ -119,6 +119,12 @@ impl Release {
         }
     }
 
+    /// Whether a description was checked, so that rows may leave.
+    #[must_use]
+    pub fn is_described(&self) -> bool {
+        self.described
+    }
+
     /// Rows let go so far.
     #[must_use]
     pub fn rows(&self) -> u64 {

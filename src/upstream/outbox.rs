@@ -91,8 +91,7 @@ impl Outbox {
         (prepared, receipt)
     }
 
-    /// Sends a Bind, and behind it a Describe of the new portal: its answer is ours to check and to swallow.
-    /// Where the gate lets another text run than the one that was prepared (a rollback in the place of a commit),
+    /// Sends a Bind. Where the gate lets another text run than the one that was prepared (a rollback in the place of a commit),
     /// a statement of our own is bound instead.
     pub fn bind(&mut self, proof: Authorized<Bind>) -> Bound {
         let (act, clearance) = proof.spend();
@@ -113,7 +112,6 @@ impl Outbox {
             }
             put_formats(body, &act.parameters.result_formats);
         });
-        self.describe_portal(&act.portal);
         Bound { running, is_prepared_anew }
     }
 

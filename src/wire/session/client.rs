@@ -126,17 +126,29 @@ impl Session {
             // judged and rewritten like any statement, and a description has no rows.
             Target::Portal(name) => {
                 self.outbox.describe_portal(name);
-                self.sent(Kind::DescribePortal, Owed::Nothing);
+                let owed = match self.portals.portal_mut(name) {
+                    Some((portal, flow)) => {
+                        flow.ask_description();
+                        Owed::Portal(portal)
+                    }
+                    None => Owed::Nothing,
+                };
+                self.sent(Kind::DescribePortal, owed);
             }
         }
     }
 
-    /// Runs a portal that a proof has made, and no other: a SQL cursor's rows come by FETCH, which is judged.
+    /// Runs a portal that a proof has made, and no other: a SQL cursor's rows come by FETCH, which is judged. A portal
+    /// that its client has not described is described before: no row passes unchecked.
     fn execute(&mut self, name: &str, max_rows: u32) {
-        let Some((portal, flow)) = self.portals.portal(name) else {
+        let Some((portal, flow)) = self.portals.portal_mut(name) else {
             return self.refuse_portal(refusals::unknown_portal(name));
         };
         let holds_client = flow.holds_client();
+        if flow.ask_description() {
+            self.outbox.describe_portal(name);
+            self.sent(Kind::Check, Owed::Portal(portal));
+        }
         self.outbox.execute(name, max_rows);
         self.sent(Kind::Execute, Owed::Portal(portal));
         if holds_client {
