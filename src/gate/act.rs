@@ -11,6 +11,7 @@ use crate::identity::Identity;
 use crate::sql::Statement;
 
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
+use super::unjudged::Unjudged;
 use super::{Authorized, Denial, Gate, Prepared, Tell};
 
 /// Something that an identity wants, and that [`super::Gate::admit`] may allow.
@@ -66,6 +67,7 @@ pub struct Context {
     pub(super) database: String,
     pub(super) role: Option<String>,
     pub(super) settings: Vec<(String, String)>,
+    pub(super) unjudged: Option<Unjudged>,
 }
 
 impl Context {
@@ -109,6 +111,12 @@ impl Context {
     #[must_use]
     pub fn settings(&self) -> &[(String, String)] {
         &self.settings
+    }
+
+    /// Whether statements that are not understood may run too, because nothing is masked for the identity.
+    #[must_use]
+    pub fn is_unjudged(&self) -> bool {
+        self.unjudged.is_some()
     }
 }
 

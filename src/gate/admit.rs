@@ -7,44 +7,17 @@ use crate::audit::{Event, StatementRecord};
 use crate::identity::Identity;
 use crate::mask::Release;
 use crate::policy::input::IdentityInput;
-use crate::policy::{ApprovalInput, Reason, SessionInput};
+use crate::policy::{ApprovalInput, Reason};
+use crate::sql::Item;
 
 use super::act::{Judged, Parameters};
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
 use super::escalate::{Errand, Passed, desk_denial};
 use super::journal::{self, Scene};
-use super::judge::{Case, Ruling, Via, is_way_out};
+use super::judge::{Case, Ruling, Via, is_way_out, unresolved};
 use super::{
-    Approve, Authorized, Bind, Connect, Context, Denial, DenialKind, Gate, Prepare, Prepared, Query, Run,
-    Running, Tell,
+    Approve, Authorized, Bind, Denial, DenialKind, Gate, Prepare, Prepared, Query, Run, Running, Tell,
 };
-
-impl Judged for Connect {
-    async fn judged(self, gate: &Gate, who: &Identity, _tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
-        let decided = gate.session(who, &self);
-        let scene = Scene::identity(who, self.door, &self.client);
-        let role = decided.inspect_err(|denial| {
-            let reason = denial.reason().map(|reason| reason.message.clone()).unwrap_or_default();
-            gate.refused(self.door, &self.client, who.name(), &self.database, &reason);
-        })?;
-        let context = Context {
-            session_id: journal::decision_id(),
-            door: self.door,
-            client: self.client.clone(),
-            application: self.application.clone(),
-            database: self.database.clone(),
-            role,
-            settings: self.settings.clone(),
-        };
-        let opened = Event::SessionOpened {
-            role: context.role.clone().unwrap_or_default(),
-            application: context.application.clone(),
-        };
-        let scene = scene.in_session(&context.session_id);
-        gate.journal.append(&scene, "", opened).await.map_err(|error| Denial::from(&error))?;
-        Ok(Authorized::mint(self, Arc::new(context)))
-    }
-}
 
 impl Judged for Query {
     async fn judged(self, gate: &Gate, who: &Identity, tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
@@ -178,7 +151,7 @@ impl Gate {
             Err(denial) => return Err(self.denied(case, &scene, &decision_id, denial)),
         };
         match self.record(case, &scene, &decision_id, &passed).await {
-            Ok(()) => Ok(self.running(&scene, decision_id, passed)),
+            Ok(()) => Ok(self.running(&scene, decision_id, passed, case.context.is_unjudged())),
             Err(denial) => self.way_out(case, &scene, decision_id, passed, denial),
         }
     }
@@ -226,6 +199,7 @@ impl Gate {
         }
         for (item, ruling) in verdict.analysis.items().iter().zip(&verdict.rulings) {
             let text = case.statement.as_str().get(item.range.clone()).unwrap_or_default();
+            let reason = first(ruling).cloned().or_else(|| not_understood(item));
             let record = StatementRecord {
                 statement: text.to_owned(),
                 sent: if ruling.rewritten.plan.verbatim {
@@ -236,8 +210,8 @@ impl Gate {
                 facts_digest: journal::facts_digest(&item.facts),
                 command: item.facts.kind.clone(),
                 decision: decision_word(ruling, passed).into(),
-                rule: first(ruling).map(|reason| reason.rule.clone()).unwrap_or_default(),
-                message: first(ruling).map(|reason| reason.message.clone()).unwrap_or_default(),
+                rule: reason.as_ref().map(|reason| reason.rule.clone()).unwrap_or_default(),
+                message: reason.map(|reason| reason.message).unwrap_or_default(),
                 revision: verdict.revision.clone(),
                 approval_id: passed.approval.as_ref().map(|a| a.id().to_string()).unwrap_or_default(),
                 masked: ruling.masked.clone(),
@@ -252,13 +226,17 @@ impl Gate {
         Ok(())
     }
 
-    fn running(&self, scene: &Scene, decision_id: String, passed: Passed) -> Admitted {
+    fn running(&self, scene: &Scene, decision_id: String, passed: Passed, unjudged: bool) -> Admitted {
         let items = passed.verdict.analysis.items().iter().zip(&passed.verdict.rulings);
         let running = items
             .map(|(item, ruling)| {
                 let limits = ruling.decision.limits;
+                let release = match unjudged {
+                    true => Release::unplanned(limits.rows, limits.bytes),
+                    false => Release::new(ruling.rewritten.plan.clone(), limits.rows, limits.bytes),
+                };
                 Running {
-                    release: Release::new(ruling.rewritten.plan.clone(), limits.rows, limits.bytes),
+                    release,
                     receipt: self.journal.receipt(scene, &decision_id),
                     facts: Arc::new(item.facts.clone()),
                     limits,
@@ -299,7 +277,7 @@ impl Gate {
             ..journal::statement(case.via.as_str(), case.statement.as_str(), &case.parameters)
         };
         self.journal.note(scene, &decision_id, Event::Decided(Box::new(record)));
-        let mut admitted = self.running(scene, decision_id, passed);
+        let mut admitted = self.running(scene, decision_id, passed, case.context.is_unjudged());
         if undone {
             ROLLBACK.clone_into(&mut admitted.sql);
             let warning = Denial { decision_id: admitted.decision_id.clone(), ..denial };
@@ -315,40 +293,6 @@ impl Gate {
             facts: Arc::new(crate::sql::Facts::empty()),
             limits: crate::policy::Limits::default(),
             warning: None,
-        }
-    }
-
-    /// The upstream role that `who` gets on a database.
-    fn session(&self, who: &Identity, connect: &Connect) -> Result<Option<String>, Denial> {
-        let unknown = || {
-            Denial::because(
-                DenialKind::Database,
-                "no_such_database",
-                format!("database `{}` does not exist or is not yours to use", connect.database),
-                "ask for `my_access`, or the operator of the gateway",
-            )
-        };
-        let roles = self.catalogs.roles(&connect.database).ok_or_else(unknown)?;
-        let rules = self.rules();
-        let decision = rules.policy.session(&SessionInput {
-            identity: rules.agent(who.name())?,
-            database: &connect.database,
-            door: connect.door.as_str(),
-            roles,
-            time: self.time(),
-        });
-        if !decision.allow {
-            tracing::info!(identity = who.name(), database = connect.database, "session.denied");
-            return Err(unknown());
-        }
-        match decision.role {
-            Some(role) if !roles.contains(&role) => Err(Denial::because(
-                DenialKind::Unavailable,
-                "no_such_role",
-                format!("the rulebook picks upstream role `{role}`, which the configuration does not have"),
-                "tell the operator of the gateway",
-            )),
-            role => Ok(role),
         }
     }
 
@@ -397,6 +341,12 @@ fn not_eligible() -> Reason {
         message: "you may not decide on this request".to_owned(),
         hint: String::new(),
     }
+}
+
+/// What the ledger says of a statement that runs although it was not understood.
+fn not_understood(item: &Item) -> Option<Reason> {
+    let denial = unresolved(item)?;
+    denial.reason().map(|reason| Reason { rule: "unjudged".to_owned(), ..reason.clone() })
 }
 
 fn first(ruling: &Ruling) -> Option<&Reason> {

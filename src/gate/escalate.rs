@@ -195,7 +195,7 @@ fn digest(case: &Case<'_>, errand: &Errand<'_>) -> Digest {
         case.context.door().as_str().as_bytes(),
         case.context.database().as_bytes(),
         case.context.role().unwrap_or_default().as_bytes(),
-        case.statement.as_str().as_bytes(),
+        case.statement.as_bytes(),
         errand.exact_parameters,
     ])
 }

@@ -123,14 +123,21 @@ impl Gate {
         approvals: &[ApprovalEvidence],
     ) -> Result<Verdict, Denial> {
         let rules = self.rules();
-        let (analysis, catalog) = self.understand(case).await?;
+        let (analysis, catalog) = match &case.context.unjudged {
+            None => self.understand(case).await?,
+            Some(unjudged) => {
+                let (analysis, catalog) = self.understand_or_not(case).await?;
+                self.still_unjudged(&rules, case, unjudged, &catalog)?;
+                (analysis, catalog)
+            }
+        };
         structure(case, &analysis)?;
         let mut decisions = Vec::with_capacity(analysis.items().len());
         for (index, item) in analysis.items().iter().enumerate() {
             let batch = Batch { index, size: analysis.items().len() };
             decisions.push(self.decide_item(&rules, case, item, batch, approvals)?);
         }
-        limited_batch(&analysis, &decisions)?;
+        limited_batch(case, &analysis, &decisions)?;
         let rulings = self.mask(&analysis, &catalog, decisions).await?;
         let revision = rules.policy.revision().to_owned();
         let verdict = Verdict { analysis, catalog_version: catalog.version(), rulings, revision };
@@ -178,7 +185,7 @@ impl Gate {
         }
     }
 
-    async fn refreshed(&self, database: &str) -> Result<Arc<Snapshot>, Denial> {
+    pub(super) async fn refreshed(&self, database: &str) -> Result<Arc<Snapshot>, Denial> {
         self.catalogs.refresh(database).await.map_err(|error| {
             tracing::error!(%database, error = %error, "catalog.failed");
             Denial::because(
@@ -219,7 +226,8 @@ impl Gate {
         batch: Batch,
         approvals: &[ApprovalEvidence],
     ) -> Result<Decision, Denial> {
-        if let Some(denial) = unresolved(item) {
+        let unjudged = case.context.is_unjudged();
+        if let Some(denial) = unresolved(item).filter(|_| !unjudged) {
             return Err(denial);
         }
         let agent = rules.agent(case.principal)?;
@@ -237,6 +245,7 @@ impl Gate {
             batch,
             approvals,
             bind: BindInput { known: case.via != Via::Prepare, values: &case.parameters },
+            unjudged,
             time: self.time(),
         };
         let decision = rules.policy.decide(&input);
@@ -339,8 +348,12 @@ fn masked_columns(item: &Item, decision: &Decision) -> Vec<String> {
     masked
 }
 
-/// What no rulebook can allow, because the door could not carry it out.
+/// What no rulebook can allow, because the door could not carry it out. In an unjudged session it is PostgreSQL
+/// that says so.
 fn structure(case: &Case<'_>, analysis: &Analysis) -> Result<(), Denial> {
+    if case.context.is_unjudged() {
+        return Ok(());
+    }
     let single = match case.via {
         Via::Query => return Ok(()),
         Via::Prepare | Via::Bind => analysis.items().len() <= 1,
@@ -365,7 +378,8 @@ fn structure(case: &Case<'_>, analysis: &Analysis) -> Result<(), Denial> {
     Ok(())
 }
 
-fn unresolved(item: &Item) -> Option<Denial> {
+/// The denial of a statement that was not understood.
+pub(super) fn unresolved(item: &Item) -> Option<Denial> {
     let reasons: Vec<Reason> = item
         .facts
         .unresolved
@@ -384,7 +398,10 @@ fn unresolved(item: &Item) -> Option<Denial> {
 }
 
 /// A ceiling is enforced on the result, after the server has run the whole string: too late for a write in it.
-fn limited_batch(analysis: &Analysis, decisions: &[Decision]) -> Result<(), Denial> {
+fn limited_batch(case: &Case<'_>, analysis: &Analysis, decisions: &[Decision]) -> Result<(), Denial> {
+    if case.context.is_unjudged() {
+        return Ok(());
+    }
     let limited = decisions.iter().any(|decision| decision.limits != Limits::default());
     let writes = analysis.items().iter().any(|item| item.facts.class >= Class::Write);
     if analysis.items().len() > 1 && limited && writes {

@@ -12,11 +12,13 @@ pub mod preview;
 pub mod workers;
 
 mod admit;
+mod connect;
 mod decline;
 mod escalate;
 mod flood;
 mod journal;
 mod judge;
+mod unjudged;
 
 use std::sync::Arc;
 

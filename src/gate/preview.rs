@@ -84,6 +84,7 @@ impl Gate {
             database: database.to_owned(),
             role: None,
             settings: Vec::new(),
+            unjudged: None,
         };
         self.explain_as(name, &Arc::new(context), sql).await
     }
@@ -242,6 +243,7 @@ impl Surveyor<'_> {
             batch: Batch { index: 0, size: 1 },
             approvals: &[],
             bind: BindInput { known: false, values: &[] },
+            unjudged: false,
             time: self.gate.time(),
         }))
     }

@@ -50,6 +50,9 @@ pub enum AnalyzeError {
 /// # Errors
 /// When the grammar refuses the text, or the tree is too deep.
 pub fn analyze(statement: &Statement, catalog: &Snapshot) -> Result<Analysis, AnalyzeError> {
+    if statement.is_unread() {
+        return Err(AnalyzeError::GaveUp { why: "it is not for reading".to_owned() });
+    }
     let text = statement.as_str();
     let parsed = parse(text)?;
     let mut items = Vec::with_capacity(parsed.stmts.len());
@@ -93,6 +96,14 @@ fn range_of(tree: &RawStmt, text: &str) -> Result<Range<usize>, AnalyzeError> {
 }
 
 impl Analysis {
+    /// What is known of a statement string that can't be read: that it is one.
+    #[must_use]
+    pub fn unknown(statement: &Statement, why: &str) -> Self {
+        let range = 0..statement.as_str().len();
+        let item = Item { range, tree: RawStmt::default(), facts: Facts::unknown(why) };
+        Self { statement: statement.clone(), items: vec![item] }
+    }
+
     /// The text as it came in.
     #[must_use]
     pub fn statement(&self) -> &Statement {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::gate::{Authorized, Bind, Prepare, Prepared, Query, Receipt, Run, Running};
+use crate::sql::Statement;
 
 /// Bytes for one upstream connection, in order.
 #[derive(Debug, Default)]
@@ -74,9 +75,9 @@ impl Outbox {
 
     /// Sends a Query. Returns one running state a statement, in order.
     pub fn query(&mut self, proof: Authorized<Query>) -> Vec<Running> {
-        let (_, clearance) = proof.spend();
+        let (act, clearance) = proof.spend();
         let (sql, running) = clearance.split();
-        self.frame(b'Q', |body| put_cstr(body, &sql));
+        self.frame(b'Q', |body| put_text(body, cleared(&act.sql, &sql)));
         running
     }
 
@@ -84,7 +85,7 @@ impl Outbox {
     pub fn prepare(&mut self, proof: Authorized<Prepare>) -> (Arc<Prepared>, Receipt) {
         let (act, clearance) = proof.spend();
         let (prepared, receipt) = clearance.split();
-        self.parse(&act.name, prepared.sql(), &act.parameter_types);
+        self.parse(&act.name, cleared(&act.sql, prepared.sql()), &act.parameter_types);
         (prepared, receipt)
     }
 
@@ -98,7 +99,7 @@ impl Outbox {
         let statement = if is_prepared_anew { OWN_STATEMENT } else { act.statement_name.as_str() };
         if is_prepared_anew {
             self.close_statement(OWN_STATEMENT);
-            self.parse(OWN_STATEMENT, &sql, &[]);
+            self.parse(OWN_STATEMENT, sql.as_bytes(), &[]);
         }
         self.frame(b'B', |body| {
             put_cstr(body, &act.portal);
@@ -119,7 +120,7 @@ impl Outbox {
     pub fn run(&mut self, proof: Authorized<Run>, max_rows: u32) -> Running {
         let (act, clearance) = proof.spend();
         let (sql, running) = clearance.split();
-        self.parse("", &sql, &[]);
+        self.parse("", sql.as_bytes(), &[]);
         self.frame(b'B', |body| {
             put_cstr(body, "");
             put_cstr(body, "");
@@ -148,7 +149,7 @@ impl Outbox {
 
     /// Sends a Parse that must fail, in the place of a denied one.
     pub fn refuse_parse(&mut self, name: &str) {
-        self.parse(name, NEVER_PARSES, &[]);
+        self.parse(name, NEVER_PARSES.as_bytes(), &[]);
     }
 
     /// Sends a Bind that must fail, in the place of a denied Bind, Describe or Execute.
@@ -237,10 +238,10 @@ impl Outbox {
         self.buffer.split().freeze()
     }
 
-    fn parse(&mut self, name: &str, sql: &str, parameter_types: &[u32]) {
+    fn parse(&mut self, name: &str, sql: &[u8], parameter_types: &[u32]) {
         self.frame(b'P', |body| {
             put_cstr(body, name);
-            put_cstr(body, sql);
+            put_text(body, sql);
             put_count(body, parameter_types.len());
             for oid in parameter_types {
                 body.extend_from_slice(&oid.to_be_bytes());
@@ -265,8 +266,17 @@ impl Outbox {
     }
 }
 
+/// What goes up for `statement`: the text that was cleared, or its own bytes where nobody could read them.
+fn cleared<'a>(statement: &'a Statement, sql: &'a str) -> &'a [u8] {
+    if statement.is_unread() { statement.as_bytes() } else { sql.as_bytes() }
+}
+
 fn put_cstr(body: &mut BytesMut, text: &str) {
-    body.extend_from_slice(text.as_bytes());
+    put_text(body, text.as_bytes());
+}
+
+fn put_text(body: &mut BytesMut, text: &[u8]) {
+    body.extend_from_slice(text);
     body.extend_from_slice(&[0]);
 }
 

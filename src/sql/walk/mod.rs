@@ -200,6 +200,7 @@ impl<'c> Walker<'c> {
             destinations: destinations.into_iter().collect(),
             explain_analyze: self.explain_analyze,
             locks_rows: self.locks_rows,
+            parse_ok: true,
             unresolved: self.unresolved.into_iter().collect(),
         })
     }

@@ -215,6 +215,7 @@ pub(super) fn statement(kind: &str, class: Class) -> Facts {
         destinations: Vec::new(),
         explain_analyze: false,
         locks_rows: false,
+        parse_ok: true,
         unresolved: Vec::new(),
     }
 }
