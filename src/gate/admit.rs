@@ -16,7 +16,7 @@ use super::escalate::{Errand, Passed, desk_denial};
 use super::journal::{self, Scene};
 use super::judge::{Case, Ruling, Via, is_way_out, unresolved};
 use super::{
-    Approve, Authorized, Bind, Denial, DenialKind, Gate, Prepare, Prepared, Query, Run, Running, Tell,
+    Approve, Authorized, Bind, Denial, DenialKind, Gate, Names, Prepare, Prepared, Query, Run, Running, Tell,
 };
 
 impl Judged for Query {
@@ -28,6 +28,7 @@ impl Judged for Query {
             via: Via::Query,
             parameters: Vec::new(),
             prepared: None,
+            names: &self.names,
         };
         let admitted = gate.admitted(who, &case, tell, "", &[]).await?;
         let grant = QueryClearance { sql: admitted.sql, running: admitted.running };
@@ -44,13 +45,14 @@ impl Judged for Prepare {
             via: Via::Prepare,
             parameters: Vec::new(),
             prepared: None,
+            names: &self.names,
         };
         let Admitted { sql, mut running, passed, decision_id } =
             gate.admitted(who, &case, tell, "", &[]).await?;
         let plan = passed.verdict.rulings.first().map(|ruling| ruling.rewritten.plan.clone());
         let prepared = Prepared {
             statement: self.sql.clone(),
-            analysis: Arc::clone(&passed.verdict.analysis),
+            analysis: Arc::clone(&passed.verdict.read),
             sql,
             plan: plan.unwrap_or_default(),
             catalog_version: passed.verdict.catalog_version,
@@ -74,6 +76,7 @@ impl Judged for Bind {
             via: Via::Bind,
             parameters: shown(&self.parameters),
             prepared: Some(&self.prepared),
+            names: &self.names,
         };
         let admitted = gate.admitted(who, &case, tell, "", &exact(&self.parameters)).await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
@@ -89,6 +92,7 @@ impl Judged for Run {
             via: Via::Tool(&self.tool),
             parameters: self.parameters.clone(),
             prepared: None,
+            names: &Names::default(),
         };
         let exact = serde_json::to_vec(&self.parameters).unwrap_or_default();
         let admitted = gate.admitted(who, &case, tell, &self.purpose, &exact).await?;
@@ -117,7 +121,7 @@ impl Judged for Approve {
 }
 
 /// A statement string that passed and is in the ledger.
-struct Admitted {
+pub(super) struct Admitted {
     sql: String,
     running: Vec<Running>,
     passed: Passed,
@@ -126,7 +130,7 @@ struct Admitted {
 
 impl Admitted {
     /// The grant of an act that holds exactly one statement, or an empty string.
-    fn single(mut self, gate: &Gate) -> Clearance {
+    pub(super) fn single(mut self, gate: &Gate) -> Clearance {
         let running = self.running.pop().unwrap_or_else(|| gate.nothing_running(&self.decision_id));
         Clearance { sql: self.sql, running }
     }
@@ -134,7 +138,7 @@ impl Admitted {
 
 impl Gate {
     /// Judges, waits where it must, and writes the ledger.
-    async fn admitted(
+    pub(super) async fn admitted(
         &self,
         who: &Identity,
         case: &Case<'_>,
@@ -226,8 +230,10 @@ impl Gate {
         Ok(())
     }
 
-    fn running(&self, scene: &Scene, decision_id: String, passed: Passed, unjudged: bool) -> Admitted {
-        let items = passed.verdict.analysis.items().iter().zip(&passed.verdict.rulings);
+    fn running(&self, scene: &Scene, decision_id: String, mut passed: Passed, unjudged: bool) -> Admitted {
+        let sql = passed.verdict.sql();
+        let catalog_version = passed.verdict.catalog_version;
+        let items = passed.verdict.analysis.items().iter().zip(&mut passed.verdict.rulings);
         let running = items
             .map(|(item, ruling)| {
                 let limits = ruling.decision.limits;
@@ -240,11 +246,12 @@ impl Gate {
                     receipt: self.journal.receipt(scene, &decision_id),
                     facts: Arc::new(item.facts.clone()),
                     limits,
+                    change: ruling.change.take().map(|change| change.decided(catalog_version, &decision_id)),
                     warning: None,
                 }
             })
             .collect();
-        Admitted { sql: passed.verdict.sql(), running, passed, decision_id }
+        Admitted { sql, running, passed, decision_id }
     }
 
     /// What still runs when the ledger does not: the end of a transaction, and only by undoing it. Its record is
@@ -292,6 +299,7 @@ impl Gate {
             receipt: self.journal.receipt(&Scene::default(), decision_id),
             facts: Arc::new(crate::sql::Facts::empty()),
             limits: crate::policy::Limits::default(),
+            change: None,
             warning: None,
         }
     }
@@ -370,7 +378,7 @@ fn decision_word(ruling: &Ruling, passed: &Passed) -> &'static str {
 }
 
 /// Bind values as people read them: text as it is, binary in hexadecimal, long ones shortened.
-fn shown(parameters: &Parameters) -> Vec<Option<String>> {
+pub(super) fn shown(parameters: &Parameters) -> Vec<Option<String>> {
     let values = parameters.values.iter().enumerate();
     values
         .map(|(index, value)| {
@@ -407,7 +415,7 @@ fn binary(bytes: &[u8]) -> String {
 }
 
 /// Every byte that decides what a Bind does, each part behind its length.
-fn exact(parameters: &Parameters) -> Vec<u8> {
+pub(super) fn exact(parameters: &Parameters) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (index, value) in parameters.values.iter().enumerate() {
         bytes.extend_from_slice(&parameters.format(index).to_be_bytes());

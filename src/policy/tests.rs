@@ -53,7 +53,7 @@ fn facts() -> Facts {
     serde_json::from_value(json!({
         "kind": "select", "class": "read", "inner": [], "tables": [], "functions": [], "outputs": [],
         "condition": {"present": false, "tautology": false, "columns": []},
-        "limit": {"present": false, "rows": -1}, "settings": [], "destinations": [],
+        "limit": {"present": false, "rows": -1}, "settings": [], "destinations": [], "channels": [],
         "explain_analyze": false, "locks_rows": false, "parse_ok": true, "unresolved": [],
     }))
     .unwrap()

@@ -33,6 +33,8 @@ pub struct Facts {
     pub settings: Vec<SettingFact>,
     /// Where its data goes.
     pub destinations: Vec<Destination>,
+    /// Notification channels that it listens to, leaves or notifies; `*` for UNLISTEN of all.
+    pub channels: Vec<String>,
     /// Whether EXPLAIN would run what it explains; `false` for anything else.
     pub explain_analyze: bool,
     /// Whether rows are locked (`FOR UPDATE`, `FOR SHARE`, ...).
@@ -59,6 +61,7 @@ impl Facts {
             limit: LimitFact::default(),
             settings: Vec::new(),
             destinations: Vec::new(),
+            channels: Vec::new(),
             explain_analyze: false,
             locks_rows: false,
             parse_ok: true,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::gate::{Authorized, Bind, Prepare, Prepared, Query, Receipt, Run, Running};
+use crate::gate::{Authorized, Bind, Call, Fetch, Prepare, Prepared, Query, Receipt, Run, Running};
 use crate::sql::Statement;
 
 /// Bytes for one upstream connection, in order.
@@ -113,6 +113,32 @@ impl Outbox {
         });
         self.describe_portal(&act.portal);
         Bound { running, is_prepared_anew }
+    }
+
+    /// Sends an Execute of a cursor, and before it a Describe: its answer is ours to check and to swallow.
+    pub fn fetch(&mut self, proof: Authorized<Fetch>) -> Running {
+        let (act, clearance) = proof.spend();
+        let (_, running) = clearance.split();
+        self.describe_portal(&act.portal);
+        self.execute(&act.portal, act.max_rows);
+        running
+    }
+
+    /// Sends a FunctionCall.
+    pub fn call(&mut self, proof: Authorized<Call>) -> Running {
+        let (act, clearance) = proof.spend();
+        let (_, running) = clearance.split();
+        self.frame(b'F', |body| {
+            body.extend_from_slice(&act.function.to_be_bytes());
+            put_formats(body, &act.parameters.formats);
+            put_count(body, act.parameters.values.len());
+            for value in &act.parameters.values {
+                put_value(body, value.as_deref());
+            }
+            let result = act.parameters.result_formats.first().copied().unwrap_or(0);
+            body.extend_from_slice(&result.to_be_bytes());
+        });
+        running
     }
 
     /// Sends Parse, Bind, Describe, Execute and Sync of one statement, all unnamed and in text format.

@@ -216,6 +216,7 @@ pub(super) fn statement(kind: &str, class: Class) -> Facts {
         explain_analyze: false,
         locks_rows: false,
         parse_ok: true,
+        channels: Vec::new(),
         unresolved: Vec::new(),
     }
 }
