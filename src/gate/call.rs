@@ -39,8 +39,10 @@ impl Call {
     /// What is known of it by `catalog`. Its text is for people: no grammar has one for it.
     fn known(&self, catalog: &Snapshot) -> Prepared {
         let function = catalog.function_by_oid(self.function);
-        let name = function.map_or(self.function.to_string(), |found| format!("{}.{}", found.schema, found.name));
-        let values: Vec<String> = (1..=self.parameters.values.len()).map(|value| format!("${value}")).collect();
+        let name =
+            function.map_or(self.function.to_string(), |found| format!("{}.{}", found.schema, found.name));
+        let values: Vec<String> =
+            (1..=self.parameters.values.len()).map(|value| format!("${value}")).collect();
         let statement = Statement::unread(format!("FunctionCall {name}({})", values.join(", ")).into());
         Prepared {
             analysis: Arc::new(Analysis::of_call(&statement, facts(function, &name))),

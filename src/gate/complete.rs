@@ -246,7 +246,8 @@ impl Local {
 
     /// Takes in what the statement at `index` does.
     fn take(&mut self, part: &Part, index: usize) {
-        let meaning = |what: &Arc<Analysis>| Some(Meaning { what: Arc::clone(what), held: Held::Here(index) });
+        let meaning =
+            |what: &Arc<Analysis>| Some(Meaning { what: Arc::clone(what), held: Held::Here(index) });
         match part {
             Part::Plain | Part::Runs { .. } => {}
             Part::Prepares { name, inside, .. } => {

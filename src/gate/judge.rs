@@ -168,7 +168,9 @@ impl Gate {
         let revision = rules.policy.revision().to_owned();
         let verdict = Verdict { analysis, read, catalog_version: catalog.version(), rulings, revision };
         match case.prepared {
-            Some(prepared) if prepared.sql != verdict.sql() && !verdict.is_commit() => Err(stale("prepare it again")),
+            Some(prepared) if prepared.sql != verdict.sql() && !verdict.is_commit() => {
+                Err(stale("prepare it again"))
+            }
             Some(_) | None => Ok(verdict),
         }
     }
@@ -352,11 +354,7 @@ fn stale(again: &str) -> Denial {
     )
 }
 
-fn rule(
-    completed: &Completed,
-    decisions: Vec<Decision>,
-    catalog: &Snapshot,
-) -> Result<Vec<Ruling>, Blocked> {
+fn rule(completed: &Completed, decisions: Vec<Decision>, catalog: &Snapshot) -> Result<Vec<Ruling>, Blocked> {
     let analysis = &completed.analysis;
     let mut written = Vec::with_capacity(decisions.len());
     for (index, (item, decision)) in analysis.items().iter().zip(&decisions).enumerate() {

@@ -3,7 +3,7 @@
 use pg_query::protobuf::RawStmt;
 
 use crate::catalog::{Column, Relation, RelationKey, RelationKind, Snapshot};
-use crate::sql::{Facts, Item};
+use crate::sql::{Facts, Item, Naming};
 
 use super::governance::Governance;
 use super::survey::{Survey, digest};

@@ -71,7 +71,9 @@ pub(super) fn of(node: &Node, text: &str) -> Naming {
         Some(NodeEnum::ClosePortalStmt(close)) => {
             Naming::Closes { name: named(&close.portalname, close.portalname.is_empty()) }
         }
-        Some(NodeEnum::DiscardStmt(discard)) if discard.target() == DiscardMode::DiscardAll => Naming::Discards,
+        Some(NodeEnum::DiscardStmt(discard)) if discard.target() == DiscardMode::DiscardAll => {
+            Naming::Discards
+        }
         _ => executed(node, false),
     }
 }
@@ -94,7 +96,8 @@ fn within(query: Option<&Node>) -> Naming {
 #[must_use]
 pub fn with_prepared(tree: &RawStmt, prepared: &RawStmt) -> RawStmt {
     let mut tree = tree.clone();
-    if let Some((place, query)) = tree.stmt.as_deref_mut().and_then(execute_in).zip(prepared.stmt.as_deref()) {
+    if let Some((place, query)) = tree.stmt.as_deref_mut().and_then(execute_in).zip(prepared.stmt.as_deref())
+    {
         *place = query.clone();
     }
     tree

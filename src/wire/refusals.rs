@@ -168,7 +168,6 @@ fn code(kind: &DenialKind) -> &'static str {
 pub const WITHHELD: &str =
     "the database refused the statement; details are withheld because it touches masked columns";
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

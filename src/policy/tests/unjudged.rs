@@ -34,7 +34,11 @@ fn a_rulebook_grants_it_by_true_and_by_nothing_else() {
     assert!(session("allow := true\nunjudged := true").unjudged);
     assert!(!session("allow := true").unjudged);
     assert!(!session("allow := true\nunjudged := false").unjudged);
-    for rules in ["allow := true\nunjudged := 1", "allow := true\nunjudged := \"true\"", "allow if false\nunjudged := true"] {
+    for rules in [
+        "allow := true\nunjudged := 1",
+        "allow := true\nunjudged := \"true\"",
+        "allow if false\nunjudged := true",
+    ] {
         let decision = session(rules);
         assert!(!decision.allow && !decision.unjudged, "{rules}");
     }

@@ -72,7 +72,10 @@ impl Session {
         match Statement::new(sql, Statement::WIRE_CAP) {
             Ok(sql) => {
                 let context = self.context.clone();
-                self.ask(Ask::Prepare(Prepare { context, sql, name, parameter_types, names: Names::default() }), asking);
+                self.ask(
+                    Ask::Prepare(Prepare { context, sql, name, parameter_types, names: Names::default() }),
+                    asking,
+                );
             }
             Err(error) => self.reject(asking, refusals::no_statement(&error)),
         }
