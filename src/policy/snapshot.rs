@@ -7,7 +7,7 @@ use regorus::Engine;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::answer::{self, PolicyError};
+use super::answer::{self, PolicyError, SessionGrant};
 use super::input::IdentityInput;
 use super::load;
 use super::{
@@ -81,7 +81,7 @@ impl Snapshot {
     #[must_use]
     pub fn decide(&self, input: &StatementInput<'_>) -> Decision {
         let merged = self.known(&input.identity).and_then(|file| {
-            if let Some(unresolved) = input.statement.unresolved.first() {
+            if let Some(unresolved) = input.statement.unresolved.first().filter(|_| !input.unjudged) {
                 let message = format!("{} `{}` {}", unresolved.what, unresolved.name, unresolved.why);
                 return Ok(answer::denied(Reason::new("unresolved", message, "")));
             }
@@ -90,7 +90,10 @@ impl Snapshot {
                 .approvals
                 .iter()
                 .filter(|approval| approval.by != input.identity.name && self.is_active_human(&approval.by));
-            answer::statement(&answer, &approvals.collect::<Vec<_>>(), answer::file_limits(file))
+            let approvals: Vec<_> = approvals.collect();
+            let merged = answer::statement(&answer, &approvals, answer::file_limits(file))?;
+            let forbidden = input.unjudged && !merged.masks.is_empty();
+            Ok(if forbidden { answer::unjudged_with_masks() } else { merged })
         });
         let merged = merged.unwrap_or_else(|error| answer::denied(error.reason()));
         Decision {
@@ -109,12 +112,18 @@ impl Snapshot {
     pub fn session(&self, input: &SessionInput<'_>) -> SessionDecision {
         let answer = self.known(&input.identity).and_then(|_| self.ask("session", input));
         let verdict = answer.and_then(|answer| answer::session(&answer, input.roles));
-        let (reasons, role) = match verdict {
-            Ok(Ok(role)) => (Vec::new(), role),
-            Ok(Err(reasons)) => (reasons, None),
-            Err(error) => (vec![error.reason()], None),
+        let (reasons, SessionGrant { role, unjudged }) = match verdict {
+            Ok(Ok(grant)) => (Vec::new(), grant),
+            Ok(Err(reasons)) => (reasons, SessionGrant::default()),
+            Err(error) => (vec![error.reason()], SessionGrant::default()),
         };
-        SessionDecision { allow: reasons.is_empty(), reasons, role, revision: self.revision.clone() }
+        SessionDecision {
+            allow: reasons.is_empty(),
+            reasons,
+            role,
+            unjudged,
+            revision: self.revision.clone(),
+        }
     }
 
     /// Decides whether a person may decide on a request. No rulebook can let somebody decide on their own

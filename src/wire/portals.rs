@@ -34,6 +34,7 @@ pub(super) struct Flow {
     receipt: Option<Receipt>,
     facts: Arc<Facts>,
     limited: bool,
+    asked: bool,
     executed: bool,
     stopped: Option<String>,
     warning: Option<Box<Denial>>,
@@ -53,9 +54,9 @@ impl Portals {
     }
 
     /// The portal that `name` means for a message that is sent now.
-    pub(super) fn portal(&self, name: &str) -> Option<(PortalId, &Flow)> {
+    pub(super) fn portal_mut(&mut self, name: &str) -> Option<(PortalId, &mut Flow)> {
         let id = *self.portals.meaning(name)?;
-        self.flows.get(&id).map(|flow| (id, flow))
+        self.flows.get_mut(&id).map(|flow| (id, flow))
     }
 
     /// Whether no further statement or portal fits.
@@ -154,10 +155,21 @@ impl Flow {
             receipt: Some(running.receipt),
             facts: running.facts,
             limited,
+            asked: false,
             executed: false,
             stopped: None,
             warning: running.warning,
         }
+    }
+
+    /// Notes that the server is asked for the result's description. True if nobody has asked before.
+    pub(super) fn ask_description(&mut self) -> bool {
+        !std::mem::replace(&mut self.asked, true)
+    }
+
+    /// Notes that the server skipped what it was asked.
+    pub(super) fn skip(&mut self) {
+        self.asked = self.release.is_described();
     }
 
     /// Checks the result's description.

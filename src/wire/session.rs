@@ -312,7 +312,6 @@ impl Session {
         let portal = self.portals.bind_sent(name, running);
         self.governed |= self.portals.flow_mut(portal).is_some_and(|flow| flow.is_governed());
         self.sent(Kind::Bind, Owed::Portal(portal));
-        self.sent(Kind::Check, Owed::Portal(portal));
     }
 
     /// Notes that a message of the extended protocol was sent.

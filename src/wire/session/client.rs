@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::gate::{Bind, Parameters, Prepare, Query};
+use crate::gate::{Bind, Names, Parameters, Prepare, Query};
 use crate::protocol::backend::ErrorFields;
 use crate::protocol::frame::Frame;
 use crate::protocol::frontend::{BindMessage, Message, Target};
@@ -71,7 +71,7 @@ impl Session {
         match Statement::new(sql, Statement::WIRE_CAP) {
             Ok(sql) => {
                 let context = self.context.clone();
-                self.ask(Ask::Query(Query { context, sql }), Asking::Query);
+                self.ask(Ask::Query(Query { context, sql, names: Names::default() }), Asking::Query);
             }
             Err(error) => self.reject(Asking::Query, refusals::no_statement(&error)),
         }
@@ -88,7 +88,10 @@ impl Session {
         match Statement::new(sql, Statement::WIRE_CAP) {
             Ok(sql) => {
                 let context = self.context.clone();
-                self.ask(Ask::Prepare(Prepare { context, sql, name, parameter_types }), asking);
+                self.ask(
+                    Ask::Prepare(Prepare { context, sql, name, parameter_types, names: Names::default() }),
+                    asking,
+                );
             }
             Err(error) => self.reject(asking, refusals::no_statement(&error)),
         }
@@ -111,6 +114,7 @@ impl Session {
             statement_name: statement,
             portal,
             parameters: Parameters { formats, values, result_formats },
+            names: Names::default(),
         };
         self.ask(Ask::Bind(bind), Asking::Bind);
     }
@@ -126,17 +130,29 @@ impl Session {
             // judged and rewritten like any statement, and a description has no rows.
             Target::Portal(name) => {
                 self.outbox.describe_portal(name);
-                self.sent(Kind::DescribePortal, Owed::Nothing);
+                let owed = match self.portals.portal_mut(name) {
+                    Some((portal, flow)) => {
+                        flow.ask_description();
+                        Owed::Portal(portal)
+                    }
+                    None => Owed::Nothing,
+                };
+                self.sent(Kind::DescribePortal, owed);
             }
         }
     }
 
-    /// Runs a portal that a proof has made, and no other: a SQL cursor's rows come by FETCH, which is judged.
+    /// Runs a portal that a proof has made, and no other: a SQL cursor's rows come by FETCH, which is judged. A portal
+    /// that its client has not described is described before: no row passes unchecked.
     fn execute(&mut self, name: &str, max_rows: u32) {
-        let Some((portal, flow)) = self.portals.portal(name) else {
+        let Some((portal, flow)) = self.portals.portal_mut(name) else {
             return self.refuse_portal(refusals::unknown_portal(name));
         };
         let holds_client = flow.holds_client();
+        if flow.ask_description() {
+            self.outbox.describe_portal(name);
+            self.sent(Kind::Check, Owed::Portal(portal));
+        }
         self.outbox.execute(name, max_rows);
         self.sent(Kind::Execute, Owed::Portal(portal));
         if holds_client {

@@ -36,7 +36,7 @@ impl Session {
     fn reply(&mut self, frame: &Frame) -> Result<(), Violation> {
         match self.replies.receive(frame.tag)? {
             Received::Part(kind) => self.part(kind, frame),
-            Received::Done(_, owed) => self.done(owed, frame),
+            Received::Done(kind, owed) => self.done(kind, owed, frame),
             Received::Failed { .. } | Received::Broken(_) | Received::Unasked => Ok(()),
         }
     }
@@ -61,7 +61,7 @@ impl Session {
         Ok(())
     }
 
-    fn done(&mut self, owed: Owed, frame: &Frame) -> Result<(), Violation> {
+    fn done(&mut self, kind: Kind, owed: Owed, frame: &Frame) -> Result<(), Violation> {
         match (owed, frame.tag) {
             (owed, b'Z') => {
                 if matches!(owed, Owed::Query(_) | Owed::Refused { .. }) {
@@ -86,8 +86,10 @@ impl Session {
                 if let Some(Err(stop)) = checked {
                     self.stop(&stop);
                 }
-                // The client has not asked for it: PostgreSQL sends no RowDescription after a Bind.
-                return Ok(());
+                if kind == Kind::Check {
+                    // The client has not asked for it: PostgreSQL sends no RowDescription before an Execute.
+                    return Ok(());
+                }
             }
             (Owed::Portal(portal), _) => self.executed(portal, frame)?,
             (Owed::Query(_) | Owed::Refused { .. } | Owed::Nothing, _) => {}
@@ -254,7 +256,9 @@ impl Session {
         self.settle(payload, &failure);
         for owed in skipped {
             // Portals stay: those that nothing confirmed end below, the others may run again.
-            if !matches!(owed, Owed::Portal(_)) {
+            if let Owed::Portal(portal) = owed {
+                self.portals.flow_mut(portal).into_iter().for_each(Flow::skip);
+            } else {
                 self.settle(owed, &Outcome::Skipped);
             }
         }
