@@ -19,7 +19,7 @@
 //! | 4 | `policy` |
 //! | 3 | `mask` |
 //! | 2 | `store` `sql` `identity` |
-//! | 1 | `catalog` `protocol` `clock` `telemetry` |
+//! | 1 | `catalog` `protocol` `clock` `flow` `telemetry` |
 
 pub mod approval;
 pub mod audit;
@@ -28,6 +28,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod console;
+pub mod flow;
 pub mod gate;
 pub mod identity;
 pub mod mask;

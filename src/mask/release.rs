@@ -1,20 +1,21 @@
 //! The only way for a row to a client: through a [`Release`], which holds the result against its plan and the
 //! statement's ceilings.
 
-use bytes::Bytes;
+use bytes::BytesMut;
 
 use super::Plan;
 use super::verify::{Field, Mismatch, verify};
+use crate::protocol::run::Run;
 
-/// Row data that may leave. Made by [`Release::row`] only.
+/// Row data that may leave. Made by [`Release::run`] only.
 #[derive(Debug)]
 #[must_use]
-pub struct Released(Bytes);
+pub struct Released(BytesMut);
 
 impl Released {
-    /// The bytes to send: a whole DataRow or CopyData frame.
+    /// The bytes to send: of DataRow or CopyData messages, as far as they have arrived.
     #[must_use]
-    pub fn into_bytes(self) -> Bytes {
+    pub fn into_bytes(self) -> BytesMut {
         self.0
     }
 
@@ -81,24 +82,47 @@ impl Release {
         self.described = true;
     }
 
-    /// Lets one whole DataRow or CopyData frame go.
-    ///
-    /// # Errors
-    /// When no description was checked, or a ceiling is reached.
-    pub fn row(&mut self, frame: Bytes) -> Result<Released, Stop> {
+    /// Lets rows go, as far as they have arrived: all of them, or those before the first that may not leave, and why
+    /// that may not. A row that has begun to leave is let go to its end.
+    pub fn run(&mut self, mut run: Run) -> (Released, Option<Stop>) {
+        let stop = match self.fitting(&run) {
+            Ok(()) => None,
+            Err((count, stop)) => {
+                run.keep(count);
+                Some(stop)
+            }
+        };
+        self.rows = self.rows.saturating_add(run.begun());
+        (Released(run.into_bytes()), stop)
+    }
+
+    /// Counts the rows of a run. Otherwise how many of them may leave, and why the next one may not.
+    fn fitting(&mut self, run: &Run) -> Result<(), (u64, Stop)> {
+        if run.begun() == 0 {
+            return Ok(());
+        }
         if !self.described {
-            return Err(Stop::Undescribed);
+            return Err((0, Stop::Undescribed));
         }
-        if let Some(rows) = self.max_rows.filter(|&rows| self.rows >= rows) {
-            return Err(Stop::Rows { rows });
+        let most = self.max_rows.map_or(u64::MAX, |rows| rows.saturating_sub(self.rows));
+        if let Some(max) = self.max_bytes {
+            for (count, size) in (0..most).zip(run.sizes()) {
+                self.bytes = self.bytes.saturating_add(u64::try_from(size).unwrap_or(u64::MAX));
+                if self.bytes > max {
+                    return Err((count, Stop::Bytes { bytes: max }));
+                }
+            }
         }
-        let bytes = self.bytes.saturating_add(u64::try_from(frame.len()).unwrap_or(u64::MAX));
-        if let Some(bytes) = self.max_bytes.filter(|&max| bytes > max) {
-            return Err(Stop::Bytes { bytes });
+        match self.max_rows.filter(|_| run.begun() > most) {
+            Some(rows) => Err((most, Stop::Rows { rows })),
+            None => Ok(()),
         }
-        self.rows = self.rows.saturating_add(1);
-        self.bytes = bytes;
-        Ok(Released(frame))
+    }
+
+    /// Whether a description was checked, so that rows may leave.
+    #[must_use]
+    pub fn is_described(&self) -> bool {
+        self.described
     }
 
     /// Rows let go so far.
@@ -117,27 +141,52 @@ impl Release {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::frame::{Frame, Leg};
+    use crate::protocol::run::{Frames, Piece};
+
+    /// DataRow messages with these bodies, in one run.
+    fn rows(bodies: &[&'static [u8]]) -> Run {
+        let mut bytes = BytesMut::new();
+        bodies.iter().for_each(|body| Frame::new(b'D', *body).put(&mut bytes));
+        match Frames::new(Leg::Backend).next(&mut bytes) {
+            Ok(Some(Piece::Run(run))) => run,
+            other => panic!("no run: {other:?}"),
+        }
+    }
 
     #[test]
     fn no_row_leaves_before_its_description_was_checked() {
         let mut release = Release::new(Plan::default(), None, None);
-        assert_eq!(release.row(Bytes::from_static(b"D")).unwrap_err(), Stop::Undescribed);
+        let (released, stop) = release.run(rows(&[b"x", b"y"]));
+        assert_eq!((released.size(), stop), (0, Some(Stop::Undescribed)));
     }
 
     #[test]
     fn the_row_after_the_ceiling_stops_the_result() {
-        let mut release = Release::new(Plan::default(), Some(1), None);
+        let mut release = Release::new(Plan::default(), Some(3), None);
         release.describe(&[]).unwrap();
-        assert_eq!(release.row(Bytes::from_static(b"D")).unwrap().size(), 1);
-        assert_eq!(release.row(Bytes::from_static(b"D")).unwrap_err(), Stop::Rows { rows: 1 });
-        assert_eq!(release.rows(), 1);
+        let (released, stop) = release.run(rows(&[b"one", b"two"]));
+        assert_eq!((released.size(), stop), (16, None));
+        let (released, stop) = release.run(rows(&[b"three", b"four", b"five"]));
+        assert_eq!((released.size(), stop), (10, Some(Stop::Rows { rows: 3 })));
+        assert_eq!(release.rows(), 3);
     }
 
     #[test]
-    fn the_byte_ceiling_counts_whole_frames() {
-        let mut release = Release::new(Plan::default(), None, Some(3));
+    fn the_byte_ceiling_counts_whole_messages() {
+        let mut release = Release::new(Plan::default(), None, Some(16));
         release.describe(&[]).unwrap();
-        assert_eq!(release.row(Bytes::from_static(b"ab")).unwrap().size(), 2);
-        assert_eq!(release.row(Bytes::from_static(b"cd")).unwrap_err(), Stop::Bytes { bytes: 3 });
+        let (released, stop) = release.run(rows(&[b"one", b"two", b""]));
+        assert_eq!((released.size(), stop), (16, Some(Stop::Bytes { bytes: 16 })));
+    }
+
+    #[test]
+    fn a_row_that_is_longer_than_the_ceiling_does_not_begin_to_leave() {
+        let mut release = Release::new(Plan::default(), None, Some(1_000_000));
+        release.describe(&[]).unwrap();
+        let mut head = BytesMut::from(&b"D\x3f\xff\xff\xffabc"[..]);
+        let Ok(Some(Piece::Run(run))) = Frames::new(Leg::Backend).next(&mut head) else { panic!("no run") };
+        let (released, stop) = release.run(run);
+        assert_eq!((released.size(), stop), (0, Some(Stop::Bytes { bytes: 1_000_000 })));
     }
 }

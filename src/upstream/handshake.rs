@@ -16,15 +16,14 @@ use crate::protocol::body::{Body, BodyError};
 use crate::protocol::frame::Frame;
 use crate::protocol::results::{TransactionStatus, parameter_status};
 
-use super::link::{BackendKey, Canceller, LinkError, LinkReader, LinkWriter};
+use super::link::{BackendKey, Canceller, Line, LinkError};
 use super::socket::Address;
 use super::{DatabaseSettings, RoleSettings};
 
 /// A session that has said ReadyForQuery.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) reader: LinkReader,
-    pub(super) writer: LinkWriter,
+    pub(super) line: Line,
     pub(super) canceller: Canceller,
     pub(super) parameters: Vec<(String, String)>,
 }
@@ -43,9 +42,8 @@ pub(super) async fn open(
     role: &RoleSettings,
     parameters: &[(&'static str, String)],
 ) -> Result<Opened, Failure> {
-    let (address, read, write) = Address::find(&database.host, database.port).await.map_err(Failure::Io)?;
-    let mut starting =
-        Starting { reader: LinkReader::new(read), writer: LinkWriter::new(write), local: address.is_local() };
+    let (address, socket) = Address::find(&database.host, database.port).await.map_err(Failure::Io)?;
+    let mut starting = Starting { line: Line::new(socket), local: address.is_local() };
     let pairs = parameters.iter().map(|(name, value)| (*name, value.as_str()));
     starting.send(|packet| frontend::startup_message(pairs, packet)).await?;
     starting.authenticate(role).await?;
@@ -55,14 +53,12 @@ pub(super) async fn open(
             return Err(Failure::Protocol(format!("it did not confirm `{name}` = `{needed}`")));
         }
     }
-    let Starting { reader, writer, .. } = starting;
-    Ok(Opened { reader, writer, canceller: Canceller::new(address, key), parameters })
+    Ok(Opened { line: starting.line, canceller: Canceller::new(address, key), parameters })
 }
 
 /// A session that is not ready yet.
 struct Starting {
-    reader: LinkReader,
-    writer: LinkWriter,
+    line: Line,
     local: bool,
 }
 
@@ -173,7 +169,7 @@ impl Starting {
 
     /// The next frame that is no error.
     async fn receive(&mut self) -> Result<Frame, Failure> {
-        let frame = self.reader.receive_within(MOST_BYTES).await.map_err(Failure::from)?;
+        let frame = self.line.receive_within(MOST_BYTES).await.map_err(Failure::from)?;
         let frame =
             frame.ok_or_else(|| Failure::Protocol("it sent a message that is too long".to_owned()))?;
         if frame.tag != b'E' {
@@ -186,7 +182,7 @@ impl Starting {
     async fn send(&mut self, fill: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> Result<(), Failure> {
         let mut packet = BytesMut::new();
         fill(&mut packet).map_err(Failure::Io)?;
-        Ok(self.writer.send_bytes(packet.freeze()).await?)
+        Ok(self.line.send_bytes(packet).await?)
     }
 }
 

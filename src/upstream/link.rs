@@ -1,19 +1,24 @@
 //! One upstream connection.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use crate::flow::{Intake, append, poll_drain};
 use crate::gate::Context;
 use crate::protocol::frame::{Frame, FrameError, Leg};
+use crate::protocol::run::{Frames, Piece};
 
 use super::Outbox;
 use super::handshake::Opened;
-use super::socket::{Address, ReadHalf, WriteHalf};
+use super::socket::{Address, Socket};
 
 /// An open upstream connection, ready for queries.
 #[derive(Debug)]
@@ -21,22 +26,16 @@ pub struct Link {
     context: Arc<Context>,
     parameters: Vec<(String, String)>,
     canceller: Canceller,
-    reader: LinkReader,
-    writer: LinkWriter,
+    line: Line,
 }
 
-/// The receiving half.
+/// A socket with what has come and what is to go.
 #[derive(Debug)]
-pub struct LinkReader {
-    socket: ReadHalf,
-    buffer: BytesMut,
-}
-
-/// The sending half.
-#[derive(Debug)]
-pub struct LinkWriter {
-    socket: WriteHalf,
-    pending: Bytes,
+pub(super) struct Line {
+    socket: Socket,
+    input: Intake,
+    frames: Frames,
+    output: BytesMut,
 }
 
 /// Cancels whatever runs on a connection, by PostgreSQL's CancelRequest on a socket of its own.
@@ -68,7 +67,7 @@ pub enum LinkError {
         /// How.
         what: String,
     },
-    /// A message, most likely a row, is too long to be held in memory.
+    /// A message that must be read as a whole is too long to be held in memory.
     #[error("the database sent {bytes} bytes in one message, more than pass the gateway at once")]
     TooLong {
         /// Its length field.
@@ -78,8 +77,8 @@ pub enum LinkError {
 
 impl Link {
     pub(super) fn new(context: Arc<Context>, opened: Opened) -> Self {
-        let Opened { reader, writer, canceller, parameters } = opened;
-        Self { context, parameters, canceller, reader, writer }
+        let Opened { line, canceller, parameters } = opened;
+        Self { context, parameters, canceller, line }
     }
 
     /// Where statements on this connection are judged.
@@ -94,77 +93,61 @@ impl Link {
         &self.parameters
     }
 
+    /// Forgets the parameters, once everybody knows them.
+    pub fn forget_parameters(&mut self) {
+        self.parameters = Vec::new();
+    }
+
     /// A handle that cancels what runs here.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
     }
 
-    /// The two halves, for a driver that reads and writes at once.
-    #[must_use]
-    pub fn split(self) -> (LinkReader, LinkWriter) {
-        (self.reader, self.writer)
+    /// The next piece of what the server has sent, if it has arrived: rows come as far as they are there.
+    ///
+    /// # Errors
+    /// When the server sent what is no frame.
+    pub fn piece(&mut self) -> Result<Option<Piece>, LinkError> {
+        let piece = self.line.frames.next(self.line.input.buffer())?;
+        if piece.is_none() {
+            self.line.input.release();
+        }
+        Ok(piece)
     }
 
-    /// Both halves, borrowed.
-    pub fn halves(&mut self) -> (&mut LinkReader, &mut LinkWriter) {
-        (&mut self.reader, &mut self.writer)
-    }
-}
-
-impl LinkReader {
-    pub(super) fn new(socket: ReadHalf) -> Self {
-        Self { socket, buffer: BytesMut::new() }
+    /// Reads once from the server. Ready when something has come.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub fn poll_fill(&mut self, context: &mut std::task::Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.line.poll_fill(context)
     }
 
-    /// The next whole frame. Cancel-safe: dropping the future loses nothing.
+    /// Sends all that waits in `outbox`. Ready when it is gone; nothing is lost otherwise.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub fn poll_send(
+        &mut self,
+        outbox: &mut Outbox,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Result<(), LinkError>> {
+        self.line.poll_send(outbox, context)
+    }
+
+    /// The next whole frame. Cancel-safe: dropping the future loses nothing. Not to be mixed with [`Link::piece`].
     ///
     /// # Errors
     /// When the connection broke, or the server sent what is no frame.
     pub async fn receive(&mut self) -> Result<Frame, LinkError> {
-        loop {
-            if let Some(frame) = Frame::decode(Leg::Backend, &mut self.buffer)? {
-                return Ok(frame);
-            }
-            self.fill().await?;
-        }
+        self.line.receive().await
     }
 
-    /// As [`LinkReader::receive`], but `None` as soon as the next frame's length says that it has more than `most`
-    /// bytes: then the stream must be given up.
+    /// As [`Link::receive`], but `None` as soon as the next frame's length says that it has more than `most` bytes:
+    /// then the stream must be given up.
     pub(super) async fn receive_within(&mut self, most: usize) -> Result<Option<Frame>, LinkError> {
-        loop {
-            if self.announced().is_some_and(|length| length > most) {
-                return Ok(None);
-            }
-            if let Some(frame) = Frame::decode(Leg::Backend, &mut self.buffer)? {
-                return Ok(Some(frame));
-            }
-            self.fill().await?;
-        }
-    }
-
-    /// The length field of the frame that begins the buffer.
-    fn announced(&self) -> Option<usize> {
-        let (_, rest) = self.buffer.split_first()?;
-        usize::try_from(u32::from_be_bytes(*rest.first_chunk()?)).ok()
-    }
-
-    /// Waits for more bytes. The buffer grows by what has arrived, never by what a length field promises.
-    async fn fill(&mut self) -> Result<(), LinkError> {
-        if self.buffer.capacity() - self.buffer.len() < READ_LEAST {
-            self.buffer.reserve(READ_BYTES.max(self.buffer.len()));
-        }
-        match self.socket.read(&mut self.buffer).await.map_err(LinkError::Io)? {
-            0 => Err(LinkError::Closed),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl LinkWriter {
-    pub(super) fn new(socket: WriteHalf) -> Self {
-        Self { socket, pending: Bytes::new() }
+        self.line.receive_within(most).await
     }
 
     /// Sends all that waits in `outbox`. Cancel-safe: what a dropped future has not sent goes first next time.
@@ -172,19 +155,66 @@ impl LinkWriter {
     /// # Errors
     /// When the connection broke.
     pub async fn send(&mut self, outbox: &mut Outbox) -> Result<(), LinkError> {
-        self.send_bytes(outbox.drain()).await
+        poll_fn(|context| self.line.poll_send(outbox, context)).await
+    }
+}
+
+impl Line {
+    pub(super) fn new(socket: Socket) -> Self {
+        Self { socket, input: Intake::default(), frames: Frames::new(Leg::Backend), output: BytesMut::new() }
     }
 
-    pub(super) async fn send_bytes(&mut self, bytes: Bytes) -> Result<(), LinkError> {
-        if self.pending.is_empty() {
-            self.pending = bytes;
-        } else if !bytes.is_empty() {
-            let mut both = BytesMut::with_capacity(self.pending.len().saturating_add(bytes.len()));
-            both.put(self.pending.split_off(0));
-            both.put(bytes);
-            self.pending = both.freeze();
+    pub(super) async fn receive(&mut self) -> Result<Frame, LinkError> {
+        loop {
+            if let Some(frame) = Frame::decode(Leg::Backend, self.input.buffer())? {
+                return Ok(frame);
+            }
+            poll_fn(|context| self.poll_fill(context)).await?;
         }
-        self.socket.write(&mut self.pending).await.map_err(LinkError::Io)
+    }
+
+    pub(super) async fn receive_within(&mut self, most: usize) -> Result<Option<Frame>, LinkError> {
+        loop {
+            if self.announced().is_some_and(|length| length > most) {
+                return Ok(None);
+            }
+            if let Some(frame) = Frame::decode(Leg::Backend, self.input.buffer())? {
+                return Ok(Some(frame));
+            }
+            poll_fn(|context| self.poll_fill(context)).await?;
+        }
+    }
+
+    pub(super) async fn send_bytes(&mut self, bytes: BytesMut) -> Result<(), LinkError> {
+        append(&mut self.output, bytes);
+        poll_fn(|context| poll_drain(&mut self.socket, context, &mut self.output))
+            .await
+            .map_err(LinkError::Io)
+    }
+
+    /// The length field of the frame that comes next.
+    fn announced(&mut self) -> Option<usize> {
+        let (_, rest) = self.input.buffer().split_first()?;
+        usize::try_from(u32::from_be_bytes(*rest.first_chunk()?)).ok()
+    }
+
+    fn poll_fill(&mut self, context: &mut std::task::Context<'_>) -> Poll<Result<(), LinkError>> {
+        Poll::Ready(match ready!(self.input.poll_fill(&mut self.socket, context)) {
+            Ok(0) => Err(LinkError::Closed),
+            Ok(_) => Ok(()),
+            Err(error) => Err(LinkError::Io(error)),
+        })
+    }
+
+    fn poll_send(
+        &mut self,
+        outbox: &mut Outbox,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Result<(), LinkError>> {
+        if !outbox.is_empty() {
+            append(&mut self.output, outbox.take());
+        }
+        poll_drain(&mut self.socket, context, &mut self.output).map_err(LinkError::Io)
     }
 }
 
@@ -211,17 +241,17 @@ impl Canceller {
     }
 
     async fn request(&self, key: &BackendKey) -> io::Result<()> {
-        let (mut read, mut write) = self.address.dial().await?;
+        let mut socket = self.address.dial().await?;
         let mut packet = BytesMut::new();
         let length = u32::try_from(key.secret.len().saturating_add(12)).map_err(io::Error::other)?;
         packet.put_u32(length);
         packet.put_u32(CANCEL_REQUEST);
         packet.put_u32(key.process);
         packet.put_slice(&key.secret);
-        write.write(&mut packet).await?;
+        socket.write_all_buf(&mut packet).await?;
         // The server answers nothing; what it might say all the same is dropped.
         let mut answer = BytesMut::new();
-        while read.read(&mut answer).await? > 0 {
+        while socket.read_buf(&mut answer).await? > 0 {
             answer.clear();
         }
         Ok(())
@@ -239,10 +269,6 @@ impl From<FrameError> for LinkError {
 
 /// A length field counts itself.
 const SHORTEST: u32 = 4;
-/// What is asked of the socket at once.
-const READ_BYTES: usize = 16 * 1024;
-/// Less room than this is not worth a system call.
-const READ_LEAST: usize = 2 * 1024;
 const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
 /// The code of a CancelRequest: 1234.5678.
 const CANCEL_REQUEST: u32 = 80_877_102;

@@ -13,5 +13,5 @@ mod socket;
 
 pub use connect::{ConnectError, DatabaseSettings, RoleSettings, Upstream};
 pub use execute::{RunError, RunResult, execute};
-pub use link::{Canceller, Link, LinkError, LinkReader, LinkWriter};
+pub use link::{Canceller, Link, LinkError};
 pub use outbox::{Bound, House, Outbox};

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
+use crate::flow::append;
 use crate::gate::{Authorized, Bind, Prepare, Prepared, Query, Receipt, Run, Running};
+use crate::protocol::frame::{put, put_cstr};
+use crate::protocol::run;
 
 /// Bytes for one upstream connection, in order.
 #[derive(Debug, Default)]
@@ -88,8 +91,7 @@ impl Outbox {
         (prepared, receipt)
     }
 
-    /// Sends a Bind, and behind it a Describe of the new portal: its answer is ours to check and to swallow.
-    /// Where the gate lets another text run than the one that was prepared (a rollback in the place of a commit),
+    /// Sends a Bind. Where the gate lets another text run than the one that was prepared (a rollback in the place of a commit),
     /// a statement of our own is bound instead.
     pub fn bind(&mut self, proof: Authorized<Bind>) -> Bound {
         let (act, clearance) = proof.spend();
@@ -110,7 +112,6 @@ impl Outbox {
             }
             put_formats(body, &act.parameters.result_formats);
         });
-        self.describe_portal(&act.portal);
         Bound { running, is_prepared_anew }
     }
 
@@ -205,9 +206,9 @@ impl Outbox {
         self.frame(b'X', |_| {});
     }
 
-    /// Sends COPY data of an admitted `COPY ... FROM STDIN`.
-    pub fn copy_data(&mut self, data: &[u8]) {
-        self.frame(b'd', |body| body.extend_from_slice(data));
+    /// Sends COPY data of an admitted `COPY ... FROM STDIN`, as far as it has arrived.
+    pub fn copy_data(&mut self, data: run::Run) {
+        append(&mut self.buffer, data.into_bytes());
     }
 
     /// Ends COPY data.
@@ -233,8 +234,8 @@ impl Outbox {
     }
 
     /// Takes everything that waits.
-    pub fn drain(&mut self) -> Bytes {
-        self.buffer.split().freeze()
+    pub fn take(&mut self) -> BytesMut {
+        std::mem::take(&mut self.buffer)
     }
 
     fn parse(&mut self, name: &str, sql: &str, parameter_types: &[u32]) {
@@ -256,19 +257,15 @@ impl Outbox {
     }
 
     fn frame(&mut self, tag: u8, fill: impl FnOnce(&mut BytesMut)) {
-        let mut body = BytesMut::new();
-        fill(&mut body);
-        let length = u32::try_from(body.len().saturating_add(4)).unwrap_or(u32::MAX);
-        self.buffer.extend_from_slice(&[tag]);
-        self.buffer.extend_from_slice(&length.to_be_bytes());
-        self.buffer.extend_from_slice(&body);
+        if self.buffer.is_empty() {
+            self.buffer.reserve(ROOM);
+        }
+        put(&mut self.buffer, tag, fill);
     }
 }
 
-fn put_cstr(body: &mut BytesMut, text: &str) {
-    body.extend_from_slice(text.as_bytes());
-    body.extend_from_slice(&[0]);
-}
+/// Room for the messages of a small statement, so that they cost one allocation.
+const ROOM: usize = 512;
 
 fn put_count(body: &mut BytesMut, count: usize) {
     body.extend_from_slice(&u16::try_from(count).unwrap_or(u16::MAX).to_be_bytes());

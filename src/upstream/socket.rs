@@ -3,12 +3,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf as TcpRead, OwnedWriteHalf as TcpWrite};
-use tokio::net::unix::{OwnedReadHalf as UnixRead, OwnedWriteHalf as UnixWrite};
-use tokio::net::{TcpSocket, UnixStream, lookup_host};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 
 /// Where exactly a server listens: a CancelRequest must reach the server that the session is on.
 #[derive(Debug, Clone)]
@@ -17,24 +16,17 @@ pub(super) enum Address {
     Unix(PathBuf),
 }
 
-/// The receiving half of a socket.
+/// A socket to a server: one thing that is read and written, and never split.
 #[derive(Debug)]
-pub(super) enum ReadHalf {
-    Tcp(TcpRead),
-    Unix(UnixRead),
-}
-
-/// The sending half of a socket.
-#[derive(Debug)]
-pub(super) enum WriteHalf {
-    Tcp(TcpWrite),
-    Unix(UnixWrite),
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 impl Address {
     /// Dials `host`, which is a folder with a Unix socket if it begins with a slash; else every address of the name in
     /// turn, until one answers.
-    pub(super) async fn find(host: &str, port: u16) -> io::Result<(Self, ReadHalf, WriteHalf)> {
+    pub(super) async fn find(host: &str, port: u16) -> io::Result<(Self, Socket)> {
         if host.starts_with('/') {
             return Self::Unix(Path::new(host).join(format!(".s.PGSQL.{port}"))).dialled().await;
         }
@@ -49,7 +41,7 @@ impl Address {
     }
 
     /// Opens another socket to the same place.
-    pub(super) async fn dial(&self) -> io::Result<(ReadHalf, WriteHalf)> {
+    pub(super) async fn dial(&self) -> io::Result<Socket> {
         match self {
             Self::Tcp(address) => {
                 let socket = match address.ip() {
@@ -58,13 +50,9 @@ impl Address {
                 }?;
                 socket.set_nodelay(true)?;
                 socket.set_keepalive(true)?;
-                let (read, write) = socket.connect(*address).await?.into_split();
-                Ok((ReadHalf::Tcp(read), WriteHalf::Tcp(write)))
+                Ok(Socket::Tcp(socket.connect(*address).await?))
             }
-            Self::Unix(path) => {
-                let (read, write) = UnixStream::connect(path).await?.into_split();
-                Ok((ReadHalf::Unix(read), WriteHalf::Unix(write)))
-            }
+            Self::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
         }
     }
 
@@ -76,34 +64,44 @@ impl Address {
         }
     }
 
-    async fn dialled(self) -> io::Result<(Self, ReadHalf, WriteHalf)> {
-        let (read, write) = self.dial().await?;
-        Ok((self, read, write))
+    async fn dialled(self) -> io::Result<(Self, Socket)> {
+        let socket = self.dial().await?;
+        Ok((self, socket))
     }
 }
 
-impl ReadHalf {
-    /// Appends what is there to `buffer`; 0 is the end. Cancel-safe.
-    pub(super) async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.read_buf(buffer).await,
-            Self::Unix(socket) => socket.read_buf(buffer).await,
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_read(context, buffer),
+            Self::Unix(socket) => Pin::new(socket).poll_read(context, buffer),
         }
     }
 }
 
-impl WriteHalf {
-    /// Sends all of `bytes`. Cancel-safe: what was sent is gone from `bytes`.
-    pub(super) async fn write(&mut self, bytes: &mut impl Buf) -> io::Result<()> {
-        while bytes.has_remaining() {
-            let sent = match self {
-                Self::Tcp(socket) => socket.write_buf(bytes).await?,
-                Self::Unix(socket) => socket.write_buf(bytes).await?,
-            };
-            if sent == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_write(context, bytes),
+            Self::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
         }
-        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_flush(context),
+            Self::Unix(socket) => Pin::new(socket).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(context),
+            Self::Unix(socket) => Pin::new(socket).poll_shutdown(context),
+        }
     }
 }

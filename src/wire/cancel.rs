@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{mpsc, oneshot};
@@ -82,9 +83,9 @@ impl Registration {
         self.key
     }
 
-    /// The next wish to cancel. Cancel-safe.
-    pub(super) async fn request(&mut self) -> Option<Request> {
-        self.requests.recv().await
+    /// The next wish to cancel.
+    pub(super) fn poll_request(&mut self, waking: &mut Context<'_>) -> Poll<Option<Request>> {
+        self.requests.poll_recv(waking)
     }
 }
 

@@ -1,53 +1,51 @@
-//! Sockets, gate and session, tied together: one task a session.
+//! Sockets, gate and session, tied together: one task a session, that polls all of them itself.
 //!
 //! Both directions are polled on their own and their buffers are bounded: a client that does not read stops the
 //! server, a server that does not read stops the client, and neither stops the other direction. While a
-//! statement waits for approval the client is still watched: if it goes away, the request is withdrawn.
+//! statement waits for approval the client is still watched: if it goes away, the request is withdrawn. An idle
+//! session holds no buffer.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as Waking, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
+use crate::flow::{Intake, poll_drain};
 use crate::gate::{Context, Door, Gate, Hold, Patience, Tell};
 use crate::identity::Identity;
-use crate::protocol::frame::{Frame, FrameError, Leg};
+use crate::protocol::frame::{FrameError, Leg};
+use crate::protocol::run::{Frames, Piece};
 use crate::protocol::sqlstate;
-use crate::upstream::{Canceller, LinkError, LinkReader, LinkWriter};
+use crate::upstream::{Canceller, Link, LinkError};
 
 use super::cancel::{Registration, Request};
 use super::handshake::{Opened, hear_out};
 use super::listener::Shared;
 use super::refusals;
 use super::session::{Answer, Ask, Session, Violation};
+use super::stream::Stream;
 
 /// Runs an opened session to its end.
-pub(super) async fn run(stream: TcpStream, opened: Opened, shared: &Shared) {
-    let Opened { who, link, registration, input, out } = opened;
-    let context = Arc::clone(link.context());
-    let mut drive = Drive::new(stream, input, who, link, registration, Arc::clone(&shared.gate));
-    drive.session.client_bytes().extend_from_slice(&out);
-    let end = drive.turn(shared).await;
-    drive.finish(&end, &context).await;
+pub(super) async fn run(stream: Stream, opened: Opened, shared: &Shared) {
+    let mut drive = Box::new(Drive::new(stream, opened, shared));
+    let end = poll_fn(|waking| drive.poll(waking)).await;
+    drive.finish(&end).await;
 }
 
 struct Drive {
     session: Session,
     gate: Arc<Gate>,
     who: Arc<Identity>,
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
-    input: BytesMut,
+    context: Arc<Context>,
+    client: Stream,
+    input: Intake,
+    frames: Frames,
     at_eof: bool,
-    link_reader: LinkReader,
-    link_writer: Option<LinkWriter>,
-    sending: Option<Working<(LinkWriter, Result<(), LinkError>)>>,
+    link: Link,
     judging: Option<Working<Answer>>,
     canceller: Canceller,
     cancelling: Option<Working<()>>,
@@ -55,6 +53,8 @@ struct Drive {
     tell: Arc<Notifier>,
     holds: mpsc::Receiver<Hold>,
     is_held: bool,
+    shutdown: Working<()>,
+    stopping: Option<Working<()>>,
 }
 
 /// Something under way, that dropping it ends.
@@ -77,147 +77,211 @@ enum End {
 }
 
 impl Drive {
-    fn new(
-        stream: TcpStream,
-        input: BytesMut,
-        who: Arc<Identity>,
-        link: crate::upstream::Link,
-        registration: Registration,
-        gate: Arc<Gate>,
-    ) -> Self {
-        let (reader, writer) = stream.into_split();
+    fn new(client: Stream, opened: Opened, shared: &Shared) -> Self {
+        let Opened { who, link, registration, input, out } = opened;
         let (sender, holds) = mpsc::channel(4);
-        let session = Session::new(Arc::clone(link.context()));
-        let canceller = link.canceller();
-        let (link_reader, link_writer) = link.split();
+        let context = Arc::clone(link.context());
+        let mut session = Session::new(Arc::clone(&context));
+        session.client_bytes().extend_from_slice(&out);
+        let shutdown = shared.shutdown.clone();
         Self {
             session,
-            gate,
+            gate: Arc::clone(&shared.gate),
             who,
-            reader,
-            writer,
-            input,
+            context,
+            client,
+            input: Intake::new(input),
+            frames: Frames::new(Leg::Frontend),
             at_eof: false,
-            link_reader,
-            link_writer: Some(link_writer),
-            sending: None,
+            canceller: link.canceller(),
+            link,
             judging: None,
-            canceller,
             cancelling: None,
             registration,
             tell: Arc::new(Notifier(sender)),
             holds,
             is_held: false,
+            shutdown: Box::pin(async move { shutdown.cancelled_owned().await }),
+            stopping: None,
         }
     }
 
-    /// Turns until the session ends.
-    async fn turn(&mut self, shared: &Shared) -> End {
-        let mut stopping: Option<Working<()>> = None;
+    /// Turns until nothing moves; ready when the session has ended.
+    fn poll(&mut self, waking: &mut Waking<'_>) -> Poll<End> {
+        if let Poll::Ready(end) = self.poll_outside(waking) {
+            return Poll::Ready(end);
+        }
         loop {
-            if let Err(end) = self.feed() {
-                return end;
+            let moved = match self.turn(waking) {
+                Ok(moved) => moved,
+                Err(end) => return Poll::Ready(end),
+            };
+            if let Some(end) = self.ended() {
+                return Poll::Ready(end);
             }
-            self.start();
-            if let Some(end) = self.ended(stopping.is_some()) {
-                return end;
-            }
-            let room = self.session.client_bytes().len() < MOST_WAITING;
-            let unsent = !self.session.client_bytes().is_empty();
-            let hungry = !self.at_eof && (self.starves() || self.input.len() < MOST_WAITING);
-            tokio::select! {
-                biased;
-                () = shared.shutdown.cancelled(), if stopping.is_none() => {
-                    stopping = Some(Box::pin(tokio::time::sleep(GRACE)));
-                }
-                () = done(&mut stopping) => return End::Shutdown,
-                (writer, sent) = done(&mut self.sending) => {
-                    self.link_writer = Some(writer);
-                    if let Err(error) = sent {
-                        return End::Server(error);
-                    }
-                }
-                Some(hold) = self.holds.recv() => {
-                    self.is_held = true;
-                    self.session.held(&hold);
-                }
-                answer = done(&mut self.judging) => {
-                    self.is_held = false;
-                    self.session.answer(answer);
-                }
-                () = done(&mut self.cancelling) => {}
-                Some(request) = self.registration.request() => self.cancel(request),
-                received = self.link_reader.receive(), if room => {
-                    if let Err(end) = self.receive(received) {
-                        return end;
-                    }
-                }
-                written = self.writer.write_buf(self.session.client_bytes()), if unsent => {
-                    if !matches!(written, Ok(1..)) {
-                        return End::Abandoned;
-                    }
-                }
-                readable = self.reader.readable(), if hungry => {
-                    if readable.is_err() || self.read().is_err() {
-                        return End::Abandoned;
-                    }
-                }
+            if !moved {
+                return Poll::Pending;
             }
         }
     }
 
-    /// Hands the client's frames to the session, as long as it wants any.
-    fn feed(&mut self) -> Result<(), End> {
+    /// What comes from neither side: the operator, and cancels by another connection.
+    fn poll_outside(&mut self, waking: &mut Waking<'_>) -> Poll<End> {
+        match &mut self.stopping {
+            None if self.shutdown.as_mut().poll(waking).is_ready() => {
+                let mut grace: Working<()> = Box::pin(tokio::time::sleep(GRACE));
+                let over = grace.as_mut().poll(waking);
+                self.stopping = Some(grace);
+                ready!(over);
+            }
+            None => return self.poll_cancels(waking),
+            Some(grace) => {
+                if grace.as_mut().poll(waking).is_pending() {
+                    return self.poll_cancels(waking);
+                }
+            }
+        }
+        Poll::Ready(End::Shutdown)
+    }
+
+    fn poll_cancels(&mut self, waking: &mut Waking<'_>) -> Poll<End> {
+        while let Poll::Ready(Some(request)) = self.registration.poll_request(waking) {
+            self.cancel(request);
+        }
+        Poll::Pending
+    }
+
+    /// Moves everything once that can move. Whether anything did.
+    fn turn(&mut self, waking: &mut Waking<'_>) -> Result<bool, End> {
+        let mut moved = self.feed()?;
+        moved |= self.poll_gate(waking);
+        moved |= self.poll_cancelling(waking);
+        moved |= self.poll_server(waking)?;
+        moved |= self.poll_client(waking)?;
+        Ok(moved)
+    }
+
+    /// Hands the client's messages to the session, as long as it wants any.
+    fn feed(&mut self) -> Result<bool, End> {
+        let mut moved = false;
         while self.starves() {
-            let Some(frame) = Frame::decode(Leg::Frontend, &mut self.input).map_err(End::Frame)? else {
-                break;
-            };
-            self.session.client(&frame).map_err(End::Violation)?;
+            let Some(piece) = self.frames.next(self.input.buffer()).map_err(End::Frame)? else { break };
+            moved = true;
+            match piece {
+                Piece::Run(run) => self.session.client_run(run),
+                Piece::Frame(frame) => self.session.client(&frame).map_err(End::Violation)?,
+            }
             for note in self.session.take_notes() {
-                let client = self.reader.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
-                self.gate.malformed(Door::Wire, &client, Some(&self.who), &note);
+                self.gate.malformed(Door::Wire, self.context.client(), Some(&self.who), &note);
             }
             if let Some(question) = self.session.take_question() {
                 let (gate, who, tell) = (self.gate.clone(), self.who.clone(), self.tell.clone());
                 self.judging = Some(Box::pin(judge(gate, who, tell, question)));
             }
         }
-        Ok(())
+        if moved {
+            self.input.release();
+        }
+        Ok(moved)
     }
 
-    /// Whether the next client frame could be taken in now.
+    /// Whether the next client message could be taken in now.
     fn starves(&mut self) -> bool {
         // A cancel that is still on its way must not hit what comes next.
         let free = self.cancelling.is_none() && self.session.outbox().len() < MOST_WAITING;
         free && self.session.wants_client()
     }
 
-    /// Starts what the session asks for: a send, a cancel; drops what it no longer asks for.
-    fn start(&mut self) {
+    fn poll_gate(&mut self, waking: &mut Waking<'_>) -> bool {
+        let Some(judging) = &mut self.judging else { return false };
         if !self.session.is_asking() {
+            // Whatever is being asked is void by now: dropping the question withdraws it.
             self.judging = None;
             self.is_held = false;
+            return true;
         }
+        let answer = judging.as_mut().poll(waking);
+        let mut moved = false;
+        while let Poll::Ready(Some(hold)) = self.holds.poll_recv(waking) {
+            self.is_held = true;
+            self.session.held(&hold);
+            moved = true;
+        }
+        if let Poll::Ready(answer) = answer {
+            self.judging = None;
+            self.is_held = false;
+            self.session.answer(answer);
+            moved = true;
+        }
+        moved
+    }
+
+    fn poll_cancelling(&mut self, waking: &mut Waking<'_>) -> bool {
         if self.session.take_cancel() && self.cancelling.is_none() {
             let canceller = self.canceller.clone();
             self.cancelling = Some(Box::pin(async move { canceller.cancel().await }));
         }
-        if self.session.outbox().is_empty() {
-            return;
+        let Some(cancelling) = &mut self.cancelling else { return false };
+        if cancelling.as_mut().poll(waking).is_pending() {
+            return false;
         }
-        if let Some(mut writer) = self.link_writer.take() {
-            let mut batch = std::mem::take(self.session.outbox());
-            self.sending = Some(Box::pin(async move {
-                let sent = writer.send(&mut batch).await;
-                (writer, sent)
-            }));
+        self.cancelling = None;
+        true
+    }
+
+    /// Sends what waits for the server, and takes in what it has sent as long as the client has room for it.
+    fn poll_server(&mut self, waking: &mut Waking<'_>) -> Result<bool, End> {
+        if let Poll::Ready(sent) = self.link.poll_send(self.session.outbox(), waking) {
+            sent.map_err(End::Server)?;
+        }
+        if self.session.client_bytes().len() >= MOST_WAITING {
+            return Ok(false);
+        }
+        let mut moved = false;
+        if let Poll::Ready(filled) = self.link.poll_fill(waking) {
+            filled.map_err(End::Server)?;
+            moved = true;
+        }
+        while let Some(piece) = self.link.piece().map_err(End::Server)? {
+            moved = true;
+            match piece {
+                Piece::Run(run) => self.session.server_run(run).map_err(End::Violation)?,
+                Piece::Frame(frame) => self.session.server(&frame).map_err(End::Violation)?,
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Sends what waits for the client, and reads from it as long as the session can use more.
+    fn poll_client(&mut self, waking: &mut Waking<'_>) -> Result<bool, End> {
+        let unsent = !self.session.client_bytes().is_empty();
+        let mut moved = false;
+        match poll_drain(&mut self.client, waking, self.session.client_bytes()) {
+            Poll::Ready(Ok(())) => moved = unsent,
+            Poll::Ready(Err(_)) => return Err(End::Abandoned),
+            Poll::Pending => {}
+        }
+        let hungry = !self.at_eof && (self.input.len() < MOST_WAITING || self.starves());
+        if !hungry {
+            return Ok(moved);
+        }
+        match self.input.poll_fill(&mut self.client, waking) {
+            Poll::Ready(Ok(read)) => {
+                self.at_eof = read == 0;
+                Ok(true)
+            }
+            Poll::Ready(Err(_)) => Err(End::Abandoned),
+            Poll::Pending => Ok(moved),
         }
     }
 
-    fn ended(&mut self, stopping: bool) -> Option<End> {
+    fn ended(&mut self) -> Option<End> {
+        if self.session.is_closed() {
+            return Some(End::Client);
+        }
         let told = self.session.client_bytes().is_empty();
-        if self.session.is_closed() || (stopping && self.session.is_idle() && told) {
-            return Some(if self.session.is_closed() { End::Client } else { End::Shutdown });
+        if self.stopping.is_some() && self.session.is_idle() && told {
+            return Some(End::Shutdown);
         }
         if self.at_eof && self.is_held {
             return Some(End::Abandoned);
@@ -238,61 +302,34 @@ impl Drive {
         }));
     }
 
-    fn receive(&mut self, received: Result<Frame, LinkError>) -> Result<(), End> {
-        let frame = received.map_err(End::Server)?;
-        self.session.server(&frame).map_err(End::Violation)
-    }
-
-    fn read(&mut self) -> std::io::Result<()> {
-        if self.input.is_empty() {
-            // An idle session keeps no buffer.
-            self.input = BytesMut::with_capacity(READ_BYTES);
-        }
-        self.input.reserve(READ_BYTES);
-        match self.reader.try_read_buf(&mut self.input) {
-            Ok(0) => self.at_eof = true,
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
-        }
-        Ok(())
-    }
-
     /// Says goodbye on both sides, as far as they still listen.
-    async fn finish(mut self, end: &End, context: &Context) {
-        let reason = self.say(end, context);
+    async fn finish(&mut self, end: &End) {
+        let reason = self.say(end);
         if !self.session.is_idle() && !matches!(end, End::Server(_)) {
             // Nobody waits any more for what the server still works on.
             self.canceller.cancel().await;
         }
         self.judging = None;
         let goodbye = async {
-            while !self.session.client_bytes().is_empty() {
-                if self.writer.write_buf(self.session.client_bytes()).await? == 0 {
-                    break;
-                }
-            }
-            self.writer.shutdown().await
+            poll_fn(|waking| poll_drain(&mut self.client, waking, self.session.client_bytes())).await?;
+            self.client.shutdown().await
         };
         if !matches!(tokio::time::timeout(GOODBYE, goodbye).await, Ok(Ok(()))) {
-            tracing::debug!(session_id = context.session_id(), "wire.goodbye_unheard");
+            tracing::debug!(session_id = self.context.session_id(), "wire.goodbye_unheard");
         }
-        if let Some(mut writer) = self.link_writer.take() {
+        if !self.session.is_copying() && !matches!(end, End::Server(_)) {
             self.session.outbox().terminate();
-            let sent = tokio::time::timeout(GOODBYE, writer.send(self.session.outbox())).await;
-            tracing::trace!(session_id = context.session_id(), sent = sent.is_ok(), "wire.terminated");
+            let sent = tokio::time::timeout(GOODBYE, self.link.send(self.session.outbox())).await;
+            tracing::trace!(session_id = self.context.session_id(), sent = sent.is_ok(), "wire.terminated");
         }
-        self.gate.closed(&self.who, context, &reason);
+        self.gate.closed(&self.who, &self.context, &reason);
         if matches!(end, End::Frame(_) | End::Violation(_)) {
-            hear_out(&mut self.reader).await;
+            hear_out(&mut self.client).await;
         }
     }
 
     /// Tells the client why the session ends, where it is not its own wish; returns the reason for the ledger.
-    fn say(&mut self, end: &End, context: &Context) -> String {
+    fn say(&mut self, end: &End) -> String {
         let fields = match end {
             End::Client => return "the client closed the session".to_owned(),
             End::Abandoned => return "the client went away".to_owned(),
@@ -305,9 +342,10 @@ impl Drive {
             }
         };
         if matches!(end, End::Frame(_) | End::Violation(Violation::Client { .. })) {
-            self.gate.malformed(Door::Wire, context.client(), Some(&self.who), fields.message());
+            self.gate.malformed(Door::Wire, self.context.client(), Some(&self.who), fields.message());
         }
-        if !self.session.server_said_goodbye() {
+        // In the middle of a row there is nothing to be said: only the end of the stream is understood.
+        if !self.session.server_said_goodbye() && !self.session.is_midway() {
             fields.put_error(self.session.client_bytes());
         }
         fields.message().to_owned()
@@ -320,14 +358,6 @@ async fn judge(gate: Arc<Gate>, who: Arc<Identity>, tell: Arc<Notifier>, questio
         Ask::Prepare(act) => Answer::Prepare(Box::new(gate.admit(&who, act, &*tell).await)),
         Ask::Bind(act) => Answer::Bind(Box::new(gate.admit(&who, act, &*tell).await)),
     }
-}
-
-/// Waits for what is under way, and takes it out once it is done; for ever while nothing is.
-async fn done<T>(working: &mut Option<Working<T>>) -> T {
-    let Some(future) = working else { return std::future::pending().await };
-    let output = future.as_mut().await;
-    *working = None;
-    output
 }
 
 /// Hands holds to the session's own task.
@@ -346,8 +376,6 @@ impl Tell for Notifier {
     }
 }
 
-/// What is read from a client at once.
-const READ_BYTES: usize = 16 * 1024;
 /// How many bytes may wait in one direction before its source is no longer read.
 const MOST_WAITING: usize = 64 * 1024;
 /// How long sessions may go on after the gateway was told to stop.

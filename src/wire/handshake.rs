@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::gate::{Connect, Denial, Door, Silent};
 use crate::identity::Identity;
@@ -19,6 +18,7 @@ use super::drive;
 use super::listener::Shared;
 use super::refusals;
 use super::startup::{Fault, Opening, Progress, Rejection, Startup, welcome};
+use super::stream::Stream;
 
 /// A session that was opened, with what its client sent ahead and what it has yet to be told.
 pub(super) struct Opened {
@@ -30,7 +30,7 @@ pub(super) struct Opened {
 }
 
 /// Serves one connection from its first byte to its last.
-pub(super) async fn connection(mut stream: TcpStream, client: String, shared: Arc<Shared>) {
+pub(super) async fn connection(mut stream: Stream, client: String, shared: Arc<Shared>) {
     let deadline =
         tokio::time::timeout(shared.settings.handshake_timeout, open(&mut stream, &client, &shared));
     let opened = tokio::select! {
@@ -51,7 +51,7 @@ pub(super) async fn connection(mut stream: TcpStream, client: String, shared: Ar
 }
 
 /// Start-up to an open session; `None` where the connection has ended otherwise.
-async fn open(stream: &mut TcpStream, client: &str, shared: &Shared) -> std::io::Result<Option<Box<Opened>>> {
+async fn open(stream: &mut Stream, client: &str, shared: &Shared) -> std::io::Result<Option<Box<Opened>>> {
     let mut startup = Startup::new(shared.gate.directory(), shared.settings.default_database.clone());
     let (mut input, mut out) = (BytesMut::new(), BytesMut::new());
     let opening = loop {
@@ -74,11 +74,14 @@ async fn open(stream: &mut TcpStream, client: &str, shared: &Shared) -> std::io:
         }
     };
     match session(*opening, client, shared).await {
-        Ok((who, link)) => {
+        Ok((who, mut link)) => {
             let registration = shared.cancels.register(Arc::clone(&who), link.context().session_id());
             let (process, key) = (registration.process(), registration.key());
             match welcome(link.parameters(), process, key, &mut out) {
-                Ok(()) => Ok(Some(Box::new(Opened { who, link, registration, input, out }))),
+                Ok(()) => {
+                    link.forget_parameters();
+                    Ok(Some(Box::new(Opened { who, link, registration, input, out })))
+                }
                 Err(violation) => end(stream, out, &violation.to_fields()).await,
             }
         }
@@ -146,7 +149,7 @@ fn record(shared: &Shared, client: &str, rejection: &Rejection) {
 }
 
 async fn end(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     mut out: BytesMut,
     fields: &ErrorFields,
 ) -> std::io::Result<Option<Box<Opened>>> {
@@ -156,7 +159,7 @@ async fn end(
 }
 
 /// Tells a client last words, as far as it listens.
-pub(super) async fn farewell(stream: &mut TcpStream, mut out: BytesMut) {
+pub(super) async fn farewell(stream: &mut Stream, mut out: BytesMut) {
     let said = async {
         stream.write_all_buf(&mut out).await?;
         stream.shutdown().await

@@ -15,6 +15,7 @@ use crate::protocol::sqlstate;
 use crate::upstream::Upstream;
 
 use super::cancel::Cancels;
+use super::stream::Stream;
 use super::{handshake, refusals};
 
 /// The wire door.
@@ -76,7 +77,7 @@ impl Wire {
                         connections.spawn(async move {
                             let client = peer.to_string();
                             match places.try_acquire_owned() {
-                                Ok(_place) => handshake::connection(stream, client, shared).await,
+                                Ok(_place) => handshake::connection(Stream::Plain(stream), client, shared).await,
                                 Err(_) => turn_away(stream, &client, &shared, &porch).await,
                             }
                         });
@@ -105,12 +106,12 @@ fn prepare(stream: &TcpStream) {
 }
 
 /// Tells a client that there is no place. Under a flood not all are told: nobody may crowd the porch either.
-async fn turn_away(mut stream: TcpStream, client: &str, shared: &Shared, porch: &Semaphore) {
+async fn turn_away(stream: TcpStream, client: &str, shared: &Shared, porch: &Semaphore) {
     shared.gate.refused(Door::Wire, client, "", "", "too many connections");
     let Ok(_standing) = porch.try_acquire() else { return };
     let mut out = BytesMut::new();
     refusals::fatal(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already").put_error(&mut out);
-    handshake::farewell(&mut stream, out).await;
+    handshake::farewell(&mut Stream::Plain(stream), out).await;
 }
 
 /// Clients that are being told that there is no place.

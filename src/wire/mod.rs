@@ -13,5 +13,6 @@ pub mod refusals;
 pub mod replies;
 pub mod session;
 pub mod startup;
+mod stream;
 
 pub use listener::{Settings, Wire};

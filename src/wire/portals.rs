@@ -8,10 +8,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::gate::{Denial, Outcome, Prepared, Receipt, Running};
 use crate::mask::{Field, Release, Released, Stop};
+use crate::protocol::run::Run;
 use crate::sql::Facts;
 use crate::sql::facts::Class;
 
@@ -35,6 +34,7 @@ pub(super) struct Flow {
     receipt: Option<Receipt>,
     facts: Arc<Facts>,
     limited: bool,
+    asked: bool,
     executed: bool,
     stopped: Option<String>,
     warning: Option<Box<Denial>>,
@@ -54,9 +54,9 @@ impl Portals {
     }
 
     /// The portal that `name` means for a message that is sent now.
-    pub(super) fn portal(&self, name: &str) -> Option<(PortalId, &Flow)> {
+    pub(super) fn portal_mut(&mut self, name: &str) -> Option<(PortalId, &mut Flow)> {
         let id = *self.portals.meaning(name)?;
-        self.flows.get(&id).map(|flow| (id, flow))
+        self.flows.get_mut(&id).map(|flow| (id, flow))
     }
 
     /// Whether no further statement or portal fits.
@@ -155,10 +155,21 @@ impl Flow {
             receipt: Some(running.receipt),
             facts: running.facts,
             limited,
+            asked: false,
             executed: false,
             stopped: None,
             warning: running.warning,
         }
+    }
+
+    /// Notes that the server is asked for the result's description. True if nobody has asked before.
+    pub(super) fn ask_description(&mut self) -> bool {
+        !std::mem::replace(&mut self.asked, true)
+    }
+
+    /// Notes that the server skipped what it was asked.
+    pub(super) fn skip(&mut self) {
+        self.asked = self.release.is_described();
     }
 
     /// Checks the result's description.
@@ -177,10 +188,13 @@ impl Flow {
         self.release.copy_out();
     }
 
-    /// Lets one frame of row data go.
-    pub(super) fn row(&mut self, frame: Bytes) -> Result<Released, Stop> {
-        let released = self.release.row(frame);
-        self.note(released)
+    /// Lets rows go, as far as they have arrived and may leave.
+    pub(super) fn run(&mut self, run: Run) -> (Released, Option<Stop>) {
+        let (released, stop) = self.release.run(run);
+        if let Some(stop) = &stop {
+            self.stopped = Some(stop.to_string());
+        }
+        (released, stop)
     }
 
     /// Notes that the portal runs.

@@ -16,7 +16,7 @@ pub enum Kind {
     Parse,
     /// A Bind.
     Bind,
-    /// Our own Describe behind a Bind: the answer is checked and swallowed.
+    /// Our own Describe before an Execute: the answer is checked and swallowed.
     Check,
     /// A Describe of a statement.
     DescribeStatement,

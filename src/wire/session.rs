@@ -32,7 +32,12 @@ pub struct Session {
     context: Arc<Context>,
     outbox: Outbox,
     client: BytesMut,
-    scratch: BytesMut,
+    /// Words of our own that wait for the end of the row that is on its way to the client.
+    aside: BytesMut,
+    /// Whether the client has got a part of a row.
+    is_midway: bool,
+    /// Whether the server has got a part of a CopyData message.
+    is_copying: bool,
     question: Option<Ask>,
     asking: Option<Asking>,
     replies: Replies<Owed>,
@@ -157,7 +162,9 @@ impl Session {
             context,
             outbox: Outbox::new(),
             client: BytesMut::new(),
-            scratch: BytesMut::new(),
+            aside: BytesMut::new(),
+            is_midway: false,
+            is_copying: false,
             question: None,
             asking: None,
             replies: Replies::default(),
@@ -195,7 +202,8 @@ impl Session {
     /// Tells the client that the statement of the open question waits for approval.
     pub fn held(&mut self, hold: &Hold) {
         if self.asking.is_some() {
-            refusals::held(hold).put_notice(&mut self.client);
+            let out = if self.is_midway { &mut self.aside } else { &mut self.client };
+            refusals::held(hold).put_notice(out);
         }
     }
 
@@ -253,6 +261,18 @@ impl Session {
         self.goodbye
     }
 
+    /// Whether the client has got a part of a row: then it can't be told anything before the rest.
+    #[must_use]
+    pub fn is_midway(&self) -> bool {
+        self.is_midway
+    }
+
+    /// Whether the server has got a part of a message: then it can't be told anything before the rest.
+    #[must_use]
+    pub fn is_copying(&self) -> bool {
+        self.is_copying
+    }
+
     /// Bytes for the server.
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
@@ -292,7 +312,6 @@ impl Session {
         let portal = self.portals.bind_sent(name, running);
         self.governed |= self.portals.flow_mut(portal).is_some_and(|flow| flow.is_governed());
         self.sent(Kind::Bind, Owed::Portal(portal));
-        self.sent(Kind::Check, Owed::Portal(portal));
     }
 
     /// Notes that a message of the extended protocol was sent.

@@ -9,6 +9,7 @@ use crate::protocol::backend::ErrorFields;
 use crate::protocol::body::{Body, BodyError};
 use crate::protocol::frame::Frame;
 use crate::protocol::results::row_description;
+use crate::protocol::run::Run;
 
 use super::{ResultColumn, RunError, RunResult};
 
@@ -81,12 +82,15 @@ impl Collector {
             self.result.truncated = true;
             return Ok(());
         }
-        let released = self.release.row(frame.to_bytes()).map_err(Refused::Stop)?;
+        let (released, stop) = self.release.run(Run::of(frame));
+        if let Some(stop) = stop {
+            return Err(Refused::Stop(stop));
+        }
         self.bytes = self.bytes.saturating_add(u64::try_from(released.size()).unwrap_or(u64::MAX));
         if self.bytes > MOST_BYTES {
             return Err(Refused::Stop(Stop::Bytes { bytes: MOST_BYTES }));
         }
-        let row = values(released.into_bytes(), self.result.columns.len()).map_err(Refused::Body)?;
+        let row = values(released.into_bytes().freeze(), self.result.columns.len()).map_err(Refused::Body)?;
         self.result.rows.push(row);
         Ok(())
     }

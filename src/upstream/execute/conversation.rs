@@ -10,7 +10,7 @@ use crate::protocol::sqlstate;
 use crate::sql::Facts;
 use crate::sql::facts::Class;
 
-use super::super::{Canceller, House, Link, LinkError, LinkReader, LinkWriter, Outbox};
+use super::super::{Canceller, House, Link, LinkError, Outbox};
 use super::RunError;
 use super::collector::{Collector, MOST_BYTES, Refused};
 use crate::mask::Stop;
@@ -18,8 +18,7 @@ use crate::mask::Stop;
 /// A link in use for one statement.
 #[derive(Debug)]
 pub(super) struct Conversation<'a> {
-    reader: &'a mut LinkReader,
-    writer: &'a mut LinkWriter,
+    link: &'a mut Link,
     canceller: Canceller,
     outbox: Outbox,
 }
@@ -35,8 +34,7 @@ struct Answer {
 impl<'a> Conversation<'a> {
     pub(super) fn on(link: &'a mut Link) -> Self {
         let canceller = link.canceller();
-        let (reader, writer) = link.halves();
-        Self { reader, writer, canceller, outbox: Outbox::new() }
+        Self { link, canceller, outbox: Outbox::new() }
     }
 
     /// What will be sent next.
@@ -97,15 +95,15 @@ impl<'a> Conversation<'a> {
             Err(RunError::Broken(_) | RunError::Unknown(_)) => return,
             Ok(()) | Err(RunError::Server { .. } | RunError::TooManyAffected { .. }) => {}
         }
-        self.outbox.drain();
+        self.outbox.take();
         self.outbox.terminate();
-        if let Err(error) = self.writer.send(&mut self.outbox).await {
+        if let Err(error) = self.link.send(&mut self.outbox).await {
             tracing::debug!(%error, "a database did not wait for the goodbye");
         }
     }
 
     async fn run(&mut self, collector: &mut Collector) -> Result<(), RunError> {
-        self.writer.send(&mut self.outbox).await.map_err(RunError::Broken)?;
+        self.link.send(&mut self.outbox).await.map_err(RunError::Broken)?;
         let mut error = None;
         loop {
             let Frame { tag, body } = match self.receive().await.map_err(RunError::Broken)? {
@@ -178,7 +176,7 @@ impl<'a> Conversation<'a> {
     /// Sends our own SQL and waits until the server is ready again.
     async fn ask(&mut self, house: House) -> Result<(Answer, TransactionStatus), LinkError> {
         self.outbox.house(house);
-        self.writer.send(&mut self.outbox).await?;
+        self.link.send(&mut self.outbox).await?;
         let mut answer = Answer::default();
         loop {
             let frame = self.receive().await?.ok_or_else(|| broken("it sent a message that is too long"))?;
@@ -203,7 +201,7 @@ impl<'a> Conversation<'a> {
 
     /// The next frame; `None` if it is too big to be held.
     async fn receive(&mut self) -> Result<Option<Frame>, LinkError> {
-        self.reader.receive_within(usize::try_from(MOST_BYTES).unwrap_or(usize::MAX)).await
+        self.link.receive_within(usize::try_from(MOST_BYTES).unwrap_or(usize::MAX)).await
     }
 }
 

@@ -6,6 +6,7 @@ use crate::gate::{Bind, Parameters, Prepare, Query};
 use crate::protocol::backend::ErrorFields;
 use crate::protocol::frame::Frame;
 use crate::protocol::frontend::{BindMessage, Message, Target};
+use crate::protocol::run::Run;
 use crate::sql::Statement;
 
 use super::{Ask, Asking, Kind, Mode, Owed, Session, Violation, refusals};
@@ -26,12 +27,27 @@ impl Session {
             (_, Message::Password) => {
                 return Err(Violation::Client { what: "unexpected password message".to_owned() });
             }
-            (Mode::CopyIn, message) => return self.copy(message, &frame.body),
+            (_, Message::CopyData) => self.client_run(Run::of(frame)),
+            (Mode::CopyIn, message) => return self.copy(message),
             (Mode::Skipping, Message::Sync) | (Mode::Normal, Message::Sync) => self.sync(),
             (Mode::Skipping, _) => {}
             (Mode::Normal, message) => self.message(message),
         }
         Ok(())
+    }
+
+    /// Takes in COPY data as far as it has arrived. Only while [`Session::wants_client`].
+    ///
+    /// What is left of a COPY that failed is ignored, as PostgreSQL does: it never goes up. But a message of which the
+    /// server has got a part is sent to its end.
+    pub fn client_run(&mut self, mut run: Run) {
+        match (self.mode, self.is_copying && run.continues()) {
+            (Mode::CopyIn, _) => {}
+            (Mode::Normal | Mode::Skipping | Mode::Closed, true) => run.keep_lead(),
+            (Mode::Normal | Mode::Skipping | Mode::Closed, false) => return,
+        }
+        self.is_copying = !run.is_whole();
+        self.outbox.copy_data(run);
     }
 
     fn message(&mut self, message: Message) {
@@ -44,10 +60,10 @@ impl Session {
             Message::Close(target) => self.close(target),
             Message::Flush => self.outbox.flush(),
             Message::FunctionCall => self.reject(Asking::Query, refusals::function_call()),
-            // What is left of a COPY that failed: PostgreSQL ignores it too. It never goes up.
-            Message::CopyData | Message::CopyDone | Message::CopyFail { .. } => {}
+            // What is left of a COPY that failed: PostgreSQL ignores it too.
+            Message::CopyDone | Message::CopyFail { .. } => {}
             // Taken care of before.
-            Message::Sync | Message::Terminate | Message::Password => {}
+            Message::CopyData | Message::Sync | Message::Terminate | Message::Password => {}
         }
     }
 
@@ -110,17 +126,29 @@ impl Session {
             // judged and rewritten like any statement, and a description has no rows.
             Target::Portal(name) => {
                 self.outbox.describe_portal(name);
-                self.sent(Kind::DescribePortal, Owed::Nothing);
+                let owed = match self.portals.portal_mut(name) {
+                    Some((portal, flow)) => {
+                        flow.ask_description();
+                        Owed::Portal(portal)
+                    }
+                    None => Owed::Nothing,
+                };
+                self.sent(Kind::DescribePortal, owed);
             }
         }
     }
 
-    /// Runs a portal that a proof has made, and no other: a SQL cursor's rows come by FETCH, which is judged.
+    /// Runs a portal that a proof has made, and no other: a SQL cursor's rows come by FETCH, which is judged. A portal
+    /// that its client has not described is described before: no row passes unchecked.
     fn execute(&mut self, name: &str, max_rows: u32) {
-        let Some((portal, flow)) = self.portals.portal(name) else {
+        let Some((portal, flow)) = self.portals.portal_mut(name) else {
             return self.refuse_portal(refusals::unknown_portal(name));
         };
         let holds_client = flow.holds_client();
+        if flow.ask_description() {
+            self.outbox.describe_portal(name);
+            self.sent(Kind::Check, Owed::Portal(portal));
+        }
         self.outbox.execute(name, max_rows);
         self.sent(Kind::Execute, Owed::Portal(portal));
         if holds_client {
@@ -150,9 +178,8 @@ impl Session {
         self.sent(Kind::Sync, Owed::Nothing);
     }
 
-    fn copy(&mut self, message: Message, data: &Bytes) -> Result<(), Violation> {
+    fn copy(&mut self, message: Message) -> Result<(), Violation> {
         match message {
-            Message::CopyData => self.outbox.copy_data(data),
             Message::CopyDone => {
                 self.outbox.copy_done();
                 self.mode = Mode::Normal;
@@ -170,6 +197,7 @@ impl Session {
             | Message::Execute { .. }
             | Message::Close(_)
             | Message::FunctionCall
+            | Message::CopyData
             | Message::Password
             | Message::Terminate => {
                 let what = "unexpected message type during COPY from stdin".to_owned();

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 
+use crate::flow::append;
 use crate::gate::Outcome;
 use crate::mask::{Field, Stop};
 use crate::protocol::backend::{ErrorFields, ready_for_query};
 use crate::protocol::body::BodyError;
 use crate::protocol::frame::Frame;
 use crate::protocol::results::{TransactionStatus, command_tag, parameter_status, row_description};
+use crate::protocol::run::Run;
 
 use super::{Flow, Kind, Mode, Owed, Session, Violation, refusals};
 use crate::wire::replies::{Received, Unexpected};
@@ -24,6 +26,7 @@ impl Session {
             // No policy has allowed a channel to this client, and a payload may carry anything.
             b'A' => {}
             b'E' => self.error(frame)?,
+            b'D' | b'd' => self.server_run(Run::of(frame))?,
             _ => self.reply(frame)?,
         }
         self.draining &= self.replies.len() > super::MOST_OUTSTANDING / 2;
@@ -33,14 +36,13 @@ impl Session {
     fn reply(&mut self, frame: &Frame) -> Result<(), Violation> {
         match self.replies.receive(frame.tag)? {
             Received::Part(kind) => self.part(kind, frame),
-            Received::Done(_, owed) => self.done(owed, frame),
+            Received::Done(kind, owed) => self.done(kind, owed, frame),
             Received::Failed { .. } | Received::Broken(_) | Received::Unasked => Ok(()),
         }
     }
 
     fn part(&mut self, kind: Kind, frame: &Frame) -> Result<(), Violation> {
         match (kind, frame.tag) {
-            (_, b'D' | b'd') => self.row(frame),
             (Kind::Query, b'T') => self.describe_result(frame)?,
             (Kind::Query, b'C') => self.next_result(&Outcome::Completed { tag: tag(frame)? }, frame),
             (Kind::Query, b'I') => self.next_result(&Outcome::Completed { tag: String::new() }, frame),
@@ -59,7 +61,7 @@ impl Session {
         Ok(())
     }
 
-    fn done(&mut self, owed: Owed, frame: &Frame) -> Result<(), Violation> {
+    fn done(&mut self, kind: Kind, owed: Owed, frame: &Frame) -> Result<(), Violation> {
         match (owed, frame.tag) {
             (owed, b'Z') => {
                 if matches!(owed, Owed::Query(_) | Owed::Refused { .. }) {
@@ -84,8 +86,10 @@ impl Session {
                 if let Some(Err(stop)) = checked {
                     self.stop(&stop);
                 }
-                // The client has not asked for it: PostgreSQL sends no RowDescription after a Bind.
-                return Ok(());
+                if kind == Kind::Check {
+                    // The client has not asked for it: PostgreSQL sends no RowDescription before an Execute.
+                    return Ok(());
+                }
             }
             (Owed::Portal(portal), _) => self.executed(portal, frame)?,
             (Owed::Query(_) | Owed::Refused { .. } | Owed::Nothing, _) => {}
@@ -152,15 +156,35 @@ impl Session {
         Ok(())
     }
 
-    fn row(&mut self, frame: &Frame) {
+    /// Takes in row data as far as it has arrived: [`Frame`]s of any other type go to [`Session::server`].
+    ///
+    /// # Errors
+    /// When nothing that was sent is answered by rows; the session must end.
+    pub fn server_run(&mut self, run: Run) -> Result<(), Violation> {
+        if run.begun() > 0 {
+            // Rows leave the order of the answers as it is, so that one look holds for all of them.
+            self.replies.receive(run.tag())?;
+        }
+        let is_whole = run.is_whole();
+        self.rows(run);
+        if is_whole {
+            append(&mut self.client, std::mem::take(&mut self.aside));
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, run: Run) {
+        self.is_midway = false;
         if self.stop.is_some() {
             return;
         }
-        frame.put(&mut self.scratch);
-        let row = self.scratch.split().freeze();
-        match self.current().map_or(Err(Stop::Undescribed), |flow| flow.row(row)) {
-            Ok(released) => self.client.extend_from_slice(&released.into_bytes()),
-            Err(stop) => {
+        let is_whole = run.is_whole();
+        let Some(flow) = self.current() else { return self.stop(&Stop::Undescribed) };
+        let (released, stop) = flow.run(run);
+        append(&mut self.client, released.into_bytes());
+        match stop {
+            None => self.is_midway = !is_whole,
+            Some(stop) => {
                 self.stop(&stop);
                 self.cancel = true;
             }
@@ -232,7 +256,9 @@ impl Session {
         self.settle(payload, &failure);
         for owed in skipped {
             // Portals stay: those that nothing confirmed end below, the others may run again.
-            if !matches!(owed, Owed::Portal(_)) {
+            if let Owed::Portal(portal) = owed {
+                self.portals.flow_mut(portal).into_iter().for_each(Flow::skip);
+            } else {
                 self.settle(owed, &Outcome::Skipped);
             }
         }

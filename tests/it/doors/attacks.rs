@@ -31,19 +31,18 @@ async fn no_way_of_asking_gives_a_masked_value_and_each_is_in_the_ledger() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_would_fill_the_gateways_memory_ends_its_session_only() {
+async fn a_row_that_would_fill_the_gateways_memory_streams_through_it() {
     let stand = Stand::start().await;
-    let bystander = stand.wire("ana").await;
     for request in [query(HUGE), extended(HUGE)] {
-        let mut raw = Raw::session(&stand, "support-bot").await;
+        let mut raw = Raw::session(&stand, "ana").await;
         raw.send(&request).await;
-        let mut heard = Vec::new();
-        while let Some(frame) = raw.frame().await {
-            heard.push(word(&frame));
+        while raw.peek().await != Some(b'D') {
+            raw.frame().await.unwrap();
         }
-        assert_eq!(heard.last().map(String::as_str), Some("E(08006)"), "{heard:?}");
+        assert_eq!(raw.skip_row().await, 1 + 4 + 2 + 4 + 70_000_000);
+        let rest = raw.until_ready().await;
+        assert!(rest.starts_with("C(SELECT 1) ") && rest.ends_with("Z(I)"), "{rest}");
     }
-    bystander.simple_query("SELECT 1").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,7 +270,7 @@ const READS: &str = include_str!("reads.sql");
 const WRITES: &str = include_str!("writes.sql");
 
 /// Less than the gigabyte at which PostgreSQL itself says no.
-const HUGE: &str = "SELECT repeat('x', 100000000)";
+const HUGE: &str = "SELECT repeat('x', 70000000)";
 
 /// Each run leaves its mark.
 const COUNTING: &str = "UPDATE tickets SET subject = subject || '!' WHERE id = 1 RETURNING subject";

@@ -85,7 +85,9 @@ async fn a_result_that_breaks_off_is_never_taken_for_a_whole_one() {
     assert_eq!(ana.frame().await.unwrap().tag, b'D');
     plug.set(false);
     let heard = ana.until_ready().await;
-    assert!(heard.ends_with("E(08006)"), "{}", &heard[heard.len().saturating_sub(100)..]);
+    // An error can be told between two rows; within one, nothing but the end of the stream is understood.
+    let end = &heard[heard.len().saturating_sub(100)..];
+    assert!(heard.ends_with("E(08006)") || heard.ends_with(" D"), "{end}");
     assert!(!heard.contains("C(") && !heard.contains('Z'), "a broken result was ended as a whole one");
     let (id, _) = decided(&stand).pop().unwrap();
     until("it is unknown how far it came", async || outcome(&stand, &id).await.as_deref() == Some("unknown"))
@@ -102,7 +104,7 @@ async fn a_session_that_the_server_kills_passes_its_error_on() {
     stand.cluster.execute_sql("postgres", kill).await.unwrap();
     let heard = ana.until_ready().await;
     // The server says it itself, unless the client's side was too full to hear it.
-    let told = heard.ends_with("E(57P01)") || heard.ends_with("E(08006)");
+    let told = ["E(57P01)", "E(08006)", " D"].iter().any(|end| heard.ends_with(end));
     assert!(told, "{}", &heard[heard.len().saturating_sub(100)..]);
     assert!(!heard.contains("C("), "a broken result was ended as a whole one");
 }

@@ -93,12 +93,11 @@ async fn a_role_that_may_not_log_in_by_scram_is_not_tried_otherwise() {
 async fn the_end_of_a_connection_is_told_to_its_reader() {
     let stand = Stand::with("").await;
     let mut link = stand.open().await.unwrap();
-    let (reader, writer) = link.halves();
     let mut outbox = Outbox::new();
     outbox.terminate();
-    writer.send(&mut outbox).await.unwrap();
-    assert!(matches!(reader.receive().await, Err(LinkError::Closed)));
-    assert!(matches!(reader.receive().await, Err(LinkError::Closed)));
+    link.send(&mut outbox).await.unwrap();
+    assert!(matches!(link.receive().await, Err(LinkError::Closed)));
+    assert!(matches!(link.receive().await, Err(LinkError::Closed)));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use bytes::{BufMut as _, BytesMut};
 use portcullis::cli::demo::shop;
 use portcullis::protocol::frame::{Frame, Leg, put_cstr};
+use portcullis::protocol::run::{Frames, Piece};
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -90,6 +91,33 @@ impl Raw {
 
     pub(crate) fn last_row(&self) -> &str {
         &self.row
+    }
+
+    /// Reads one row, however long, and forgets it: its size in bytes, type and length included.
+    pub(crate) async fn skip_row(&mut self) -> usize {
+        let (mut frames, mut size) = (Frames::new(Leg::Backend), 0);
+        loop {
+            // One row is expected: a second one would be in the same run.
+            while let Some(piece) = frames.next(&mut self.buffer).unwrap() {
+                let Piece::Run(run) = piece else { panic!("no row: {piece:?}") };
+                let is_whole = run.is_whole();
+                size += run.into_bytes().len();
+                if is_whole {
+                    return size;
+                }
+            }
+            assert!(self.stream.read_buf(&mut self.buffer).await.unwrap() > 0, "the row breaks off");
+        }
+    }
+
+    /// The next message's type; `None` at the end.
+    pub(crate) async fn peek(&mut self) -> Option<u8> {
+        while self.buffer.is_empty() {
+            if !matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..)) {
+                return None;
+            }
+        }
+        self.buffer.first().copied()
     }
 
     /// The next message; `None` at the end.

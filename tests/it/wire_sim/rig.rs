@@ -186,7 +186,7 @@ impl Client {
 
     /// Moves what the session has for the server.
     pub(super) fn flush(&mut self) -> bool {
-        let bytes = self.session.outbox().drain();
+        let bytes = self.session.outbox().take();
         self.postgres.input.extend_from_slice(&bytes);
         !bytes.is_empty()
     }
