@@ -66,6 +66,7 @@ pub struct Context {
     pub(super) database: String,
     pub(super) role: Option<String>,
     pub(super) settings: Vec<(String, String)>,
+    pub(super) unjudged: bool,
 }
 
 impl Context {
@@ -109,6 +110,12 @@ impl Context {
     #[must_use]
     pub fn settings(&self) -> &[(String, String)] {
         &self.settings
+    }
+
+    /// Whether what is not understood runs too, as the client wrote it: the session decision's `unjudged`.
+    #[must_use]
+    pub fn is_unjudged(&self) -> bool {
+        self.unjudged
     }
 }
 

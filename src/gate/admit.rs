@@ -35,6 +35,7 @@ impl Judged for Connect {
             database: self.database.clone(),
             role,
             settings: self.settings.clone(),
+            unjudged: false,
         };
         let opened = Event::SessionOpened {
             role: context.role.clone().unwrap_or_default(),

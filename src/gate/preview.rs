@@ -84,6 +84,7 @@ impl Gate {
             database: database.to_owned(),
             role: None,
             settings: Vec::new(),
+            unjudged: false,
         };
         self.explain_as(name, &Arc::new(context), sql).await
     }
