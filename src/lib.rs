@@ -19,7 +19,7 @@
 //! | 4 | `policy` |
 //! | 3 | `mask` |
 //! | 2 | `store` `sql` `identity` |
-//! | 1 | `catalog` `protocol` `clock` `flow` `telemetry` |
+//! | 1 | `catalog` `protocol` `clock` `flow` `telemetry` `tls` |
 
 pub mod approval;
 pub mod audit;
@@ -39,5 +39,6 @@ pub mod serve;
 pub mod sql;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod wire;

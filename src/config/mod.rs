@@ -19,6 +19,7 @@ pub mod secret;
 mod settings;
 pub mod sources;
 mod url;
+mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,39 @@ pub(super) struct File {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wire {
+    #[serde(default = "Wire::listen")]
     pub(super) listen: Spanned<String>,
+    pub(super) auth: Option<Spanned<Auth>>,
+    pub(super) tls: Option<Spanned<Tls>>,
+    pub(super) max_connections: Option<Spanned<i64>>,
+    pub(super) max_connections_per_identity: Option<Spanned<i64>>,
+    pub(super) max_connections_per_database: Option<Spanned<i64>>,
+    pub(super) handshake_timeout_s: Option<Spanned<i64>>,
+    pub(super) idle_timeout_s: Option<Spanned<i64>>,
+    pub(super) session_timeout_s: Option<Spanned<i64>>,
+    pub(super) max_message_bytes: Option<Spanned<i64>>,
+    pub(super) max_statement_bytes: Option<Spanned<i64>>,
+    pub(super) max_portals: Option<Spanned<i64>>,
+    pub(super) max_statements: Option<Spanned<i64>>,
+}
+
+/// `auth = ...`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Auth {
+    Scram,
+    Token,
+    Trust,
+}
+
+/// `tls.cert = ...` and the like
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) cert: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) client_ca: Option<PathBuf>,
+    pub(super) required: Option<bool>,
 }
 
 /// `[mcp]`
@@ -105,7 +137,25 @@ pub(super) struct Role {
 
 impl Wire {
     fn usual() -> Self {
-        Self { listen: loopback(6432) }
+        Self {
+            listen: Self::listen(),
+            auth: None,
+            tls: None,
+            max_connections: None,
+            max_connections_per_identity: None,
+            max_connections_per_database: None,
+            handshake_timeout_s: None,
+            idle_timeout_s: None,
+            session_timeout_s: None,
+            max_message_bytes: None,
+            max_statement_bytes: None,
+            max_portals: None,
+            max_statements: None,
+        }
+    }
+
+    fn listen() -> Spanned<String> {
+        loopback(6432)
     }
 }
 

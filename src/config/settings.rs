@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use crate::audit::Durability;
 use crate::upstream::{DatabaseSettings, RoleSettings};
+use crate::wire;
 
 use super::error::{ConfigError, Document};
 use super::raw;
@@ -17,8 +18,10 @@ use super::url::Url;
 /// Everything the gateway needs to start.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the wire door listens. Loopback.
+    /// Where the wire door listens. Loopback, unless it speaks TLS.
     pub wire: SocketAddr,
+    /// How the wire door behaves.
+    pub wire_door: wire::Settings,
     /// Where the MCP door listens. Loopback.
     pub mcp: SocketAddr,
     /// Host names, besides loopback ones, that MCP clients may call the door by (`Host` header).
@@ -63,7 +66,7 @@ pub(super) fn folders(document: &Document<'_>, raw: &raw::File) -> Folders {
 /// Gives `raw` its meaning, or says what has none.
 pub(super) fn mean(document: &Document<'_>, raw: raw::File) -> Result<Settings, ConfigError> {
     let meaning = Meaning { document, base: document.path.parent().unwrap_or(Path::new("")) };
-    let wire = meaning.listener("wire", &raw.wire.listen)?;
+    let (wire, wire_door) = meaning.wire(&raw.wire)?;
     let mcp = meaning.listener("mcp", &raw.mcp.listen)?;
     let console = meaning.listener("console", &raw.console.listen)?;
     meaning.distinct(&[
@@ -75,8 +78,14 @@ pub(super) fn mean(document: &Document<'_>, raw: raw::File) -> Result<Settings, 
         Some(url) => meaning.web_address(&url)?,
         None => format!("http://{console}"),
     };
+    let databases = meaning.databases(raw.database)?;
+    let only = match databases.as_slice() {
+        [only] => Some(only.name.clone()),
+        _ => None,
+    };
     Ok(Settings {
         wire,
+        wire_door: wire::Settings { default_database: only, ..wire_door },
         mcp,
         mcp_allowed_hosts: raw
             .mcp
@@ -93,14 +102,14 @@ pub(super) fn mean(document: &Document<'_>, raw: raw::File) -> Result<Settings, 
             raw::Durability::Fsync => Durability::Fsync,
             raw::Durability::Os => Durability::Os,
         },
-        databases: meaning.databases(raw.database)?,
+        databases,
     })
 }
 
-struct Meaning<'a> {
+pub(super) struct Meaning<'a> {
     document: &'a Document<'a>,
     /// Relative paths start here: beside the configuration.
-    base: &'a Path,
+    pub(super) base: &'a Path,
 }
 
 /// The three keys of which exactly one says where a password is.
@@ -112,14 +121,7 @@ struct PasswordKeys<'a> {
 
 impl Meaning<'_> {
     fn listener(&self, door: &str, listen: &Spanned<String>) -> Result<SocketAddr, ConfigError> {
-        let text = listen.get_ref();
-        let address: SocketAddr = text.parse().map_err(|_| {
-            self.refuse(
-                listen,
-                format!("`{text}` is no address to listen on"),
-                "write address and port, as in \"127.0.0.1:6432\" or \"[::1]:6432\"",
-            )
-        })?;
+        let address = self.address(listen)?;
         if !address.ip().is_loopback() {
             let what = format!(
                 "the {door} door would listen on `{address}`, which other machines can reach, without TLS"
@@ -127,6 +129,17 @@ impl Meaning<'_> {
             return Err(self.refuse(listen, what, LOOPBACK_ONLY));
         }
         Ok(address)
+    }
+
+    pub(super) fn address(&self, listen: &Spanned<String>) -> Result<SocketAddr, ConfigError> {
+        let text = listen.get_ref();
+        text.parse().map_err(|_| {
+            self.refuse(
+                listen,
+                format!("`{text}` is no address to listen on"),
+                "write address and port, as in \"127.0.0.1:6432\" or \"[::1]:6432\"",
+            )
+        })
     }
 
     fn distinct(&self, doors: &[(&str, SocketAddr, &Spanned<String>)]) -> Result<(), ConfigError> {
@@ -302,7 +315,7 @@ impl Meaning<'_> {
         })
     }
 
-    fn refuse<T>(
+    pub(super) fn refuse<T>(
         &self,
         key: &Spanned<T>,
         what: impl Into<String>,
@@ -312,5 +325,5 @@ impl Meaning<'_> {
     }
 }
 
-const LOOPBACK_ONLY: &str = "TLS isn't in this version, so use a loopback address such as 127.0.0.1 and put a TLS proxy or an SSH tunnel before it";
+const LOOPBACK_ONLY: &str = "this door speaks no TLS of its own, so use a loopback address such as 127.0.0.1 and put a TLS proxy or an SSH tunnel before it";
 const ONE_PASSWORD: &str = "give exactly one of password_env, password_file and password_command";

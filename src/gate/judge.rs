@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use crate::catalog::Snapshot;
+use crate::identity::STRANGER;
 use crate::mask::Rewritten;
 use crate::policy::input::{ApprovalEvidence, Batch};
 use crate::policy::input::{BindInput, IdentityInput, Time};
@@ -325,8 +326,12 @@ impl Gate {
 
 impl Rules {
     /// What policy sees of `name`: as the directory has it now, which may have changed since the login.
-    pub(super) fn agent(&self, name: &str) -> Result<IdentityInput<'_>, Denial> {
-        let agent = self.directory.agent(name).filter(|agent| !agent.disabled());
+    pub(super) fn agent<'a>(&'a self, name: &'a str) -> Result<IdentityInput<'a>, Denial> {
+        let agent = self.directory.agent(name);
+        if agent.is_none() && self.directory.trusts() {
+            return Ok(IdentityInput { name, kind: STRANGER, owner: "", groups: &[] });
+        }
+        let agent = agent.filter(|agent| !agent.disabled());
         let Some(agent) = agent else {
             return Err(Denial::because(
                 DenialKind::Policy,

@@ -42,6 +42,7 @@ pub struct RulebookError {
 pub struct Snapshot {
     engine: Engine,
     agents: Value,
+    stranger: Option<Value>,
     revision: String,
 }
 
@@ -56,7 +57,15 @@ impl Snapshot {
     pub fn build(sources: &[Source], agents: &Value) -> Result<Self, RulebookError> {
         let rulebook: Vec<&Source> = sources.iter().filter(|source| !load::is_test(source)).collect();
         let engine = load::engine(&rulebook, agents)?;
-        Ok(Self { engine, agents: agents.clone(), revision: load::revision(&rulebook, agents) })
+        let revision = load::revision(&rulebook, agents);
+        Ok(Self { engine, agents: agents.clone(), stranger: None, revision })
+    }
+
+    /// The same rulebook, which also decides on identities without a file: by what `file` says of all of them.
+    /// `data.agents` does not have them.
+    #[must_use]
+    pub fn with_strangers(self, file: Value) -> Self {
+        Self { stranger: Some(file), ..self }
     }
 
     /// The digest over policies, data and identities: 16 hexadecimal digits.
@@ -138,7 +147,8 @@ impl Snapshot {
 
     /// The identity's file, if it is still the one that logged in: files change without a restart.
     fn known(&self, identity: &IdentityInput<'_>) -> Result<&Value, PolicyError> {
-        let file = self.agents.get(identity.name).ok_or_else(|| PolicyError::Identity {
+        let file = self.agents.get(identity.name).or(self.stranger.as_ref());
+        let file = file.ok_or_else(|| PolicyError::Identity {
             name: identity.name.to_owned(),
             why: "has no file any more",
         })?;
