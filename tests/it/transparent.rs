@@ -3,6 +3,7 @@
 //!
 //! What can't be equal is not compared: keys for cancelling, process numbers, OIDs of what a test itself has made.
 
+#[rustfmt::skip] // one script a line
 mod scripts;
 mod stand;
 
