@@ -18,6 +18,7 @@ mod raw;
 pub mod secret;
 mod settings;
 pub mod sources;
+mod transport;
 mod url;
 mod wire;
 

@@ -238,10 +238,20 @@ impl Visit {
     }
 }
 
-/// What the client is told when its database can't be opened: never what the server said to the gateway.
+/// What the client is told when its database can't be opened: never what the server said to the gateway, unless the
+/// session is unjudged and the server's words are for its client.
 fn unreachable_database(database: &str, error: &ConnectError) -> ErrorFields {
     let what = match error {
+        ConnectError::Refused { answer, unjudged: true, .. } => return (**answer).clone(),
+        ConnectError::Setting { .. } => {
+            return refusals::fatal(sqlstate::INVALID_PARAMETER_VALUE, error.to_string());
+        }
+        ConnectError::Full { .. } => {
+            let message = format!("sorry, too many clients already on database `{database}`");
+            return refusals::fatal(sqlstate::TOO_MANY_CONNECTIONS, message);
+        }
         ConnectError::Unreachable { .. } => "can't be reached by the gateway",
+        ConnectError::Tls { .. } => "can't be reached by the gateway as safely as it must be",
         ConnectError::Refused { .. } => "refused the gateway's own credential",
         ConnectError::Protocol { .. } => "answered the gateway unexpectedly",
         ConnectError::Unconfigured { .. } => "is not configured as the gateway needs it",
