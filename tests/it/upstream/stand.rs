@@ -85,11 +85,7 @@ impl Stand {
             database: "shop".into(),
             client: String::new(),
             application: "te\u{e9}st".into(),
-            settings: vec![
-                ("timezone".into(), "Asia/Tokyo".into()),
-                ("search_path".into(), "pg_temp, evil".into()),
-                ("role".into(), "nobody".into()),
-            ],
+            settings: vec![("timezone".into(), "Asia/Tokyo".into())],
         };
         let proof = self.gate.admit(&self.ana, connect, &Silent).await.unwrap();
         self.upstream.connect(proof, &self.ana).await
