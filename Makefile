@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo tour test conformance lint audit advisories fuzz fmt clean
+.PHONY: help demo tour test bench conformance lint audit advisories fuzz fmt clean
 
 help: ## Shows this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -15,6 +15,9 @@ tour: ## A scripted walk through the demo as real clients, with a transcript
 
 test: ## Formatting, lints, documentation and all tests
 	@scripts/with-setup.sh scripts/test.sh
+
+bench: ## Speed and memory beside a bare relay and a direct connection, in ROUNDS rounds (10); ONLY=words for some of it, RECORD=docs/bench.md to keep it
+	@scripts/with-setup.sh $(CARGO) bench --locked --quiet --bench wire -- --rounds $(or $(ROUNDS),10) $(if $(ONLY),--only '$(ONLY)') $(if $(RECORD),--record '$(CURDIR)/$(RECORD)')
 
 conformance: ## Real clients (Python, Node, Java) at the wire door of a demo; installs them below target/
 	@scripts/with-setup.sh scripts/conformance.sh

@@ -12,6 +12,7 @@
 //! password_env = "SHOP_PASSWORD"
 //! ```
 
+mod database;
 pub mod environment;
 mod error;
 mod raw;
@@ -20,6 +21,7 @@ mod settings;
 pub mod sources;
 mod transport;
 mod url;
+mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 use tokio_rustls::client::TlsStream;
 
 use crate::tcp;
-use crate::tls::end_point;
+use crate::tls::certificate::end_point_binding;
 
 /// Where exactly a server listens: a CancelRequest must reach the server that the session is on.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ impl Socket {
     /// What an authentication can be bound to: the server's certificate, where there is TLS and it has such a thing.
     pub(super) fn end_point(&self) -> Option<Vec<u8>> {
         let Self::Tls(tls) = self else { return None };
-        end_point::of(tls.get_ref().1.peer_certificates()?.first()?)
+        end_point_binding(tls.get_ref().1.peer_certificates()?.first()?)
     }
 }
 

@@ -115,6 +115,14 @@ impl Cluster {
     /// # Errors
     /// See [`ClusterError`].
     pub async fn start() -> Result<Self, ClusterError> {
+        Self::start_with(&[]).await
+    }
+
+    /// As [`Cluster::start`], with `settings` (`name=value`) over those that every cluster here has.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub async fn start_with(settings: &[&str]) -> Result<Self, ClusterError> {
         let password = random_password();
         let (installation, folder) = off_thread({
             let password = password.clone();
@@ -126,7 +134,7 @@ impl Cluster {
             }
         })
         .await?;
-        Self::launch(&installation, folder, password).await
+        Self::launch(&installation, folder, password, settings).await
     }
 
     /// Starts a copy of a cluster that [`Cluster::save`] has left in `template`: faster than a fresh one.
@@ -146,7 +154,7 @@ impl Cluster {
             Ok((installation, folder, password))
         })
         .await?;
-        Self::launch(&installation, folder, password).await
+        Self::launch(&installation, folder, password, &[]).await
     }
 
     /// Stops the cluster cleanly and leaves a copy in `template`, which must not exist, for [`Cluster::restore`].
@@ -225,12 +233,13 @@ impl Cluster {
         installation: &Installation,
         folder: TempDir,
         password: String,
+        settings: &[&str],
     ) -> Result<Self, ClusterError> {
         let mut attempts = PORT_ATTEMPTS;
         loop {
             let port = free_port().map_err(ClusterError::io("find a free port on 127.0.0.1"))?;
             attempts -= 1;
-            match Self::launch_on(installation, folder.path(), port, &password).await {
+            match Self::launch_on(installation, folder.path(), port, &password, settings).await {
                 Ok(server) => {
                     return Ok(Self { server, port, password, version: installation.version(), folder });
                 }
@@ -246,8 +255,9 @@ impl Cluster {
         folder: &Path,
         port: u16,
         password: &str,
+        settings: &[&str],
     ) -> Result<Server, ClusterError> {
-        let mut server = Server::spawn(installation, folder, port)?;
+        let mut server = Server::spawn(installation, folder, port, settings)?;
         let ready = async {
             // Our own socket folder: whoever answers there is the server that we started.
             while connect(&folder.join(SOCKETS), port, password, "template1").await.is_err() {
@@ -273,13 +283,18 @@ struct Server {
 }
 
 impl Server {
-    fn spawn(installation: &Installation, folder: &Path, port: u16) -> Result<Self, ClusterError> {
+    fn spawn(
+        installation: &Installation,
+        folder: &Path,
+        port: u16,
+        settings: &[&str],
+    ) -> Result<Self, ClusterError> {
         let log = File::create(folder.join(LOG)).map_err(ClusterError::io("make the server's log"))?;
         let errors = log.try_clone().map_err(ClusterError::io("open the server's log"))?;
         let mut command = installation.command("postgres", folder)?;
         command.arg("-D").arg(folder.join(DATA)).arg("-k").arg(folder.join(SOCKETS));
         command.arg("-p").arg(port.to_string());
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter().chain(settings) {
             command.args(["-c", setting]);
         }
         let mut postgres = command

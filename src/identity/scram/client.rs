@@ -251,7 +251,7 @@ const LONGEST_REASON: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::super::super::directory::{AgentSource, Directory};
-    use super::super::Verifier;
+    use super::super::{Mechanism, Verifier};
     use super::*;
 
     const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
@@ -283,11 +283,15 @@ mod tests {
         let verifier = Verifier::from_password("I\u{ad}X", salt, 4096);
         let text = format!("name = \"ana\"\nkind = \"human\"\n[auth]\nscram = \"{verifier}\"\n");
         let directory = Directory::build(&[AgentSource { path: "ana.toml".into(), text }]).unwrap();
-        let log_in = |keys: &Keys, binding| {
-            let mut server = directory.scram("ana");
+        let log_in = |keys: &Keys, offered: Option<&[u8]>, binding: Binding| {
+            let mut server = directory.scram("ana", offered.map(<[u8]>::to_vec));
+            let mechanism = match binding {
+                Binding::None | Binding::NotOffered => Mechanism::Scram,
+                Binding::EndPoint(_) => Mechanism::ScramPlus,
+            };
             let client = Client::new(binding);
-            let challenge = client.first();
-            let challenge = client.challenged(&server.first(challenge.as_bytes()).unwrap()).unwrap();
+            let challenge = server.first(mechanism, client.first().as_bytes()).ok()?;
+            let challenge = client.challenged(&challenge).unwrap();
             assert_eq!((challenge.salt(), challenge.iterations()), (&salt[..], 4096));
             let (answer, expected) = challenge.answer(keys);
             let (last, _) = server.finish(answer.as_bytes()).ok()?;
@@ -296,11 +300,15 @@ mod tests {
         // SASLprep drops the soft hyphen.
         let keys = Keys::derive("IX", salt, 4096);
         for binding in [Binding::None, Binding::NotOffered, Binding::None] {
-            assert_eq!(log_in(&keys, binding), Some(Ok(())));
+            assert_eq!(log_in(&keys, None, binding), Some(Ok(())));
         }
-        assert_eq!(log_in(&Keys::derive("IX", salt, 4095), Binding::None), None);
+        let end_point = |hash: &[u8]| Binding::EndPoint(hash.to_vec());
+        assert_eq!(log_in(&keys, Some(b"ours"), end_point(b"ours")), Some(Ok(())));
+        assert_eq!(log_in(&keys, Some(b"ours"), end_point(b"theirs")), None, "somebody in between");
+        assert_eq!(log_in(&keys, Some(b"ours"), Binding::NotOffered), None, "the offer was taken away");
+        assert_eq!(log_in(&Keys::derive("IX", salt, 4095), None, Binding::None), None);
         let half_known = Keys { client_key: keys.client_key, server_key: Zeroizing::new([0; 32]) };
-        assert_eq!(log_in(&half_known, Binding::None), Some(Err(ClientError::Unproven)));
+        assert_eq!(log_in(&half_known, None, Binding::None), Some(Err(ClientError::Unproven)));
     }
 
     #[test]

@@ -121,6 +121,10 @@ fn settings(cluster: &Cluster, home: &Path) -> Settings {
     let anywhere = "127.0.0.1:0".parse().unwrap();
     Settings {
         wire: anywhere,
+        wire_door: portcullis::wire::Settings {
+            default_database: Some(shop::NAME.to_owned()),
+            ..portcullis::wire::Settings::default()
+        },
         mcp: anywhere,
         mcp_allowed_hosts: Vec::new(),
         console: anywhere,

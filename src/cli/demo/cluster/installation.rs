@@ -58,6 +58,12 @@ impl Installation {
         self.version
     }
 
+    /// Where the program `name` of this installation is, if it has it.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
     /// A command that runs `program` of this installation in `folder`, as the folder's owner, in a process group
     /// of its own: a Ctrl-C in the terminal is ours to handle, not the server's.
     pub(super) fn command(&self, program: &str, folder: &Path) -> Result<Command, ClusterError> {
