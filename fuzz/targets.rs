@@ -4,6 +4,7 @@
 use bytes::BytesMut;
 use portcullis::catalog::Snapshot;
 use portcullis::identity::directory::Directory;
+use portcullis::identity::scram::Mechanism;
 use portcullis::protocol::backend::ErrorFields;
 use portcullis::protocol::frame::{Frame, Leg};
 use portcullis::protocol::frontend::Message;
@@ -57,9 +58,11 @@ pub(super) fn statement(data: &[u8]) {
 pub(super) fn scram(data: &[u8]) {
     let middle = data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len());
     let (first, last) = data.split_at(middle);
-    let mut exchange = Directory::default().scram("nobody");
-    if exchange.first(first).is_ok() {
-        assert!(exchange.finish(last.get(1..).unwrap_or_default()).is_err(), "nobody is somebody");
+    for mechanism in [Mechanism::Scram, Mechanism::ScramPlus] {
+        let mut exchange = Directory::default().scram("nobody", Some(b"a channel".to_vec()));
+        if exchange.first(mechanism, first).is_ok() {
+            assert!(exchange.finish(last.get(1..).unwrap_or_default()).is_err(), "nobody is somebody");
+        }
     }
 }
 

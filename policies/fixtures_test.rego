@@ -35,8 +35,10 @@ nothing := {
 	"condition": {"present": false, "tautology": false, "columns": []},
 	"settings": [],
 	"destinations": [],
+	"channels": [],
 	"explain_analyze": false,
 	"locks_rows": false,
+	"parse_ok": true,
 	"unresolved": [],
 }
 

@@ -99,6 +99,15 @@ impl Gateway {
     /// answer is no reason: its statements are denied until it does.
     pub async fn start(settings: Settings) -> Result<Self, ServeError> {
         let rules = load_rules(&settings)?;
+        for database in &settings.databases {
+            if let Some(weakness) = database.weakness() {
+                tracing::warn!(
+                    database = database.name,
+                    host = database.host,
+                    "database.weak_transport: {weakness}"
+                );
+            }
+        }
         let doors = Doors {
             wire: listen("wire", settings.wire).await?,
             mcp: listen("mcp", settings.mcp).await?,
@@ -113,6 +122,9 @@ impl Gateway {
         tasks.spawn(watch::catalogs(upstream, shutdown.clone()));
         tasks.spawn(watch::ledger(Arc::clone(&gate), shutdown.clone()));
         tasks.spawn(watch::desk(Arc::clone(&gate), shutdown.clone()));
+        if let Some(certificates) = settings.wire_door.certificates.clone() {
+            tasks.spawn(watch::certificates(Arc::clone(&gate), certificates, shutdown.clone()));
+        }
         tasks.spawn(watch::rules(Arc::clone(&gate), settings, shutdown.clone()));
         tracing::info!(wire = %addresses.wire, mcp = %addresses.mcp, console = %addresses.console, "gateway.started");
         Ok(Self { addresses, gate, shutdown, tasks })
@@ -153,6 +165,10 @@ pub fn load_rules(settings: &Settings) -> Result<Rules, RulesError> {
     let agents = sources::agents(&settings.agents_path)?;
     let directory = Directory::build(&agents)?;
     let policy = policy::Snapshot::build(&policies, &directory.to_data())?;
+    let (directory, policy) = match settings.wire_door.auth {
+        wire::Auth::Scram | wire::Auth::Token => (directory, policy),
+        wire::Auth::Trust => (directory.trusting(), policy.with_strangers(Directory::stranger_data())),
+    };
     Ok(Rules { policy, directory: Arc::new(directory) })
 }
 
@@ -220,12 +236,7 @@ impl Doors {
             &settings.console_url,
             Arc::new(SystemClock),
         );
-        let only = match settings.databases.as_slice() {
-            [only] => Some(only.name.clone()),
-            _ => None,
-        };
-        let wire_settings = wire::Settings { default_database: only, ..wire::Settings::default() };
-        let wire = wire::Wire::new(Arc::clone(gate), Arc::clone(upstream), wire_settings);
+        let wire = wire::Wire::new(Arc::clone(gate), Arc::clone(upstream), settings.wire_door.clone());
         tasks.spawn(wire.serve(self.wire, shutdown.clone()));
         let mcp_settings =
             mcp::Settings { hosts: settings.mcp_allowed_hosts.clone(), ..mcp::Settings::default() };

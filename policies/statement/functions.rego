@@ -43,6 +43,17 @@ deny contains {
 	not function.key in data.functions.cleared[input.database]
 }
 
+# By a FunctionCall a function is named by its OID, and its result comes without a description.
+deny contains {
+	"rule": "function_call",
+	"message": sprintf("`%s` may not be called by OID", [function.key]),
+	"hint": "call it in a SELECT",
+} if {
+	input.statement.kind == "function_call"
+	some function in input.statement.functions
+	not bare(function) in data.functions.by_oid
+}
+
 callable(name) if name in data.functions.volatile
 
 callable(name) if {

@@ -29,6 +29,12 @@ plan_only if {
 	input.statement.class in {"read", "write"}
 }
 
+# PREPARE runs nothing either: what its EXECUTE will run is judged by then.
+plan_only if {
+	input.statement.kind == "prepare"
+	input.statement.class in {"session", "write"}
+}
+
 known_kind if {
 	every kind in kinds {
 		permitted(kind)

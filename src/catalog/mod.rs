@@ -281,6 +281,12 @@ impl Snapshot {
             .collect()
     }
 
+    /// The function with this `pg_proc.oid`.
+    #[must_use]
+    pub fn function_by_oid(&self, oid: u32) -> Option<&Function> {
+        self.functions.values().flatten().find(|function| function.oid == oid)
+    }
+
     /// All relations, ordered by key.
     pub fn relations(&self) -> impl Iterator<Item = &Arc<Relation>> {
         self.relations.values()

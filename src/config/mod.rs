@@ -18,7 +18,9 @@ mod raw;
 pub mod secret;
 mod settings;
 pub mod sources;
+mod transport;
 mod url;
+mod wire;
 
 #[cfg(test)]
 mod tests;

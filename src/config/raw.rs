@@ -32,7 +32,39 @@ pub(super) struct File {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wire {
+    #[serde(default = "Wire::listen")]
     pub(super) listen: Spanned<String>,
+    pub(super) auth: Option<Spanned<Auth>>,
+    pub(super) tls: Option<Spanned<Tls>>,
+    pub(super) max_connections: Option<Spanned<i64>>,
+    pub(super) max_connections_per_identity: Option<Spanned<i64>>,
+    pub(super) max_connections_per_database: Option<Spanned<i64>>,
+    pub(super) handshake_timeout_s: Option<Spanned<i64>>,
+    pub(super) idle_timeout_s: Option<Spanned<i64>>,
+    pub(super) session_timeout_s: Option<Spanned<i64>>,
+    pub(super) max_message_bytes: Option<Spanned<i64>>,
+    pub(super) max_statement_bytes: Option<Spanned<i64>>,
+    pub(super) max_portals: Option<Spanned<i64>>,
+    pub(super) max_statements: Option<Spanned<i64>>,
+}
+
+/// `auth = ...`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Auth {
+    Scram,
+    Token,
+    Trust,
+}
+
+/// `tls.cert = ...` and the like
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) cert: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) client_ca: Option<PathBuf>,
+    pub(super) required: Option<bool>,
 }
 
 /// `[mcp]`
@@ -85,11 +117,56 @@ pub(super) struct Database {
     pub(super) name: Spanned<String>,
     pub(super) url: Spanned<String>,
     pub(super) search_path: Option<Vec<Spanned<String>>>,
+    pub(super) tls: Option<Spanned<UpstreamTls>>,
+    pub(super) upstream_user: Option<Spanned<UpstreamUser>>,
+    pub(super) max_connections: Option<Spanned<usize>>,
+    pub(super) connect_timeout_ms: Option<Spanned<u64>>,
     pub(super) password_env: Option<Spanned<String>>,
     pub(super) password_file: Option<Spanned<PathBuf>>,
     pub(super) password_command: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) role: Vec<Spanned<Role>>,
+}
+
+/// `tls = { ... }` of a database
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpstreamTls {
+    pub(super) mode: Option<TlsMode>,
+    pub(super) ca: Option<Spanned<PathBuf>>,
+    pub(super) cert: Option<Spanned<PathBuf>>,
+    pub(super) key: Option<Spanned<PathBuf>>,
+    pub(super) server_name: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) direct: bool,
+    #[serde(default)]
+    pub(super) channel_binding: ChannelBinding,
+}
+
+/// `mode = ...`, in the words of libpq
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum TlsMode {
+    VerifyFull,
+    VerifyCa,
+    Require,
+    Disable,
+}
+
+/// `channel_binding = ...`, in the words of libpq
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ChannelBinding {
+    #[default]
+    Prefer,
+    Require,
+}
+
+/// `upstream_user = ...`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum UpstreamUser {
+    Same,
 }
 
 /// `[[database.role]]`
@@ -105,7 +182,25 @@ pub(super) struct Role {
 
 impl Wire {
     fn usual() -> Self {
-        Self { listen: loopback(6432) }
+        Self {
+            listen: Self::listen(),
+            auth: None,
+            tls: None,
+            max_connections: None,
+            max_connections_per_identity: None,
+            max_connections_per_database: None,
+            handshake_timeout_s: None,
+            idle_timeout_s: None,
+            session_timeout_s: None,
+            max_message_bytes: None,
+            max_statement_bytes: None,
+            max_portals: None,
+            max_statements: None,
+        }
+    }
+
+    fn listen() -> Spanned<String> {
+        loopback(6432)
     }
 }
 

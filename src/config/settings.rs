@@ -3,22 +3,28 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::Spanned;
 
 use crate::audit::Durability;
-use crate::upstream::{DatabaseSettings, RoleSettings};
+use crate::tls::client::Client;
+use crate::upstream::{self, DatabaseSettings, RoleSettings, UpstreamUser};
+use crate::wire;
 
 use super::error::{ConfigError, Document};
 use super::raw;
 use super::secret::{Secret, SecretError};
+use super::transport;
 use super::url::Url;
 
 /// Everything the gateway needs to start.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the wire door listens. Loopback.
+    /// Where the wire door listens. Loopback, unless it speaks TLS.
     pub wire: SocketAddr,
+    /// How the wire door behaves.
+    pub wire_door: wire::Settings,
     /// Where the MCP door listens. Loopback.
     pub mcp: SocketAddr,
     /// Host names, besides loopback ones, that MCP clients may call the door by (`Host` header).
@@ -63,7 +69,7 @@ pub(super) fn folders(document: &Document<'_>, raw: &raw::File) -> Folders {
 /// Gives `raw` its meaning, or says what has none.
 pub(super) fn mean(document: &Document<'_>, raw: raw::File) -> Result<Settings, ConfigError> {
     let meaning = Meaning { document, base: document.path.parent().unwrap_or(Path::new("")) };
-    let wire = meaning.listener("wire", &raw.wire.listen)?;
+    let (wire, wire_door) = meaning.wire(&raw.wire)?;
     let mcp = meaning.listener("mcp", &raw.mcp.listen)?;
     let console = meaning.listener("console", &raw.console.listen)?;
     meaning.distinct(&[
@@ -75,8 +81,14 @@ pub(super) fn mean(document: &Document<'_>, raw: raw::File) -> Result<Settings, 
         Some(url) => meaning.web_address(&url)?,
         None => format!("http://{console}"),
     };
+    let databases = meaning.databases(raw.database)?;
+    let only = match databases.as_slice() {
+        [only] => Some(only.name.clone()),
+        _ => None,
+    };
     Ok(Settings {
         wire,
+        wire_door: wire::Settings { default_database: only, ..wire_door },
         mcp,
         mcp_allowed_hosts: raw
             .mcp
@@ -93,14 +105,14 @@ pub(super) fn mean(document: &Document<'_>, raw: raw::File) -> Result<Settings, 
             raw::Durability::Fsync => Durability::Fsync,
             raw::Durability::Os => Durability::Os,
         },
-        databases: meaning.databases(raw.database)?,
+        databases,
     })
 }
 
-struct Meaning<'a> {
+pub(super) struct Meaning<'a> {
     document: &'a Document<'a>,
     /// Relative paths start here: beside the configuration.
-    base: &'a Path,
+    pub(super) base: &'a Path,
 }
 
 /// The three keys of which exactly one says where a password is.
@@ -112,14 +124,7 @@ struct PasswordKeys<'a> {
 
 impl Meaning<'_> {
     fn listener(&self, door: &str, listen: &Spanned<String>) -> Result<SocketAddr, ConfigError> {
-        let text = listen.get_ref();
-        let address: SocketAddr = text.parse().map_err(|_| {
-            self.refuse(
-                listen,
-                format!("`{text}` is no address to listen on"),
-                "write address and port, as in \"127.0.0.1:6432\" or \"[::1]:6432\"",
-            )
-        })?;
+        let address = self.address(listen)?;
         if !address.ip().is_loopback() {
             let what = format!(
                 "the {door} door would listen on `{address}`, which other machines can reach, without TLS"
@@ -127,6 +132,17 @@ impl Meaning<'_> {
             return Err(self.refuse(listen, what, LOOPBACK_ONLY));
         }
         Ok(address)
+    }
+
+    pub(super) fn address(&self, listen: &Spanned<String>) -> Result<SocketAddr, ConfigError> {
+        let text = listen.get_ref();
+        text.parse().map_err(|_| {
+            self.refuse(
+                listen,
+                format!("`{text}` is no address to listen on"),
+                "write address and port, as in \"127.0.0.1:6432\" or \"[::1]:6432\"",
+            )
+        })
     }
 
     fn distinct(&self, doors: &[(&str, SocketAddr, &Spanned<String>)]) -> Result<(), ConfigError> {
@@ -197,7 +213,10 @@ impl Meaning<'_> {
             file: raw.password_file.as_ref(),
             command: raw.password_command.as_ref(),
         };
-        let service = self.role("", &url.user, place, &keys)?;
+        let (tls, channel_binding) =
+            transport::mean(self.document, self.base, place.clone(), &url, raw.tls.as_ref())?;
+        let certified = tls.as_ref().is_some_and(Client::presents_certificate);
+        let service = self.role("", &url.user, place, &keys, certified)?;
         let mut names = BTreeSet::new();
         let mut roles = Vec::with_capacity(raw.role.len());
         for role in raw.role {
@@ -209,17 +228,36 @@ impl Meaning<'_> {
                 file: role.password_file.as_ref(),
                 command: role.password_command.as_ref(),
             };
-            roles.push(self.role(role.name.get_ref(), role.user.get_ref(), place, &keys)?);
+            roles.push(self.role(role.name.get_ref(), role.user.get_ref(), place, &keys, certified)?);
         }
+        let upstream_user = match raw.upstream_user {
+            None => UpstreamUser::Role,
+            Some(same) if !url.is_local() => return Err(self.refuse(&same, SAME_ELSEWHERE, SAME_ALLOWED)),
+            Some(_) => UpstreamUser::Same,
+        };
         Ok(DatabaseSettings {
-            name: raw.name.into_inner(),
-            host: url.host,
-            port: url.port,
-            database: url.database,
             search_path: self.search_path(raw.search_path)?,
-            service,
             roles,
+            tls,
+            channel_binding,
+            upstream_user,
+            max_connections: self.positive(raw.max_connections.as_ref())?,
+            connect_timeout: self
+                .positive(raw.connect_timeout_ms.as_ref())?
+                .map_or(upstream::CONNECT_TIMEOUT, Duration::from_millis),
+            ..DatabaseSettings::new(raw.name.into_inner(), url.host, url.port, url.database, service)
         })
+    }
+
+    fn positive<T: Copy + Default + PartialEq>(
+        &self,
+        number: Option<&Spanned<T>>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(number) = number else { return Ok(None) };
+        if *number.get_ref() == T::default() {
+            return Err(self.refuse(number, "0 would let nobody in", "write 1 or more, or leave it out"));
+        }
+        Ok(Some(*number.get_ref()))
     }
 
     fn search_path(&self, raw: Option<Vec<Spanned<String>>>) -> Result<Vec<String>, ConfigError> {
@@ -267,6 +305,7 @@ impl Meaning<'_> {
         user: &str,
         place: std::ops::Range<usize>,
         keys: &PasswordKeys<'_>,
+        certified: bool,
     ) -> Result<RoleSettings, ConfigError> {
         let password = match (keys.env, keys.file, keys.command) {
             (Some(variable), None, None) => self.secret(variable, Secret::from_env(variable.get_ref()))?,
@@ -274,6 +313,8 @@ impl Meaning<'_> {
                 self.secret(file, Secret::from_file(&self.base.join(file.get_ref())))?
             }
             (None, None, Some(command)) => self.secret(command, Secret::from_command(command.get_ref()))?,
+            // A client certificate can stand in for it.
+            (None, None, None) if certified => Secret::new(String::new()),
             (None, None, None) => {
                 let what = format!("there is no password for user `{user}`");
                 return Err(self.document.refuse(place, what, ONE_PASSWORD));
@@ -302,7 +343,7 @@ impl Meaning<'_> {
         })
     }
 
-    fn refuse<T>(
+    pub(super) fn refuse<T>(
         &self,
         key: &Spanned<T>,
         what: impl Into<String>,
@@ -312,5 +353,8 @@ impl Meaning<'_> {
     }
 }
 
-const LOOPBACK_ONLY: &str = "TLS isn't in this version, so use a loopback address such as 127.0.0.1 and put a TLS proxy or an SSH tunnel before it";
+const LOOPBACK_ONLY: &str = "this door speaks no TLS of its own, so use a loopback address such as 127.0.0.1 and put a TLS proxy or an SSH tunnel before it";
+const SAME_ELSEWHERE: &str =
+    "`upstream_user = \"same\"` lets clients choose the role of a server that is not on this machine";
+const SAME_ALLOWED: &str = "use a loopback address or a Unix socket folder, or leave it out";
 const ONE_PASSWORD: &str = "give exactly one of password_env, password_file and password_command";

@@ -116,7 +116,7 @@ fn the_example_shows_the_defaults() {
 
 #[test]
 fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
-    insta::assert_snapshot!(refused(&with("[wire]\nlissten = \"127.0.0.1:1\"\n")), @"portcullis.toml:2:1: unknown key `lissten`; did you mean `listen`? allowed here: listen");
+    insta::assert_snapshot!(refused(&with("[wire]\nlissten = \"127.0.0.1:1\"\n")), @"portcullis.toml:2:1: unknown key `lissten`; did you mean `listen`? allowed here: listen, auth, tls, max_connections, max_connections_per_identity, max_connections_per_database, handshake_timeout_s, idle_timeout_s, session_timeout_s, max_message_bytes, max_statement_bytes, max_portals, max_statements");
     insta::assert_snapshot!(refused(&with("[wires]\nlisten = \"127.0.0.1:1\"\n")), @"portcullis.toml:1:2: unknown key `wires`; did you mean `wire`? allowed here: wire, mcp, console, policy, agents, state, ledger, database");
     insta::assert_snapshot!(refused(&SHOP.replace("password_command", "passwort_command")), @"portcullis.toml:5:1: unknown key `passwort_command`; did you mean `password_command`? allowed here: name, url, search_path, password_env, password_file, password_command, role");
     insta::assert_snapshot!(refused(&format!("{SHOP}[[database.role]]\nname = \"a\"\nuser = \"a\"\ncolour = 1\n")), @"portcullis.toml:9:1: unknown key `colour`; allowed here: name, user, password_env, password_file, password_command");
@@ -129,7 +129,7 @@ fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
 
 #[test]
 fn no_door_opens_to_other_machines() {
-    insta::assert_snapshot!(refused(&with("[wire]\nlisten = \"0.0.0.0:6432\"\n")), @"portcullis.toml:2:10: the wire door would listen on `0.0.0.0:6432`, which other machines can reach, without TLS; TLS isn't in this version, so use a loopback address such as 127.0.0.1 and put a TLS proxy or an SSH tunnel before it");
+    insta::assert_snapshot!(refused(&with("[wire]\nlisten = \"0.0.0.0:6432\"\n")), @"portcullis.toml:2:10: the wire door would listen on `0.0.0.0:6432`, which other machines can reach, without TLS; add tls.cert and tls.key, or use a loopback address such as 127.0.0.1 and an SSH tunnel");
     for door in ["wire", "mcp", "console"] {
         for address in ["0.0.0.0:1", "192.168.1.2:1", "[::]:1", "[2001:db8::1]:1", "[::ffff:10.0.0.1]:1"] {
             let said = refused(&with(&format!("[{door}]\nlisten = \"{address}\"\n")));

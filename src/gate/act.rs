@@ -11,7 +11,8 @@ use crate::identity::Identity;
 use crate::sql::Statement;
 
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
-use super::{Authorized, Denial, Gate, Prepared, Tell};
+use super::unjudged::Unjudged;
+use super::{Authorized, Denial, Gate, Names, Prepared, Tell};
 
 /// Something that an identity wants, and that [`super::Gate::admit`] may allow.
 #[expect(private_bounds, reason = "the private supertrait seals it: no other module can add an act")]
@@ -66,6 +67,7 @@ pub struct Context {
     pub(super) database: String,
     pub(super) role: Option<String>,
     pub(super) settings: Vec<(String, String)>,
+    pub(super) unjudged: Option<Unjudged>,
 }
 
 impl Context {
@@ -110,6 +112,12 @@ impl Context {
     pub fn settings(&self) -> &[(String, String)] {
         &self.settings
     }
+
+    /// Whether statements that are not understood may run too, because nothing is masked for the identity.
+    #[must_use]
+    pub fn is_unjudged(&self) -> bool {
+        self.unjudged.is_some()
+    }
 }
 
 /// To open a session on a database.
@@ -134,6 +142,8 @@ pub struct Query {
     pub context: Arc<Context>,
     /// What.
     pub sql: Statement,
+    /// What names mean to it.
+    pub names: Names,
 }
 
 /// To define a prepared statement. Nothing runs.
@@ -147,6 +157,8 @@ pub struct Prepare {
     pub name: String,
     /// OIDs of the parameter types that the client gives; 0 leaves one to the server.
     pub parameter_types: Vec<u32>,
+    /// What names mean to it.
+    pub names: Names,
 }
 
 /// Bind values as the client sent them.
@@ -184,6 +196,32 @@ pub struct Bind {
     /// The portal's name; empty for the unnamed one.
     pub portal: String,
     /// The values.
+    pub parameters: Parameters,
+    /// What names mean to it.
+    pub names: Names,
+}
+
+/// To run a cursor that SQL has declared by an Execute, as FETCH does.
+#[derive(Debug)]
+pub struct Fetch {
+    /// Where.
+    pub context: Arc<Context>,
+    /// The cursor's name.
+    pub portal: String,
+    /// Most rows to fetch; 0 is all.
+    pub max_rows: u32,
+    /// What names mean to it.
+    pub names: Names,
+}
+
+/// To call a function by a FunctionCall.
+#[derive(Debug)]
+pub struct Call {
+    /// Where.
+    pub context: Arc<Context>,
+    /// `pg_proc.oid` of the function.
+    pub function: u32,
+    /// The values; the only result format says how the result comes.
     pub parameters: Parameters,
 }
 
@@ -245,6 +283,14 @@ impl Act for Prepare {
 }
 
 impl Act for Bind {
+    type Grant = Clearance;
+}
+
+impl Act for Fetch {
+    type Grant = Clearance;
+}
+
+impl Act for Call {
     type Grant = Clearance;
 }
 

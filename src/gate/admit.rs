@@ -7,44 +7,17 @@ use crate::audit::{Event, StatementRecord};
 use crate::identity::Identity;
 use crate::mask::Release;
 use crate::policy::input::IdentityInput;
-use crate::policy::{ApprovalInput, Reason, SessionInput};
+use crate::policy::{ApprovalInput, Reason};
+use crate::sql::Item;
 
 use super::act::{Judged, Parameters};
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
 use super::escalate::{Errand, Passed, desk_denial};
 use super::journal::{self, Scene};
-use super::judge::{Case, Ruling, Via, is_way_out};
+use super::judge::{Case, Ruling, Via, is_way_out, unresolved};
 use super::{
-    Approve, Authorized, Bind, Connect, Context, Denial, DenialKind, Gate, Prepare, Prepared, Query, Run,
-    Running, Tell,
+    Approve, Authorized, Bind, Denial, DenialKind, Gate, Names, Prepare, Prepared, Query, Run, Running, Tell,
 };
-
-impl Judged for Connect {
-    async fn judged(self, gate: &Gate, who: &Identity, _tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
-        let decided = gate.session(who, &self);
-        let scene = Scene::identity(who, self.door, &self.client);
-        let role = decided.inspect_err(|denial| {
-            let reason = denial.reason().map(|reason| reason.message.clone()).unwrap_or_default();
-            gate.refused(self.door, &self.client, who.name(), &self.database, &reason);
-        })?;
-        let context = Context {
-            session_id: journal::decision_id(),
-            door: self.door,
-            client: self.client.clone(),
-            application: self.application.clone(),
-            database: self.database.clone(),
-            role,
-            settings: self.settings.clone(),
-        };
-        let opened = Event::SessionOpened {
-            role: context.role.clone().unwrap_or_default(),
-            application: context.application.clone(),
-        };
-        let scene = scene.in_session(&context.session_id);
-        gate.journal.append(&scene, "", opened).await.map_err(|error| Denial::from(&error))?;
-        Ok(Authorized::mint(self, Arc::new(context)))
-    }
-}
 
 impl Judged for Query {
     async fn judged(self, gate: &Gate, who: &Identity, tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
@@ -55,6 +28,7 @@ impl Judged for Query {
             via: Via::Query,
             parameters: Vec::new(),
             prepared: None,
+            names: &self.names,
         };
         let admitted = gate.admitted(who, &case, tell, "", &[]).await?;
         let grant = QueryClearance { sql: admitted.sql, running: admitted.running };
@@ -71,13 +45,14 @@ impl Judged for Prepare {
             via: Via::Prepare,
             parameters: Vec::new(),
             prepared: None,
+            names: &self.names,
         };
         let Admitted { sql, mut running, passed, decision_id } =
             gate.admitted(who, &case, tell, "", &[]).await?;
         let plan = passed.verdict.rulings.first().map(|ruling| ruling.rewritten.plan.clone());
         let prepared = Prepared {
             statement: self.sql.clone(),
-            analysis: Arc::clone(&passed.verdict.analysis),
+            analysis: Arc::clone(&passed.verdict.read),
             sql,
             plan: plan.unwrap_or_default(),
             catalog_version: passed.verdict.catalog_version,
@@ -101,6 +76,7 @@ impl Judged for Bind {
             via: Via::Bind,
             parameters: shown(&self.parameters),
             prepared: Some(&self.prepared),
+            names: &self.names,
         };
         let admitted = gate.admitted(who, &case, tell, "", &exact(&self.parameters)).await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
@@ -116,6 +92,7 @@ impl Judged for Run {
             via: Via::Tool(&self.tool),
             parameters: self.parameters.clone(),
             prepared: None,
+            names: &Names::default(),
         };
         let exact = serde_json::to_vec(&self.parameters).unwrap_or_default();
         let admitted = gate.admitted(who, &case, tell, &self.purpose, &exact).await?;
@@ -144,7 +121,7 @@ impl Judged for Approve {
 }
 
 /// A statement string that passed and is in the ledger.
-struct Admitted {
+pub(super) struct Admitted {
     sql: String,
     running: Vec<Running>,
     passed: Passed,
@@ -153,7 +130,7 @@ struct Admitted {
 
 impl Admitted {
     /// The grant of an act that holds exactly one statement, or an empty string.
-    fn single(mut self, gate: &Gate) -> Clearance {
+    pub(super) fn single(mut self, gate: &Gate) -> Clearance {
         let running = self.running.pop().unwrap_or_else(|| gate.nothing_running(&self.decision_id));
         Clearance { sql: self.sql, running }
     }
@@ -161,7 +138,7 @@ impl Admitted {
 
 impl Gate {
     /// Judges, waits where it must, and writes the ledger.
-    async fn admitted(
+    pub(super) async fn admitted(
         &self,
         who: &Identity,
         case: &Case<'_>,
@@ -178,7 +155,7 @@ impl Gate {
             Err(denial) => return Err(self.denied(case, &scene, &decision_id, denial)),
         };
         match self.record(case, &scene, &decision_id, &passed).await {
-            Ok(()) => Ok(self.running(&scene, decision_id, passed)),
+            Ok(()) => Ok(self.running(&scene, decision_id, passed, case.context.is_unjudged())),
             Err(denial) => self.way_out(case, &scene, decision_id, passed, denial),
         }
     }
@@ -226,6 +203,7 @@ impl Gate {
         }
         for (item, ruling) in verdict.analysis.items().iter().zip(&verdict.rulings) {
             let text = case.statement.as_str().get(item.range.clone()).unwrap_or_default();
+            let reason = first(ruling).cloned().or_else(|| not_understood(item));
             let record = StatementRecord {
                 statement: text.to_owned(),
                 sent: if ruling.rewritten.plan.verbatim {
@@ -236,8 +214,8 @@ impl Gate {
                 facts_digest: journal::facts_digest(&item.facts),
                 command: item.facts.kind.clone(),
                 decision: decision_word(ruling, passed).into(),
-                rule: first(ruling).map(|reason| reason.rule.clone()).unwrap_or_default(),
-                message: first(ruling).map(|reason| reason.message.clone()).unwrap_or_default(),
+                rule: reason.as_ref().map(|reason| reason.rule.clone()).unwrap_or_default(),
+                message: reason.map(|reason| reason.message).unwrap_or_default(),
                 revision: verdict.revision.clone(),
                 approval_id: passed.approval.as_ref().map(|a| a.id().to_string()).unwrap_or_default(),
                 masked: ruling.masked.clone(),
@@ -252,21 +230,28 @@ impl Gate {
         Ok(())
     }
 
-    fn running(&self, scene: &Scene, decision_id: String, passed: Passed) -> Admitted {
-        let items = passed.verdict.analysis.items().iter().zip(&passed.verdict.rulings);
+    fn running(&self, scene: &Scene, decision_id: String, mut passed: Passed, unjudged: bool) -> Admitted {
+        let sql = passed.verdict.sql();
+        let catalog_version = passed.verdict.catalog_version;
+        let items = passed.verdict.analysis.items().iter().zip(&mut passed.verdict.rulings);
         let running = items
             .map(|(item, ruling)| {
                 let limits = ruling.decision.limits;
+                let release = match unjudged {
+                    true => Release::unplanned(limits.rows, limits.bytes),
+                    false => Release::new(ruling.rewritten.plan.clone(), limits.rows, limits.bytes),
+                };
                 Running {
-                    release: Release::new(ruling.rewritten.plan.clone(), limits.rows, limits.bytes),
+                    release,
                     receipt: self.journal.receipt(scene, &decision_id),
                     facts: Arc::new(item.facts.clone()),
                     limits,
+                    change: ruling.change.take().map(|change| change.decided(catalog_version, &decision_id)),
                     warning: None,
                 }
             })
             .collect();
-        Admitted { sql: passed.verdict.sql(), running, passed, decision_id }
+        Admitted { sql, running, passed, decision_id }
     }
 
     /// What still runs when the ledger does not: the end of a transaction, and only by undoing it. Its record is
@@ -299,7 +284,7 @@ impl Gate {
             ..journal::statement(case.via.as_str(), case.statement.as_str(), &case.parameters)
         };
         self.journal.note(scene, &decision_id, Event::Decided(Box::new(record)));
-        let mut admitted = self.running(scene, decision_id, passed);
+        let mut admitted = self.running(scene, decision_id, passed, case.context.is_unjudged());
         if undone {
             ROLLBACK.clone_into(&mut admitted.sql);
             let warning = Denial { decision_id: admitted.decision_id.clone(), ..denial };
@@ -314,41 +299,8 @@ impl Gate {
             receipt: self.journal.receipt(&Scene::default(), decision_id),
             facts: Arc::new(crate::sql::Facts::empty()),
             limits: crate::policy::Limits::default(),
+            change: None,
             warning: None,
-        }
-    }
-
-    /// The upstream role that `who` gets on a database.
-    fn session(&self, who: &Identity, connect: &Connect) -> Result<Option<String>, Denial> {
-        let unknown = || {
-            Denial::because(
-                DenialKind::Database,
-                "no_such_database",
-                format!("database `{}` does not exist or is not yours to use", connect.database),
-                "ask for `my_access`, or the operator of the gateway",
-            )
-        };
-        let roles = self.catalogs.roles(&connect.database).ok_or_else(unknown)?;
-        let rules = self.rules();
-        let decision = rules.policy.session(&SessionInput {
-            identity: rules.agent(who.name())?,
-            database: &connect.database,
-            door: connect.door.as_str(),
-            roles,
-            time: self.time(),
-        });
-        if !decision.allow {
-            tracing::info!(identity = who.name(), database = connect.database, "session.denied");
-            return Err(unknown());
-        }
-        match decision.role {
-            Some(role) if !roles.contains(&role) => Err(Denial::because(
-                DenialKind::Unavailable,
-                "no_such_role",
-                format!("the rulebook picks upstream role `{role}`, which the configuration does not have"),
-                "tell the operator of the gateway",
-            )),
-            role => Ok(role),
         }
     }
 
@@ -399,6 +351,12 @@ fn not_eligible() -> Reason {
     }
 }
 
+/// What the ledger says of a statement that runs although it was not understood.
+fn not_understood(item: &Item) -> Option<Reason> {
+    let denial = unresolved(item)?;
+    denial.reason().map(|reason| Reason { rule: "unjudged".to_owned(), ..reason.clone() })
+}
+
 fn first(ruling: &Ruling) -> Option<&Reason> {
     ruling.decision.reasons.first()
 }
@@ -420,7 +378,7 @@ fn decision_word(ruling: &Ruling, passed: &Passed) -> &'static str {
 }
 
 /// Bind values as people read them: text as it is, binary in hexadecimal, long ones shortened.
-fn shown(parameters: &Parameters) -> Vec<Option<String>> {
+pub(super) fn shown(parameters: &Parameters) -> Vec<Option<String>> {
     let values = parameters.values.iter().enumerate();
     values
         .map(|(index, value)| {
@@ -457,7 +415,7 @@ fn binary(bytes: &[u8]) -> String {
 }
 
 /// Every byte that decides what a Bind does, each part behind its length.
-fn exact(parameters: &Parameters) -> Vec<u8> {
+pub(super) fn exact(parameters: &Parameters) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (index, value) in parameters.values.iter().enumerate() {
         bytes.extend_from_slice(&parameters.format(index).to_be_bytes());

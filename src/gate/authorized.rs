@@ -12,7 +12,7 @@ use crate::mask::{Plan, Release};
 use crate::policy::Limits;
 use crate::sql::{Analysis, Facts, Statement};
 
-use super::{Act, Connect, Context, Denial, Run};
+use super::{Act, Connect, Context, Denial, NameChange, Run};
 
 /// Proof that an act passed the gate. Spent by value: one proof, one send.
 #[derive(Debug)]
@@ -117,6 +117,22 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// A statement that the server may know by `name`, and that no message has defined which was seen. Only an
+    /// unjudged session gets anywhere with it.
+    #[must_use]
+    pub fn unseen(name: &str) -> Self {
+        let text = format!("EXECUTE \"{}\"", name.replace('"', "\"\""));
+        let statement = Statement::unread(text.into());
+        Self {
+            analysis: Arc::new(Analysis::unknown(&statement, "was defined where the gateway did not see it")),
+            sql: statement.as_str().to_owned(),
+            statement,
+            plan: Plan { verbatim: true, ..Plan::default() },
+            catalog_version: u64::MAX,
+            decision_id: String::new(),
+        }
+    }
+
     /// The text as the client wrote it.
     #[must_use]
     pub fn statement(&self) -> &Statement {
@@ -158,6 +174,8 @@ pub struct Running {
     pub facts: Arc<Facts>,
     /// Its ceilings.
     pub limits: Limits,
+    /// What it changes about names, once the server has confirmed it.
+    pub change: Option<NameChange>,
     /// What keeps it from running as it was written, so that something weaker runs in its place: the requester
     /// must be told.
     pub warning: Option<Box<Denial>>,

@@ -4,7 +4,7 @@ use crate::identity::Identity;
 
 use super::journal::{self, Scene};
 use super::judge::{Case, Via};
-use super::{Denial, Gate, Run};
+use super::{Denial, Gate, Names, Run};
 
 impl Gate {
     /// Keeps in the ledger that a door refuses `act` by itself, because the tool that was asked can't carry it
@@ -18,6 +18,7 @@ impl Gate {
             via: Via::Tool(&act.tool),
             parameters: act.parameters.clone(),
             prepared: None,
+            names: &Names::default(),
         };
         self.denied(&case, &Scene::session(who, &act.context), &journal::decision_id(), denial)
     }

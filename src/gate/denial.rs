@@ -53,6 +53,10 @@ pub enum Missing {
     Column,
     /// A function.
     Function,
+    /// A prepared statement.
+    Statement,
+    /// A cursor.
+    Cursor,
     /// Anything else, or something that could not be understood.
     Other,
 }
@@ -64,6 +68,8 @@ impl Missing {
             "relation" => Self::Relation,
             "column" => Self::Column,
             "function" => Self::Function,
+            "prepared statement" => Self::Statement,
+            "cursor" => Self::Cursor,
             _ => Self::Other,
         }
     }

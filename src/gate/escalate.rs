@@ -141,7 +141,7 @@ impl Gate {
         let request = self.desk.request(approval.id()).map_err(|error| desk_denial(&error))?;
         let approved = request.facts.get("terms").cloned().unwrap_or_default();
         let now = verdict.terms();
-        let differing: Vec<&str> = ["sent", "limits", "masked"]
+        let differing: Vec<&str> = ["sent", "limits", "masked", "runs"]
             .into_iter()
             .filter(|part| approved.get(part) != now.get(part))
             .collect();
@@ -195,7 +195,7 @@ fn digest(case: &Case<'_>, errand: &Errand<'_>) -> Digest {
         case.context.door().as_str().as_bytes(),
         case.context.database().as_bytes(),
         case.context.role().unwrap_or_default().as_bytes(),
-        case.statement.as_str().as_bytes(),
+        case.statement.as_bytes(),
         errand.exact_parameters,
     ])
 }
@@ -217,7 +217,7 @@ fn new_request(
         requester_groups: errand.who.groups().to_vec(),
         door: case.context.door().as_str().to_owned(),
         database: case.context.database().to_owned(),
-        statement: case.statement.as_str().to_owned(),
+        statement: shown(case, verdict),
         parameters: case.parameters.clone(),
         purpose: errand.purpose.to_owned(),
         rule: reason.map(|reason| reason.rule.clone()).unwrap_or_default(),
@@ -227,6 +227,16 @@ fn new_request(
         groups: requirement.groups,
         ttl_s: requirement.ttl_s,
     }
+}
+
+/// The text as the approver reads it: what it runs by name belongs to it.
+fn shown(case: &Case<'_>, verdict: &Verdict) -> String {
+    let mut text = case.statement.as_str().to_owned();
+    for named in verdict.runs() {
+        text.push_str("\n-- which is prepared as:\n");
+        text.push_str(named);
+    }
+    text
 }
 
 fn pending(request: &Request, url: String) -> Denial {

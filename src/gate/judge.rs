@@ -5,15 +5,17 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use crate::catalog::Snapshot;
-use crate::mask::{Refusal, Rewritten, rewrite};
+use crate::identity::STRANGER;
+use crate::mask::Rewritten;
 use crate::policy::input::{ApprovalEvidence, Batch};
 use crate::policy::input::{BindInput, IdentityInput, Time};
 use crate::policy::{Decision, Effect, Limits, Reason, Requirement, StatementInput};
 use crate::sql::facts::Class;
 use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze};
 
+use super::complete::{self, Blocked, Change, Completed, Written};
 use super::workers::WorkersError;
-use super::{Context, Denial, DenialKind, Gate, Missing, Prepared, Rules};
+use super::{Context, Denial, DenialKind, Gate, Missing, Names, Prepared, Rules};
 
 /// A statement string that somebody wants judged.
 pub(super) struct Case<'a> {
@@ -29,6 +31,8 @@ pub(super) struct Case<'a> {
     pub(super) parameters: Vec<Option<String>>,
     /// The statement as it was prepared, if it was: its facts still hold while the catalog is the same.
     pub(super) prepared: Option<&'a Prepared>,
+    /// What names mean.
+    pub(super) names: &'a Names,
 }
 
 /// How a statement arrived.
@@ -40,6 +44,10 @@ pub(super) enum Via<'a> {
     Prepare,
     /// A Bind.
     Bind,
+    /// An Execute of a cursor that SQL has declared.
+    Fetch,
+    /// A FunctionCall.
+    Call,
     /// An MCP tool, by its name.
     Tool(&'a str),
 }
@@ -51,6 +59,8 @@ impl Via<'_> {
             Self::Query => "query",
             Self::Prepare => "prepare",
             Self::Bind => "bind",
+            Self::Fetch => "fetch",
+            Self::Call => "function_call",
             Self::Tool(_) => "tool",
         }
     }
@@ -59,7 +69,10 @@ impl Via<'_> {
 /// A string that may run, or may once somebody approves.
 #[derive(Debug)]
 pub(super) struct Verdict {
+    /// With what names stand for.
     pub(super) analysis: Arc<Analysis>,
+    /// As the text alone says it.
+    pub(super) read: Arc<Analysis>,
     pub(super) catalog_version: u64,
     pub(super) rulings: Vec<Ruling>,
     pub(super) revision: String,
@@ -71,6 +84,10 @@ pub(super) struct Ruling {
     pub(super) decision: Decision,
     pub(super) rewritten: Rewritten,
     pub(super) masked: Vec<String>,
+    /// What it changes about names.
+    pub(super) change: Option<Change>,
+    /// The text that it runs by name.
+    pub(super) runs: Option<String>,
 }
 
 impl Verdict {
@@ -111,7 +128,12 @@ impl Verdict {
     pub(super) fn terms(&self) -> serde_json::Value {
         let limits: Vec<Limits> = self.rulings.iter().map(|ruling| ruling.decision.limits).collect();
         let masked: Vec<&Vec<String>> = self.rulings.iter().map(|ruling| &ruling.masked).collect();
-        serde_json::json!({ "sent": self.sql(), "limits": limits, "masked": masked })
+        serde_json::json!({ "sent": self.sql(), "limits": limits, "masked": masked, "runs": self.runs() })
+    }
+
+    /// What its statements run by name.
+    pub(super) fn runs(&self) -> Vec<&str> {
+        self.rulings.iter().filter_map(|ruling| ruling.runs.as_deref()).collect()
     }
 }
 
@@ -123,19 +145,33 @@ impl Gate {
         approvals: &[ApprovalEvidence],
     ) -> Result<Verdict, Denial> {
         let rules = self.rules();
-        let (analysis, catalog) = self.understand(case).await?;
+        let (analysis, catalog) = match &case.context.unjudged {
+            None => self.understand(case).await?,
+            Some(unjudged) => {
+                let (analysis, catalog) = self.understand_or_not(case).await?;
+                self.still_unjudged(&rules, case, unjudged, &catalog)?;
+                (analysis, catalog)
+            }
+        };
         structure(case, &analysis)?;
+        let read = Arc::clone(&analysis);
+        let completed = self.completed(case, analysis, &catalog).await?;
+        let analysis = Arc::clone(&completed.analysis);
         let mut decisions = Vec::with_capacity(analysis.items().len());
         for (index, item) in analysis.items().iter().enumerate() {
             let batch = Batch { index, size: analysis.items().len() };
-            decisions.push(self.decide_item(&rules, case, item, batch, approvals)?);
+            let known = case.via != Via::Prepare && !completed.runs_by_name(index);
+            let bind = BindInput { known, values: &case.parameters };
+            decisions.push(self.decide_item(&rules, case, item, batch, approvals, bind)?);
         }
-        limited_batch(&analysis, &decisions)?;
-        let rulings = self.mask(&analysis, &catalog, decisions).await?;
+        limited_batch(case, &analysis, &decisions)?;
+        let rulings = self.mask(completed, &catalog, decisions).await?;
         let revision = rules.policy.revision().to_owned();
-        let verdict = Verdict { analysis, catalog_version: catalog.version(), rulings, revision };
+        let verdict = Verdict { analysis, read, catalog_version: catalog.version(), rulings, revision };
         match case.prepared {
-            Some(prepared) if prepared.sql != verdict.sql() && !verdict.is_commit() => Err(stale()),
+            Some(prepared) if prepared.sql != verdict.sql() && !verdict.is_commit() => {
+                Err(stale("prepare it again"))
+            }
             Some(_) | None => Ok(verdict),
         }
     }
@@ -178,7 +214,7 @@ impl Gate {
         }
     }
 
-    async fn refreshed(&self, database: &str) -> Result<Arc<Snapshot>, Denial> {
+    pub(super) async fn refreshed(&self, database: &str) -> Result<Arc<Snapshot>, Denial> {
         self.catalogs.refresh(database).await.map_err(|error| {
             tracing::error!(%database, error = %error, "catalog.failed");
             Denial::because(
@@ -218,14 +254,16 @@ impl Gate {
         item: &Item,
         batch: Batch,
         approvals: &[ApprovalEvidence],
+        bind: BindInput<'_>,
     ) -> Result<Decision, Denial> {
-        if let Some(denial) = unresolved(item) {
+        let unjudged = case.context.is_unjudged();
+        if let Some(denial) = unresolved(item).filter(|_| !unjudged) {
             return Err(denial);
         }
         let agent = rules.agent(case.principal)?;
         let tool = match case.via {
             Via::Tool(name) => name,
-            Via::Query | Via::Prepare | Via::Bind => "",
+            Via::Query | Via::Prepare | Via::Bind | Via::Fetch | Via::Call => "",
         };
         let input = StatementInput {
             identity: agent,
@@ -236,7 +274,8 @@ impl Gate {
             statement: &item.facts,
             batch,
             approvals,
-            bind: BindInput { known: case.via != Via::Prepare, values: &case.parameters },
+            bind,
+            unjudged,
             time: self.time(),
         };
         let decision = rules.policy.decide(&input);
@@ -263,20 +302,18 @@ impl Gate {
     /// Rewrites every statement by its decision's masks.
     async fn mask(
         &self,
-        analysis: &Arc<Analysis>,
+        completed: Completed,
         catalog: &Arc<Snapshot>,
         decisions: Vec<Decision>,
     ) -> Result<Vec<Ruling>, Denial> {
-        let (analysis, catalog) = (Arc::clone(analysis), Arc::clone(catalog));
-        let job = move || -> Result<Vec<Ruling>, Refusal> {
-            let items = analysis.items().iter().zip(decisions);
-            items.map(|(item, decision)| rule(&analysis, item, decision, &catalog)).collect()
-        };
-        self.workers
-            .run(job)
-            .await
-            .map_err(worker_denial)?
-            .map_err(|refusal| Denial::because(DenialKind::Mask, "mask", refusal.what, refusal.hint))
+        let catalog = Arc::clone(catalog);
+        let job = move || rule(&completed, decisions, &catalog);
+        self.workers.run(job).await.map_err(worker_denial)?.map_err(|blocked| match blocked {
+            Blocked::Unmaskable(refusal) => {
+                Denial::because(DenialKind::Mask, "mask", refusal.what, refusal.hint)
+            }
+            Blocked::Stale { again } => stale(again),
+        })
     }
 
     /// The time as policy reads it.
@@ -289,8 +326,12 @@ impl Gate {
 
 impl Rules {
     /// What policy sees of `name`: as the directory has it now, which may have changed since the login.
-    pub(super) fn agent(&self, name: &str) -> Result<IdentityInput<'_>, Denial> {
-        let agent = self.directory.agent(name).filter(|agent| !agent.disabled());
+    pub(super) fn agent<'a>(&'a self, name: &'a str) -> Result<IdentityInput<'a>, Denial> {
+        let agent = self.directory.agent(name);
+        if agent.is_none() && self.directory.trusts() {
+            return Ok(IdentityInput { name, kind: STRANGER, owner: "", groups: &[] });
+        }
+        let agent = agent.filter(|agent| !agent.disabled());
         let Some(agent) = agent else {
             return Err(Denial::because(
                 DenialKind::Policy,
@@ -309,20 +350,29 @@ impl Rules {
 }
 
 /// The plan that the server holds was made under other masks or definitions.
-fn stale() -> Denial {
+fn stale(again: &str) -> Denial {
     Denial::because(
         DenialKind::Stale,
         "stale_plan",
         "what you may see has changed since this statement was prepared",
-        "prepare it again",
+        again,
     )
 }
 
-fn rule(analysis: &Analysis, item: &Item, decision: Decision, catalog: &Snapshot) -> Result<Ruling, Refusal> {
-    let text = analysis.statement().as_str().get(item.range.clone()).unwrap_or_default();
-    let rewritten = rewrite(text, item, &decision.masks, catalog)?;
-    let masked = masked_columns(item, &decision);
-    Ok(Ruling { decision, rewritten, masked })
+fn rule(completed: &Completed, decisions: Vec<Decision>, catalog: &Snapshot) -> Result<Vec<Ruling>, Blocked> {
+    let analysis = &completed.analysis;
+    let mut written = Vec::with_capacity(decisions.len());
+    for (index, (item, decision)) in analysis.items().iter().zip(&decisions).enumerate() {
+        let text = analysis.statement().as_str().get(item.range.clone()).unwrap_or_default();
+        let part = completed.part(index);
+        written.push(complete::write(text, item, &part, &decision.masks, catalog, &written)?);
+    }
+    let all = analysis.items().iter().zip(decisions).zip(written);
+    let rulings = all.map(|((item, decision), Written { rewritten, change, runs })| {
+        let masked = masked_columns(item, &decision);
+        Ruling { decision, rewritten, masked, change, runs }
+    });
+    Ok(rulings.collect())
 }
 
 /// The masked columns of the relations that a statement touches, `schema.table.column`, ordered.
@@ -339,10 +389,14 @@ fn masked_columns(item: &Item, decision: &Decision) -> Vec<String> {
     masked
 }
 
-/// What no rulebook can allow, because the door could not carry it out.
+/// What no rulebook can allow, because the door could not carry it out. In an unjudged session it is PostgreSQL
+/// that says so.
 fn structure(case: &Case<'_>, analysis: &Analysis) -> Result<(), Denial> {
+    if case.context.is_unjudged() {
+        return Ok(());
+    }
     let single = match case.via {
-        Via::Query => return Ok(()),
+        Via::Query | Via::Fetch | Via::Call => return Ok(()),
         Via::Prepare | Via::Bind => analysis.items().len() <= 1,
         Via::Tool(_) => analysis.items().len() == 1,
     };
@@ -365,14 +419,23 @@ fn structure(case: &Case<'_>, analysis: &Analysis) -> Result<(), Denial> {
     Ok(())
 }
 
-fn unresolved(item: &Item) -> Option<Denial> {
+/// The denial of a statement that was not understood.
+pub(super) fn unresolved(item: &Item) -> Option<Denial> {
     let reasons: Vec<Reason> = item
         .facts
         .unresolved
         .iter()
         .map(|thing| Reason {
             rule: "not_understood".to_owned(),
-            message: format!("{} `{}` {}", thing.what, thing.name, thing.why),
+            message: match Missing::of(&thing.what) {
+                // In PostgreSQL's own words.
+                Missing::Statement | Missing::Cursor => {
+                    format!("{} \"{}\" {}", thing.what, thing.name, thing.why)
+                }
+                Missing::Relation | Missing::Column | Missing::Function | Missing::Other => {
+                    format!("{} `{}` {}", thing.what, thing.name, thing.why)
+                }
+            },
             hint: String::new(),
         })
         .collect();
@@ -384,7 +447,10 @@ fn unresolved(item: &Item) -> Option<Denial> {
 }
 
 /// A ceiling is enforced on the result, after the server has run the whole string: too late for a write in it.
-fn limited_batch(analysis: &Analysis, decisions: &[Decision]) -> Result<(), Denial> {
+fn limited_batch(case: &Case<'_>, analysis: &Analysis, decisions: &[Decision]) -> Result<(), Denial> {
+    if case.context.is_unjudged() {
+        return Ok(());
+    }
     let limited = decisions.iter().any(|decision| decision.limits != Limits::default());
     let writes = analysis.items().iter().any(|item| item.facts.class >= Class::Write);
     if analysis.items().len() > 1 && limited && writes {

@@ -7,16 +7,22 @@
 pub mod act;
 pub mod authorized;
 pub mod denial;
+pub mod names;
 pub mod ports;
 pub mod preview;
 pub mod workers;
 
 mod admit;
+mod call;
+mod complete;
+mod connect;
 mod decline;
 mod escalate;
+mod fetch;
 mod flood;
 mod journal;
 mod judge;
+mod unjudged;
 
 use std::sync::Arc;
 
@@ -31,9 +37,12 @@ use crate::policy;
 
 use journal::{Journal, Scene, Unwelcome, approval_changed};
 
-pub use act::{Act, Approve, Bind, Connect, Context, Door, Parameters, Prepare, Query, Run, RunMode};
+pub use act::{
+    Act, Approve, Bind, Call, Connect, Context, Door, Fetch, Parameters, Prepare, Query, Run, RunMode,
+};
 pub use authorized::{Authorized, Outcome, Prepared, Receipt, Running};
 pub use denial::{Denial, DenialKind, Missing};
+pub use names::{NameChange, Names};
 pub use ports::{CatalogError, Catalogs, Hold, Patience, Silent, Tell};
 pub use preview::{ColumnAccess, Explanation, RelationAccess};
 pub use workers::Workers;

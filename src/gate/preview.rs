@@ -13,7 +13,7 @@ use crate::sql::facts::{Access, Class, Condition, Destination, OutputFact, Table
 use crate::sql::{Facts, Statement};
 
 use super::judge::{Case, Via};
-use super::{Context, Denial, DenialKind, Door, Gate, Rules};
+use super::{Context, Denial, DenialKind, Door, Gate, Names, Rules};
 
 /// What would happen to a statement, without running it.
 #[derive(Debug, Clone, Serialize)]
@@ -84,6 +84,7 @@ impl Gate {
             database: database.to_owned(),
             role: None,
             settings: Vec::new(),
+            unjudged: None,
         };
         self.explain_as(name, &Arc::new(context), sql).await
     }
@@ -96,6 +97,7 @@ impl Gate {
             via: Via::Query,
             parameters: Vec::new(),
             prepared: None,
+            names: &Names::default(),
         };
         let facts = match self.catalogs.current(context.database()) {
             Some(catalog) => self.analysed(sql, &catalog).await.ok(),
@@ -242,6 +244,7 @@ impl Surveyor<'_> {
             batch: Batch { index: 0, size: 1 },
             approvals: &[],
             bind: BindInput { known: false, values: &[] },
+            unjudged: false,
             time: self.gate.time(),
         }))
     }

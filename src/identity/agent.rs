@@ -7,10 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use toml::Spanned;
 
+use super::certificate::CertificateRule;
 use super::directory::{AgentError, AgentSource};
 use super::scram::Verifier;
 use super::token::TokenDigest;
-use super::{Identity, Kind, Limits, Proof};
+use super::{Identity, Kind, Limits, Proof, STRANGER};
 
 /// An identity as its file describes it. Nobody has proved to be it: policy may be asked about an `Agent`, but
 /// only an [`Identity`] passes the gate.
@@ -54,6 +55,7 @@ pub enum Columns {
 pub(super) struct Auth {
     pub(super) scram: Option<Verifier>,
     pub(super) token: Option<TokenDigest>,
+    pub(super) certificate: Option<CertificateRule>,
 }
 
 impl Agent {
@@ -111,7 +113,7 @@ impl Agent {
         &self.approval_groups
     }
 
-    /// Whether it can log in at the wire door.
+    /// Whether it can log in at the wire door with a password.
     #[must_use]
     pub fn has_scram(&self) -> bool {
         self.auth.scram.is_some()
@@ -121,6 +123,22 @@ impl Agent {
     #[must_use]
     pub fn has_token(&self) -> bool {
         self.auth.token.is_some()
+    }
+
+    /// Somebody without a file.
+    pub(super) fn stranger() -> Self {
+        Self {
+            name: String::new(),
+            kind: STRANGER,
+            owner: None,
+            groups: Vec::new(),
+            description: String::new(),
+            disabled: false,
+            scope: BTreeMap::new(),
+            limits: Limits::default(),
+            approval_groups: Vec::new(),
+            auth: Auth::default(),
+        }
     }
 
     pub(super) fn auth(&self) -> &Auth {
@@ -286,8 +304,9 @@ impl File<'_> {
             return self.error(
                 line,
                 format!(
-                    "`{key}` would be a secret in clear; allowed in [auth] are `scram` (a verifier) and \
-                     `token_sha256` (a digest): `portcullis agent rotate NAME` makes both and prints the secret once"
+                    "`{key}` would be a secret in clear; allowed in [auth] are `scram` (a verifier), `token_sha256` \
+                     (a digest) and `certificate`: `portcullis agent rotate NAME` makes the first two and prints the \
+                     secret once"
                 ),
             );
         }
@@ -385,7 +404,24 @@ impl File<'_> {
                 )
             })?),
         };
-        Ok(Auth { scram, token })
+        let certificate = raw.certificate.as_ref().map(|rule| self.certificate(rule)).transpose()?;
+        Ok(Auth { scram, token, certificate })
+    }
+
+    fn certificate(&self, raw: &Spanned<RawCertificate>) -> Result<CertificateRule, AgentError> {
+        let rule = match (&raw.get_ref().subject, &raw.get_ref().sha256) {
+            (Some(subject), None) if subject.contains('=') => Some(CertificateRule::Subject(subject.clone())),
+            (None, Some(sha256)) => CertificateRule::fingerprint(sha256),
+            (Some(_) | None, Some(_) | None) => None,
+        };
+        rule.ok_or_else(|| {
+            self.error(
+                self.line(raw),
+                "`certificate` must be either { subject = \"CN=...\" }, as `openssl x509 -noout -subject -nameopt \
+                 RFC2253` prints it, or { sha256 = \"...\" }, the 64 digits of `openssl x509 -noout -fingerprint \
+                 -sha256`",
+            )
+        })
     }
 }
 
@@ -416,6 +452,14 @@ struct RawAgent {
 struct RawAuth {
     scram: Option<Spanned<String>>,
     token_sha256: Option<Spanned<String>>,
+    certificate: Option<Spanned<RawCertificate>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCertificate {
+    subject: Option<String>,
+    sha256: Option<String>,
 }
 
 #[derive(Deserialize)]

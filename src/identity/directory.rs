@@ -10,6 +10,7 @@ use super::agent::{self, Agent};
 use super::scram::{Exchange, Verifier};
 use super::token::TokenDigest;
 use super::{Identity, Kind, Proof};
+use crate::tls::certificate::PeerCertificate;
 
 /// One file of the agents' folder.
 #[derive(Debug, Clone)]
@@ -36,6 +37,7 @@ pub struct AgentError {
 #[derive(Debug, Default)]
 pub struct Directory {
     agents: BTreeMap<String, Arc<Agent>>,
+    trusts: bool,
 }
 
 impl Directory {
@@ -54,13 +56,57 @@ impl Directory {
                 return Err(AgentError { file: source.path.clone(), line: 1, what });
             }
         }
-        let directory = Self { agents };
+        let directory = Self { agents, trusts: false };
         for (source, name, owner_line) in places {
             let wrong = |what| AgentError { file: source.path.clone(), line: owner_line, what };
             directory.check_owner(&name).map_err(wrong)?;
             directory.check_token(&name).map_err(wrong)?;
         }
         Ok(directory)
+    }
+
+    /// The same directory, which believes everybody who says who they are at the wire door: for a gateway that only
+    /// this machine can reach.
+    #[must_use]
+    pub fn trusting(self) -> Self {
+        Self { trusts: true, ..self }
+    }
+
+    /// Whether it believes everybody: then any name is an identity, with a file or without.
+    #[must_use]
+    pub fn trusts(&self) -> bool {
+        self.trusts
+    }
+
+    /// The identity of `user`, who proved nothing; `None` unless the directory believes everybody, and for those
+    /// that are disabled.
+    #[must_use]
+    pub fn believe(&self, user: &str) -> Option<Identity> {
+        match self.agents.get(user) {
+            _ if !self.trusts => None,
+            None => Some(Identity::stranger(user)),
+            Some(agent) => {
+                Some(agent).filter(|agent| !agent.disabled()).map(|agent| agent.proven(Proof::Trust))
+            }
+        }
+    }
+
+    /// The identity of `user`, if its file admits `certificate`.
+    #[must_use]
+    pub fn authenticate_certificate(&self, user: &str, certificate: &PeerCertificate) -> Option<Identity> {
+        let agent = self.agents.get(user).filter(|agent| !agent.disabled())?;
+        let admitted = agent.auth().certificate.as_ref().is_some_and(|rule| rule.admits(certificate));
+        admitted.then(|| agent.proven(Proof::Certificate))
+    }
+
+    /// The identity of `user`, if `presented` is its token. Whether there is such a user takes no time of its own.
+    #[must_use]
+    pub fn authenticate_user_token(&self, user: &str, presented: &str) -> Option<Identity> {
+        let digest = TokenDigest::of(presented);
+        let agent = self.agents.get(user).filter(|agent| !agent.disabled());
+        let own = agent.and_then(|agent| agent.auth().token.as_ref());
+        let fits = own.unwrap_or(&TokenDigest::none()).ct_eq(&digest);
+        agent.filter(|_| bool::from(fits)).map(|agent| agent.proven(Proof::Token))
     }
 
     /// The identity that `presented` proves, unless it is disabled. Every entry is compared, in constant time.
@@ -78,15 +124,16 @@ impl Directory {
     }
 
     /// Begins a SCRAM exchange for `user`. One who can't log in gets an exchange too, which fails at its end:
-    /// nothing tells a wrong password from an unknown name.
+    /// nothing tells a wrong password from an unknown name. `binding` is what the exchange can be bound to: the
+    /// `tls-server-end-point` of the channel.
     #[must_use]
-    pub fn scram(&self, user: &str) -> Exchange {
+    pub fn scram(&self, user: &str, binding: Option<Vec<u8>>) -> Exchange {
         let mock = Verifier::mock(user);
         let known = self.agents.get(user).filter(|agent| !agent.disabled());
         let verifier = known.and_then(|agent| agent.auth().scram.clone().map(|verifier| (agent, verifier)));
         match verifier {
-            Some((agent, verifier)) => Exchange::new(Some(Arc::clone(agent)), verifier),
-            None => Exchange::new(None, mock),
+            Some((agent, verifier)) => Exchange::new(Some(Arc::clone(agent)), verifier, binding),
+            None => Exchange::new(None, mock, binding),
         }
     }
 
@@ -105,6 +152,12 @@ impl Directory {
     #[must_use]
     pub fn to_data(&self) -> Value {
         Value::Object(self.agents.iter().map(|(name, agent)| (name.clone(), agent.to_data())).collect())
+    }
+
+    /// What policy goes by for those who have no file, where the directory believes everybody.
+    #[must_use]
+    pub fn stranger_data() -> Value {
+        Agent::stranger().to_data()
     }
 
     fn check_owner(&self, name: &str) -> Result<(), String> {

@@ -1,10 +1,11 @@
 //! Who is asking: identities as written in `agents/*.toml`, and the proofs they bring.
 //!
-//! The room owns the directory of identities and checks SCRAM proofs and tokens. It never decides what an
+//! The room owns the directory of identities and checks SCRAM proofs, tokens and certificates. It never decides what an
 //! identity may do (that is `policy`), and it holds no secret in clear: only SCRAM verifiers and token
 //! digests. [`Identity`] can be made by authenticating only.
 
 pub mod agent;
+mod certificate;
 pub mod directory;
 pub mod scram;
 pub mod token;
@@ -34,6 +35,10 @@ pub enum Proof {
     Scram,
     /// A bearer token.
     Token,
+    /// A client certificate over TLS.
+    Certificate,
+    /// Nothing: the gateway was told to believe who connects from its own machine.
+    Trust,
 }
 
 /// Ceilings written in an identity's file; `None` leaves the ceiling to the rulebook.
@@ -96,6 +101,23 @@ impl Identity {
         self.proof
     }
 }
+
+impl Identity {
+    /// Somebody without a file, whom the gateway was told to believe.
+    fn stranger(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: STRANGER,
+            owner: None,
+            groups: Vec::new(),
+            limits: Limits::default(),
+            proof: Proof::Trust,
+        }
+    }
+}
+
+/// What those are who need no file.
+pub(crate) const STRANGER: Kind = Kind::Service;
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,11 @@
-//! SCRAM-SHA-256, the server side: verifiers and the exchange, without I/O (RFC 5802, RFC 7677).
+//! SCRAM-SHA-256, the server side: verifiers and the exchange, without I/O (RFC 5802, RFC 7677). The client side, for
+//! the leg towards a database, is [`client`].
 //!
 //! As PostgreSQL does it: the user is the one of the startup message (the name inside the exchange is ignored),
-//! no channel binding is offered, and a user who can't log in gets an exchange that looks like any other.
+//! channel binding is offered over TLS (RFC 5929), and a user who can't log in gets an exchange that looks like any
+//! other.
+
+pub mod client;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -16,8 +20,14 @@ use zeroize::Zeroizing;
 use super::agent::Agent;
 use super::{Identity, Proof};
 
-/// The mechanism's name.
-pub const MECHANISM: &str = "SCRAM-SHA-256";
+/// Which of the two mechanisms a client chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// `SCRAM-SHA-256`.
+    Scram,
+    /// `SCRAM-SHA-256-PLUS`: the exchange is bound to its channel, so nobody can stand in between.
+    ScramPlus,
+}
 
 /// What a server keeps of a password: enough to check a proof, not enough to make one.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,6 +61,14 @@ pub enum ScramError {
     /// The client asks for channel binding, which is not offered.
     #[error("SCRAM channel binding is not offered")]
     ChannelBinding,
+    /// The client could bind the exchange to its channel, but was told that this server can't: by somebody in between.
+    #[error(
+        "SCRAM channel binding negotiation error: the client supports channel binding but thinks the server does not"
+    )]
+    Downgrade,
+    /// The channel ends elsewhere than the client thinks: somebody is in between.
+    #[error("SCRAM channel binding check failed")]
+    OtherChannel,
     /// The proof is wrong, or the user can't log in: nobody learns which.
     #[error("password authentication failed")]
     Refused,
@@ -61,16 +79,44 @@ pub enum ScramError {
 pub struct Exchange {
     agent: Option<Arc<Agent>>,
     verifier: Verifier,
+    binding: Option<Vec<u8>>,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
     Start,
-    Challenged { gs2_header: &'static str, client_first_bare: String, server_first: String, nonce: String },
+    Challenged(Challenge),
+}
+
+#[derive(Debug)]
+struct Challenge {
+    mechanism: Mechanism,
+    /// What the client must send as `c=`.
+    binding: String,
+    client_first_bare: String,
+    server_first: String,
+    nonce: String,
 }
 
 type Key = [u8; 32];
+
+impl Mechanism {
+    /// The mechanism called `name`.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Scram, Self::ScramPlus].into_iter().find(|mechanism| mechanism.name() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scram => MECHANISM,
+            Self::ScramPlus => "SCRAM-SHA-256-PLUS",
+        }
+    }
+}
 
 impl Verifier {
     /// The verifier of `password`, with a fresh salt.
@@ -82,11 +128,7 @@ impl Verifier {
     /// The verifier of `password`, which is normalised as PostgreSQL does (SASLprep where it applies).
     #[must_use]
     pub fn from_password(password: &str, salt: &[u8], iterations: u32) -> Self {
-        let normalised = match stringprep::saslprep(password) {
-            Ok(prepared) => Zeroizing::new(prepared.into_owned()),
-            Err(_) => Zeroizing::new(password.to_owned()),
-        };
-        let salted = Zeroizing::new(salted_password(normalised.as_bytes(), salt, iterations));
+        let salted = salted_password(password, salt, iterations);
         let client_key = Zeroizing::new(hmac(&*salted, &[b"Client Key"]));
         Self {
             iterations,
@@ -149,16 +191,22 @@ impl fmt::Debug for Verifier {
 }
 
 impl Exchange {
-    pub(super) fn new(agent: Option<Arc<Agent>>, verifier: Verifier) -> Self {
-        Self { agent, verifier, state: State::Start }
+    pub(super) fn new(agent: Option<Arc<Agent>>, verifier: Verifier, binding: Option<Vec<u8>>) -> Self {
+        Self { agent, verifier, binding, state: State::Start }
+    }
+
+    /// The mechanisms that the client may choose from, best first.
+    pub fn mechanisms(&self) -> impl Iterator<Item = Mechanism> {
+        let plus = self.binding.as_ref().map(|_| Mechanism::ScramPlus);
+        plus.into_iter().chain([Mechanism::Scram])
     }
 
     /// Takes client-first-message, returns server-first-message.
     ///
     /// # Errors
-    /// When the message is malformed or asks for channel binding.
-    pub fn first(&mut self, message: &[u8]) -> Result<Vec<u8>, ScramError> {
-        self.challenge(message, &STANDARD.encode(rand::random::<[u8; NONCE_LENGTH]>()))
+    /// When the message is malformed, or its channel binding is not what `mechanism` and the channel allow.
+    pub fn first(&mut self, mechanism: Mechanism, message: &[u8]) -> Result<Vec<u8>, ScramError> {
+        self.challenge(mechanism, message, &STANDARD.encode(rand::random::<[u8; NONCE_LENGTH]>()))
     }
 
     /// Takes client-final-message, returns server-final-message and who it is.
@@ -166,15 +214,19 @@ impl Exchange {
     /// # Errors
     /// When the message is malformed, the proof is wrong, or the user can't log in.
     pub fn finish(self, message: &[u8]) -> Result<(Vec<u8>, Identity), ScramError> {
-        let State::Challenged { gs2_header, client_first_bare, server_first, nonce } = &self.state else {
+        let State::Challenged(challenge) = &self.state else {
             return Err(malformed("the final message came first"));
         };
+        let Challenge { mechanism, binding: expected, client_first_bare, server_first, nonce } = challenge;
         let text = text_of(message)?;
         let (without_proof, proof) = text.rsplit_once(",p=").ok_or(malformed("no proof"))?;
         let mut attributes = without_proof.split(',');
         let binding = attributes.next().and_then(|part| part.strip_prefix("c="));
-        if binding.ok_or(malformed("no channel binding data"))? != STANDARD.encode(gs2_header) {
-            return Err(malformed("the channel binding data is not that of the first message"));
+        if binding.ok_or(malformed("no channel binding data"))? != expected {
+            return Err(match mechanism {
+                Mechanism::Scram => malformed("the channel binding data is not that of the first message"),
+                Mechanism::ScramPlus => ScramError::OtherChannel,
+            });
         }
         let echoed = attributes.next().and_then(|part| part.strip_prefix("r="));
         if echoed.ok_or(malformed("no nonce"))? != nonce {
@@ -197,11 +249,20 @@ impl Exchange {
         }
     }
 
-    fn challenge(&mut self, message: &[u8], server_nonce: &str) -> Result<Vec<u8>, ScramError> {
-        if matches!(self.state, State::Challenged { .. }) {
+    fn challenge(
+        &mut self,
+        mechanism: Mechanism,
+        message: &[u8],
+        server_nonce: &str,
+    ) -> Result<Vec<u8>, ScramError> {
+        if matches!(self.state, State::Challenged(_)) {
             return Err(malformed("the first message came twice"));
         }
-        let (gs2_header, bare) = split_gs2(text_of(message)?)?;
+        let (header, bare) = self.split_gs2(mechanism, text_of(message)?)?;
+        let mut binding = header.as_bytes().to_vec();
+        if mechanism == Mechanism::ScramPlus {
+            binding.extend_from_slice(self.binding.as_deref().unwrap_or_default());
+        }
         let mut attributes = bare.split(',');
         // RFC 5802 reserves `m=` for extensions that a server must understand; there are none.
         attributes.next().and_then(|part| part.strip_prefix("n=")).ok_or(malformed("no user name"))?;
@@ -214,24 +275,39 @@ impl Exchange {
         let salt = STANDARD.encode(&self.verifier.salt);
         let server_first = format!("r={nonce},s={salt},i={}", self.verifier.iterations);
         let answer = server_first.clone().into_bytes();
-        self.state =
-            State::Challenged { gs2_header, client_first_bare: bare.to_owned(), server_first, nonce };
+        self.state = State::Challenged(Challenge {
+            mechanism,
+            binding: STANDARD.encode(binding),
+            client_first_bare: bare.to_owned(),
+            server_first,
+            nonce,
+        });
         Ok(answer)
     }
-}
 
-/// Splits the GS2 header off client-first-message. Neither channel binding nor an authorization identity is
-/// taken, so two headers are possible.
-fn split_gs2(text: &str) -> Result<(&'static str, &str), ScramError> {
-    if text.starts_with("p=") {
-        return Err(ScramError::ChannelBinding);
+    /// Splits the GS2 header off client-first-message. No authorization identity is taken, so each way of channel
+    /// binding has one header.
+    fn split_gs2<'a>(
+        &self,
+        mechanism: Mechanism,
+        text: &'a str,
+    ) -> Result<(&'static str, &'a str), ScramError> {
+        let offered = self.binding.is_some();
+        let header = match mechanism {
+            Mechanism::ScramPlus if !offered => return Err(ScramError::ChannelBinding),
+            Mechanism::ScramPlus => BOUND,
+            Mechanism::Scram if text.starts_with("p=") => return Err(ScramError::ChannelBinding),
+            // RFC 5802, section 6: it says so after somebody has taken PLUS out of what we offered.
+            Mechanism::Scram if text.starts_with(UNOFFERED) && offered => return Err(ScramError::Downgrade),
+            Mechanism::Scram if text.starts_with(UNOFFERED) => UNOFFERED,
+            Mechanism::Scram => UNBOUND,
+        };
+        let bare = text.strip_prefix(header).ok_or(malformed(match mechanism {
+            Mechanism::Scram => "the header is neither `n,,` nor `y,,`",
+            Mechanism::ScramPlus => "the header is not `p=tls-server-end-point,,`",
+        }))?;
+        Ok((header, bare))
     }
-    for header in ["n,,", "y,,"] {
-        if let Some(bare) = text.strip_prefix(header) {
-            return Ok((header, bare));
-        }
-    }
-    Err(malformed("the header is neither `n,,` nor `y,,`"))
 }
 
 fn text_of(message: &[u8]) -> Result<&str, ScramError> {
@@ -256,10 +332,28 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> Key {
     mac.finalize().into_bytes().into()
 }
 
+/// `SaltedPassword` of RFC 5802. The password is normalised as PostgreSQL does: SASLprep where it applies, else as it is.
 #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> Key {
-    pbkdf2::pbkdf2_array::<Hmac<Sha256>, 32>(password, salt, iterations).expect("a key of any length")
+fn salted_password(password: &str, salt: &[u8], iterations: u32) -> Zeroizing<Key> {
+    let normalised = match stringprep::saslprep(password) {
+        Ok(prepared) => Zeroizing::new(prepared.into_owned()),
+        Err(_) => Zeroizing::new(password.to_owned()),
+    };
+    let salted = pbkdf2::pbkdf2_array::<Hmac<Sha256>, 32>(normalised.as_bytes(), salt, iterations);
+    Zeroizing::new(salted.expect("a key of any length"))
 }
+
+/// The name of the mechanism without channel binding, and of PostgreSQL's verifiers.
+pub(crate) const MECHANISM: &str = "SCRAM-SHA-256";
+
+/// The header of a client that can't bind, or won't.
+const UNBOUND: &str = "n,,";
+
+/// The header of a client that could bind, and thinks that the server can't.
+const UNOFFERED: &str = "y,,";
+
+/// The header of a client that binds.
+const BOUND: &str = "p=tls-server-end-point,,";
 
 /// Makes the mock verifiers of this process.
 static MOCK_SECRET: LazyLock<Key> = LazyLock::new(rand::random);
@@ -299,7 +393,7 @@ mod tests {
 
     fn log_in(mut exchange: Exchange, password: &str) -> Result<Identity, ScramError> {
         let mut client = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
-        client.update(&exchange.first(client.message())?).unwrap();
+        client.update(&exchange.first(Mechanism::Scram, client.message())?).unwrap();
         let (answer, identity) = exchange.finish(client.message())?;
         client.finish(&answer).unwrap();
         Ok(identity)
@@ -310,8 +404,12 @@ mod tests {
         let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         let verifier = Verifier::from_password("pencil", &salt, 4096);
         let agent = directory("").agent("ana").cloned();
-        let mut exchange = Exchange::new(agent, verifier);
-        let first = exchange.challenge(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO", "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
+        let mut exchange = Exchange::new(agent, verifier, None);
+        let first = exchange.challenge(
+            Mechanism::Scram,
+            b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
+            "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
+        );
         assert_eq!(
             String::from_utf8(first.unwrap()).unwrap(),
             "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
@@ -334,18 +432,21 @@ mod tests {
     #[test]
     fn the_right_password_opens_and_a_wrong_one_does_not() {
         let directory = directory("");
-        let identity = log_in(directory.scram("ana"), PASSWORD).unwrap();
+        let identity = log_in(directory.scram("ana", None), PASSWORD).unwrap();
         assert_eq!((identity.name(), identity.proof()), ("ana", Proof::Scram));
-        assert_eq!(log_in(directory.scram("ana"), "wrong"), Err(ScramError::Refused));
+        assert_eq!(log_in(directory.scram("ana", None), "wrong"), Err(ScramError::Refused));
     }
 
     #[test]
     fn unknown_and_disabled_users_fail_exactly_as_a_wrong_password() {
         let open = directory("");
-        assert_eq!(log_in(open.scram("nobody"), PASSWORD), Err(ScramError::Refused));
-        assert_eq!(log_in(directory("disabled = true").scram("ana"), PASSWORD), Err(ScramError::Refused));
+        assert_eq!(log_in(open.scram("nobody", None), PASSWORD), Err(ScramError::Refused));
+        assert_eq!(
+            log_in(directory("disabled = true").scram("ana", None), PASSWORD),
+            Err(ScramError::Refused)
+        );
         let salt_of = |user: &str| {
-            let first = open.scram(user).challenge(b"n,,n=,r=abc", "").unwrap();
+            let first = open.scram(user, None).challenge(Mechanism::Scram, b"n,,n=,r=abc", "").unwrap();
             String::from_utf8(first).unwrap()
         };
         assert_eq!(salt_of("nobody"), salt_of("nobody"), "a stable salt");
@@ -356,8 +457,8 @@ mod tests {
     #[test]
     fn ways_around_the_proof_are_malformed() {
         let exchange = || {
-            let mut exchange = directory("").scram("ana");
-            exchange.challenge(b"n,,n=,r=abc", "def").unwrap();
+            let mut exchange = directory("").scram("ana", None);
+            exchange.challenge(Mechanism::Scram, b"n,,n=,r=abc", "def").unwrap();
             exchange
         };
         let proof = STANDARD.encode([0; 32]);
@@ -396,12 +497,58 @@ mod tests {
             (b"n,,n=\xff,r=abc", malformed("not UTF-8")),
             (b"", malformed("the header is neither `n,,` nor `y,,`")),
         ] {
-            assert_eq!(directory("").scram("ana").first(message), Err(error));
+            assert_eq!(directory("").scram("ana", None).first(Mechanism::Scram, message), Err(error));
         }
-        let mut twice = directory("").scram("ana");
-        twice.first(b"y,,n=,r=abc").unwrap();
-        assert!(twice.first(b"n,,n=,r=abc").is_err());
-        assert!(directory("").scram("ana").finish(b"c=biws,r=,p=").is_err());
+        let mut twice = directory("").scram("ana", None);
+        twice.first(Mechanism::Scram, b"y,,n=,r=abc").unwrap();
+        assert!(twice.first(Mechanism::Scram, b"n,,n=,r=abc").is_err());
+        assert!(directory("").scram("ana", None).finish(b"c=biws,r=,p=").is_err());
+    }
+
+    #[test]
+    fn an_exchange_is_bound_to_its_channel() {
+        let directory = directory("");
+        let log_in = |binding: Option<&[u8]>, theirs: ChannelBinding| {
+            let mut exchange = directory.scram("ana", binding.map(<[u8]>::to_vec));
+            let mechanism = exchange.mechanisms().next().unwrap();
+            let mut client = ScramSha256::new(PASSWORD.as_bytes(), theirs);
+            client.update(&exchange.first(mechanism, client.message())?).unwrap();
+            let (answer, identity) = exchange.finish(client.message())?;
+            client.finish(&answer).unwrap();
+            Ok(identity.proof())
+        };
+        let end_point = |hash: &[u8]| ChannelBinding::tls_server_end_point(hash.to_vec());
+        assert_eq!(log_in(Some(b"ours"), end_point(b"ours")), Ok(Proof::Scram));
+        assert_eq!(
+            log_in(None, ChannelBinding::unrequested()),
+            Ok(Proof::Scram),
+            "`y`, and nothing was offered"
+        );
+        assert_eq!(log_in(Some(b"ours"), end_point(b"theirs")), Err(ScramError::OtherChannel));
+        assert_eq!(log_in(None, end_point(b"theirs")), Err(ScramError::ChannelBinding));
+    }
+
+    #[test]
+    fn a_client_that_was_told_less_than_was_offered_is_refused() {
+        for (mechanism, message, error) in [
+            (Mechanism::Scram, &b"y,,n=,r=abc"[..], ScramError::Downgrade),
+            (Mechanism::Scram, b"p=tls-server-end-point,,n=,r=abc", ScramError::ChannelBinding),
+            (Mechanism::ScramPlus, b"y,,n=,r=abc", malformed("the header is not `p=tls-server-end-point,,`")),
+            (Mechanism::ScramPlus, b"n,,n=,r=abc", malformed("the header is not `p=tls-server-end-point,,`")),
+            (
+                Mechanism::ScramPlus,
+                b"p=tls-unique,,n=,r=abc",
+                malformed("the header is not `p=tls-server-end-point,,`"),
+            ),
+        ] {
+            let mut exchange = directory("").scram("ana", Some(b"ours".to_vec()));
+            assert_eq!(exchange.first(mechanism, message), Err(error));
+        }
+        let mut unbound = directory("").scram("ana", Some(b"ours".to_vec()));
+        assert!(unbound.first(Mechanism::Scram, b"n,,n=,r=abc").is_ok(), "whoever can't bind need not");
+        let mut unoffered = directory("").scram("ana", None);
+        let message = b"p=tls-server-end-point,,n=,r=abc";
+        assert_eq!(unoffered.first(Mechanism::ScramPlus, message), Err(ScramError::ChannelBinding));
     }
 
     #[test]

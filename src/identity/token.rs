@@ -67,17 +67,15 @@ impl TokenDigest {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 
+    /// A digest that is no token's: nothing is known that would hash to it.
+    pub(super) fn none() -> Self {
+        Self([0; 32])
+    }
+
     /// Takes 64 hexadecimal digits.
     #[must_use]
     pub fn parse(hex: &str) -> Option<Self> {
-        if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        let mut digest = [0; 32];
-        for (byte, at) in digest.iter_mut().zip((0..hex.len()).step_by(2)) {
-            *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
-        }
-        Some(Self(digest))
+        sha256(hex).map(Self)
     }
 }
 
@@ -109,6 +107,18 @@ impl Credentials {
         let scram = Verifier::generate(secret.reveal());
         Self { secret, token_sha256, scram }
     }
+}
+
+/// A digest in 64 hexadecimal digits.
+pub(super) fn sha256(hex: &str) -> Option<[u8; 32]> {
+    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (byte, at) in digest.iter_mut().zip((0..hex.len()).step_by(2)) {
+        *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(digest)
 }
 
 /// Marks a token as ours, for people and for scanners that look for leaked secrets.

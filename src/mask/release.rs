@@ -67,6 +67,13 @@ impl Release {
         Self { plan, max_rows, max_bytes, described: false, rows: 0, bytes: 0 }
     }
 
+    /// A result about which nothing was planned, because nothing is masked: its rows need no description.
+    #[must_use]
+    pub fn unplanned(max_rows: Option<u64>, max_bytes: Option<u64>) -> Self {
+        let plan = Plan { verbatim: true, ..Plan::default() };
+        Self { described: true, ..Self::new(plan, max_rows, max_bytes) }
+    }
+
     /// Checks the result's description; rows may follow.
     ///
     /// # Errors

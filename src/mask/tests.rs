@@ -3,7 +3,7 @@
 use pg_query::protobuf::RawStmt;
 
 use crate::catalog::{Column, Relation, RelationKey, RelationKind, Snapshot};
-use crate::sql::{Facts, Item};
+use crate::sql::{Facts, Item, Naming};
 
 use super::governance::Governance;
 use super::survey::{Survey, digest};
@@ -70,7 +70,7 @@ fn parse(sql: &str) -> RawStmt {
 }
 
 fn run(sql: &str, masks: &Masks, catalog: &Snapshot) -> Result<Rewritten, Refusal> {
-    let item = Item { range: 0..sql.len(), tree: parse(sql), facts: Facts::empty() };
+    let item = Item { range: 0..sql.len(), tree: parse(sql), facts: Facts::empty(), naming: Naming::Nothing };
     rewrite(sql, &item, masks, catalog)
 }
 
@@ -198,7 +198,7 @@ fn a_masked_table_that_only_the_facts_know_of_is_refused() {
         has_triggers: false,
         has_rules: false,
     });
-    let item = Item { range: 0..sql.len(), tree: parse(sql), facts };
+    let item = Item { range: 0..sql.len(), tree: parse(sql), facts, naming: Naming::Nothing };
     assert!(rewrite(sql, &item, &masks("people", redact()), &catalog).is_err());
 }
 

@@ -92,15 +92,32 @@ pub(super) fn statement(
     })
 }
 
-/// The verdict of `portcullis.session`: the upstream role, or why not.
+/// What a session is given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct SessionGrant {
+    /// The upstream role.
+    pub(super) role: Option<String>,
+    /// Whether statements that are not understood may run.
+    pub(super) unjudged: bool,
+}
+
+/// A deny of what an unjudged session must not come near.
+pub(super) fn unjudged_with_masks() -> Merged {
+    let message = "columns are masked for you, so nothing may run in this session that was not understood";
+    let hint = "whoever keeps the rulebook must give either masks or `unjudged`, not both";
+    denied(Reason::new("unjudged_with_masks", message, hint))
+}
+
+/// The verdict of `portcullis.session`: what it is given, or why not.
 pub(super) fn session(
     answer: &Value,
     offered: &[String],
-) -> Result<Result<Option<String>, Vec<Reason>>, PolicyError> {
+) -> Result<Result<SessionGrant, Vec<Reason>>, PolicyError> {
     let answer = Answer { point: "session", value: answer };
     let denies = answer.reasons("deny")?;
     let allow = answer.allow("allow")?;
     let role: Option<String> = answer.complete("role")?;
+    let unjudged = answer.complete("unjudged")?.unwrap_or(false);
     if !denies.is_empty() {
         return Ok(Err(denies.into_iter().collect()));
     }
@@ -111,7 +128,7 @@ pub(super) fn session(
         Some(role) if !offered.contains(&role) => {
             Err(answer.malformed("role", format!("the configuration offers no role `{role}`")))
         }
-        role => Ok(Ok(role)),
+        role => Ok(Ok(SessionGrant { role, unjudged })),
     }
 }
 

@@ -14,11 +14,16 @@
 //! | | `redact contains` | `"parameters"`: bind values are kept out of the ledger |
 //! | `portcullis.session` | `allow`, `deny contains` | as above |
 //! | | `role :=` | the name of an upstream role that `input.roles` offers |
+//! | | `unjudged :=` | `true`: at the wire door, statements that are not understood may run too |
 //! | `portcullis.approval` | `eligible`, `deny contains` | as `allow` and `deny` above |
 //!
 //! Two masks on one column leave the stricter, ceilings leave the smaller, and all escalations must be
 //! satisfied by one and the same approver. A field too many or too few, a value of another type, or a mask that
 //! does not exist is an error, and an error is a deny.
+//!
+//! An unjudged session is put to `portcullis.statement` all the same, with what is known: at worst a statement of
+//! kind and class `unknown` whose `parse_ok` is false. It holds only where nothing is masked for the identity: any
+//! answer with a mask is then a deny, by the rule `unjudged_with_masks`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,6 +99,8 @@ pub struct SessionDecision {
     pub reasons: Vec<Reason>,
     /// The upstream role by its name in the configuration; `None` is the database's own credential.
     pub role: Option<String>,
+    /// Whether statements that are not understood may run too.
+    pub unjudged: bool,
     /// The rulebook's revision.
     pub revision: String,
 }

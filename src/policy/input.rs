@@ -27,6 +27,8 @@ pub struct StatementInput<'a> {
     pub approvals: &'a [ApprovalEvidence],
     /// Bind values as text, where the door decoded them; `known` is false where it did not.
     pub bind: BindInput<'a>,
+    /// Whether the session is unjudged: then `statement` may be one that was not understood.
+    pub unjudged: bool,
     /// When.
     pub time: Time,
 }

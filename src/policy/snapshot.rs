@@ -7,7 +7,7 @@ use regorus::Engine;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::answer::{self, PolicyError};
+use super::answer::{self, PolicyError, SessionGrant};
 use super::input::IdentityInput;
 use super::load;
 use super::{
@@ -42,6 +42,7 @@ pub struct RulebookError {
 pub struct Snapshot {
     engine: Engine,
     agents: Value,
+    stranger: Option<Value>,
     revision: String,
 }
 
@@ -56,7 +57,15 @@ impl Snapshot {
     pub fn build(sources: &[Source], agents: &Value) -> Result<Self, RulebookError> {
         let rulebook: Vec<&Source> = sources.iter().filter(|source| !load::is_test(source)).collect();
         let engine = load::engine(&rulebook, agents)?;
-        Ok(Self { engine, agents: agents.clone(), revision: load::revision(&rulebook, agents) })
+        let revision = load::revision(&rulebook, agents);
+        Ok(Self { engine, agents: agents.clone(), stranger: None, revision })
+    }
+
+    /// The same rulebook, which also decides on identities without a file: by what `file` says of all of them.
+    /// `data.agents` does not have them.
+    #[must_use]
+    pub fn with_strangers(self, file: Value) -> Self {
+        Self { stranger: Some(file), ..self }
     }
 
     /// The digest over policies, data and identities: 16 hexadecimal digits.
@@ -72,7 +81,7 @@ impl Snapshot {
     #[must_use]
     pub fn decide(&self, input: &StatementInput<'_>) -> Decision {
         let merged = self.known(&input.identity).and_then(|file| {
-            if let Some(unresolved) = input.statement.unresolved.first() {
+            if let Some(unresolved) = input.statement.unresolved.first().filter(|_| !input.unjudged) {
                 let message = format!("{} `{}` {}", unresolved.what, unresolved.name, unresolved.why);
                 return Ok(answer::denied(Reason::new("unresolved", message, "")));
             }
@@ -81,7 +90,10 @@ impl Snapshot {
                 .approvals
                 .iter()
                 .filter(|approval| approval.by != input.identity.name && self.is_active_human(&approval.by));
-            answer::statement(&answer, &approvals.collect::<Vec<_>>(), answer::file_limits(file))
+            let approvals: Vec<_> = approvals.collect();
+            let merged = answer::statement(&answer, &approvals, answer::file_limits(file))?;
+            let forbidden = input.unjudged && !merged.masks.is_empty();
+            Ok(if forbidden { answer::unjudged_with_masks() } else { merged })
         });
         let merged = merged.unwrap_or_else(|error| answer::denied(error.reason()));
         Decision {
@@ -100,12 +112,18 @@ impl Snapshot {
     pub fn session(&self, input: &SessionInput<'_>) -> SessionDecision {
         let answer = self.known(&input.identity).and_then(|_| self.ask("session", input));
         let verdict = answer.and_then(|answer| answer::session(&answer, input.roles));
-        let (reasons, role) = match verdict {
-            Ok(Ok(role)) => (Vec::new(), role),
-            Ok(Err(reasons)) => (reasons, None),
-            Err(error) => (vec![error.reason()], None),
+        let (reasons, SessionGrant { role, unjudged }) = match verdict {
+            Ok(Ok(grant)) => (Vec::new(), grant),
+            Ok(Err(reasons)) => (reasons, SessionGrant::default()),
+            Err(error) => (vec![error.reason()], SessionGrant::default()),
         };
-        SessionDecision { allow: reasons.is_empty(), reasons, role, revision: self.revision.clone() }
+        SessionDecision {
+            allow: reasons.is_empty(),
+            reasons,
+            role,
+            unjudged,
+            revision: self.revision.clone(),
+        }
     }
 
     /// Decides whether a person may decide on a request. No rulebook can let somebody decide on their own
@@ -129,7 +147,8 @@ impl Snapshot {
 
     /// The identity's file, if it is still the one that logged in: files change without a restart.
     fn known(&self, identity: &IdentityInput<'_>) -> Result<&Value, PolicyError> {
-        let file = self.agents.get(identity.name).ok_or_else(|| PolicyError::Identity {
+        let file = self.agents.get(identity.name).or(self.stranger.as_ref());
+        let file = file.ok_or_else(|| PolicyError::Identity {
             name: identity.name.to_owned(),
             why: "has no file any more",
         })?;

@@ -1,5 +1,7 @@
 //! The merge and the vetting, each with ways around it.
 
+mod unjudged;
+
 use serde_json::{Value, json};
 
 use super::input::{ApprovalEvidence, Batch, BindInput, IdentityInput, Time};
@@ -51,8 +53,8 @@ fn facts() -> Facts {
     serde_json::from_value(json!({
         "kind": "select", "class": "read", "inner": [], "tables": [], "functions": [], "outputs": [],
         "condition": {"present": false, "tautology": false, "columns": []},
-        "limit": {"present": false, "rows": -1}, "settings": [], "destinations": [],
-        "explain_analyze": false, "locks_rows": false, "unresolved": [],
+        "limit": {"present": false, "rows": -1}, "settings": [], "destinations": [], "channels": [],
+        "explain_analyze": false, "locks_rows": false, "parse_ok": true, "unresolved": [],
     }))
     .unwrap()
 }
@@ -72,6 +74,7 @@ fn decide_as(snapshot: &Snapshot, who: IdentityInput<'_>, approvals: &[ApprovalE
         batch: Batch { index: 0, size: 1 },
         approvals,
         bind: BindInput { known: false, values: &[] },
+        unjudged: false,
         time: TIME,
     })
 }
@@ -178,6 +181,7 @@ fn what_could_not_be_understood_is_denied_whatever_the_rulebook_says() {
         batch: Batch { index: 0, size: 1 },
         approvals: &[],
         bind: BindInput { known: false, values: &[] },
+        unjudged: false,
         time: TIME,
     });
     assert_eq!(first_rule(&decision), "unresolved");

@@ -41,7 +41,7 @@ pub(super) const POINTS: &[Point] = &[
     Point {
         name: "session",
         package: "portcullis.session",
-        values: &["allow", "role"],
+        values: &["allow", "role", "unjudged"],
         sets: &["deny"],
         required: "allow",
     },

@@ -151,10 +151,15 @@ impl ErrorFields {
     }
 }
 
-/// Appends AuthenticationSASL with one mechanism.
-pub fn authentication_sasl(out: &mut BytesMut, mechanism: &str) {
+/// Appends AuthenticationCleartextPassword.
+pub fn authentication_cleartext_password(out: &mut BytesMut) {
+    authentication(out, 3, |_| {});
+}
+
+/// Appends AuthenticationSASL with `mechanisms`, best first.
+pub fn authentication_sasl(out: &mut BytesMut, mechanisms: impl Iterator<Item = &'static str>) {
     authentication(out, 10, |body| {
-        put_cstr(body, mechanism);
+        mechanisms.for_each(|mechanism| put_cstr(body, mechanism));
         body.put_u8(0);
     });
 }
@@ -174,10 +179,12 @@ pub fn authentication_ok(out: &mut BytesMut) {
     authentication(out, 0, |_| {});
 }
 
-/// Appends NegotiateProtocolVersion to 3.0, refusing `options`.
-pub fn negotiate_protocol_version(out: &mut BytesMut, options: &[String]) {
+/// Appends NegotiateProtocolVersion to 3.`minor`, refusing `options`.
+pub fn negotiate_protocol_version(out: &mut BytesMut, minor: u16, options: &[String]) {
     put(out, b'v', |body| {
-        body.put_u32(0);
+        // The documentation says "minor version"; every server sends both, and libpq reads both.
+        body.put_u16(3);
+        body.put_u16(minor);
         body.put_u32(u32::try_from(options.len()).unwrap_or(u32::MAX));
         for option in options {
             put_cstr(body, option);
@@ -193,11 +200,11 @@ pub fn parameter_status(out: &mut BytesMut, name: &str, value: &str) {
     });
 }
 
-/// Appends BackendKeyData.
-pub fn backend_key_data(out: &mut BytesMut, process: u32, key: u32) {
+/// Appends BackendKeyData. In protocol 3.0 a key has exactly 4 bytes.
+pub fn backend_key_data(out: &mut BytesMut, process: u32, key: &[u8]) {
     put(out, b'K', |body| {
         body.put_u32(process);
-        body.put_u32(key);
+        body.extend_from_slice(key);
     });
 }
 

@@ -37,15 +37,15 @@ pub enum PacketError {
         length: u32,
     },
     /// Another protocol than version 3.
-    #[error("unsupported frontend protocol {major}.{minor}: the gateway supports 3.0")]
+    #[error("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.{NEWEST_MINOR}")]
     Version {
         /// Major version.
         major: u16,
         /// Minor version.
         minor: u16,
     },
-    /// The client speaks TLS without having asked for it.
-    #[error("direct TLS connections are not supported: set sslnegotiation=postgres")]
+    /// The client speaks TLS where none is spoken.
+    #[error("received a TLS handshake, but no TLS is spoken here")]
     DirectTls,
     /// The body is not what it should be.
     #[error("invalid startup packet layout: {0}")]
@@ -108,13 +108,15 @@ fn parameters(mut body: Body) -> Result<Vec<(String, String)>, BodyError> {
     }
 }
 
+/// The newest minor version of protocol 3 that is spoken: PostgreSQL 18's.
+pub const NEWEST_MINOR: u16 = 2;
+/// The first byte of a TLS record with a handshake in it.
+pub const TLS_HANDSHAKE: u8 = 0x16;
 /// PostgreSQL takes 8 to 10000 bytes (`MAX_STARTUP_PACKET_LENGTH`).
 const LEAST_BYTES: usize = 8;
 const MOST_BYTES: usize = 10_000;
 /// The major version of requests that are no start-up.
 const SPECIAL: u16 = 1234;
-/// The first byte of a TLS record with a handshake in it.
-const TLS_HANDSHAKE: u8 = 0x16;
 
 #[cfg(test)]
 mod tests {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::config::sources;
 use crate::gate::{Catalogs, Gate};
+use crate::tls::server::Certificates;
 use crate::upstream::Upstream;
 
 use super::load_rules;
@@ -33,6 +35,57 @@ pub(super) async fn rules(gate: Arc<Gate>, settings: Settings, shutdown: Cancell
                 gate.announce(&format!("changed rules refused, the last good ones stay in force: {error}"));
             }
         }
+    }
+}
+
+/// Reads the wire door's certificates again when their files change, and on SIGHUP. Broken files leave those before
+/// in force, loudly; sessions go on either way.
+pub(super) async fn certificates(
+    gate: Arc<Gate>,
+    certificates: Arc<Certificates>,
+    shutdown: CancellationToken,
+) {
+    let mut seen = certificates.fingerprint();
+    let mut ticks = ticker(RULES_EVERY);
+    let mut hangups = signal(SignalKind::hangup())
+        .inspect_err(|error| tracing::error!(%error, "signal.failed: only changed files are noticed"))
+        .ok();
+    loop {
+        let asked = tokio::select! {
+            going_on = tick(&mut ticks, &shutdown) => if going_on { false } else { return },
+            () = hangup(&mut hangups) => true,
+        };
+        let now = certificates.fingerprint();
+        if now == seen && !asked {
+            continue;
+        }
+        seen = now;
+        match certificates.reload() {
+            Ok(()) => {
+                tracing::info!("certificates.replaced");
+                gate.announce("the wire door's certificates were read again");
+            }
+            Err(error) => {
+                let why = explained(&error);
+                tracing::error!(error = why, "certificates.refused: those before stay in force");
+                gate.announce(&format!("changed certificates refused, those before stay in force: {why}"));
+            }
+        }
+    }
+}
+
+/// Waits for the next SIGHUP; for ever where signals can't be had.
+async fn hangup(hangups: &mut Option<Signal>) {
+    match hangups {
+        Some(hangups) => drop(hangups.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn explained(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error} ({source})"),
+        None => error.to_string(),
     }
 }
 

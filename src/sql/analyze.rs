@@ -6,7 +6,7 @@ use pg_query::protobuf::{ParseResult, RawStmt};
 
 use crate::catalog::Snapshot;
 
-use super::{Facts, Statement, nesting, walk};
+use super::{Facts, Naming, Statement, naming, nesting, walk};
 
 /// A statement string, parsed and understood as far as possible.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct Item {
     pub tree: RawStmt,
     /// What it would do.
     pub facts: Facts,
+    /// What it does by names.
+    pub naming: Naming,
 }
 
 /// Why there are no facts.
@@ -50,16 +52,20 @@ pub enum AnalyzeError {
 /// # Errors
 /// When the grammar refuses the text, or the tree is too deep.
 pub fn analyze(statement: &Statement, catalog: &Snapshot) -> Result<Analysis, AnalyzeError> {
+    if statement.is_unread() {
+        return Err(AnalyzeError::GaveUp { why: "it is not for reading".to_owned() });
+    }
     let text = statement.as_str();
     let parsed = parse(text)?;
     let mut items = Vec::with_capacity(parsed.stmts.len());
     for tree in parsed.stmts {
         let range = range_of(&tree, text)?;
-        let facts = match tree.stmt.as_deref() {
-            Some(node) => walk::facts_of(node, catalog)?,
-            None => return Err(AnalyzeError::GaveUp { why: "the grammar gave no tree".to_owned() }),
+        let Some(node) = tree.stmt.as_deref() else {
+            return Err(AnalyzeError::GaveUp { why: "the grammar gave no tree".to_owned() });
         };
-        items.push(Item { range, tree, facts });
+        let facts = walk::facts_of(node, catalog)?;
+        let naming = naming::of(node, text.get(range.clone()).unwrap_or_default());
+        items.push(Item { range, tree, facts, naming });
     }
     Ok(Analysis { statement: statement.clone(), items })
 }
@@ -93,6 +99,26 @@ fn range_of(tree: &RawStmt, text: &str) -> Result<Range<usize>, AnalyzeError> {
 }
 
 impl Analysis {
+    /// What is known of a statement string that can't be read: that it is one.
+    #[must_use]
+    pub fn unknown(statement: &Statement, why: &str) -> Self {
+        Self::of_call(statement, Facts::unknown(why))
+    }
+
+    /// What is known by `facts` of something that is no SQL, or that nobody reads; `statement` is how it is shown.
+    #[must_use]
+    pub fn of_call(statement: &Statement, facts: Facts) -> Self {
+        let range = 0..statement.as_str().len();
+        let item = Item { range, tree: RawStmt::default(), facts, naming: Naming::Nothing };
+        Self { statement: statement.clone(), items: vec![item] }
+    }
+
+    /// The same text with other items: completed by what its names stand for.
+    #[must_use]
+    pub fn with_items(&self, items: Vec<Item>) -> Self {
+        Self { statement: self.statement.clone(), items }
+    }
+
     /// The text as it came in.
     #[must_use]
     pub fn statement(&self) -> &Statement {

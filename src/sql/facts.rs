@@ -33,11 +33,16 @@ pub struct Facts {
     pub settings: Vec<SettingFact>,
     /// Where its data goes.
     pub destinations: Vec<Destination>,
+    /// Notification channels that it listens to, leaves or notifies; `*` for UNLISTEN of all.
+    pub channels: Vec<String>,
     /// Whether EXPLAIN would run what it explains; `false` for anything else.
     pub explain_analyze: bool,
     /// Whether rows are locked (`FOR UPDATE`, `FOR SHARE`, ...).
     pub locks_rows: bool,
-    /// What could not be understood or found; a statement with any entry here is denied by the gate itself.
+    /// Whether the text was parsed; `false` only in an unjudged session.
+    pub parse_ok: bool,
+    /// What could not be understood or found; a statement with any entry here is denied by the gate itself,
+    /// unless its session is unjudged.
     pub unresolved: Vec<Unresolved>,
 }
 
@@ -56,9 +61,24 @@ impl Facts {
             limit: LimitFact::default(),
             settings: Vec::new(),
             destinations: Vec::new(),
+            channels: Vec::new(),
             explain_analyze: false,
             locks_rows: false,
+            parse_ok: true,
             unresolved: Vec::new(),
+        }
+    }
+
+    /// The facts of a text that could not be read: nothing is known of it but that.
+    #[must_use]
+    pub fn unknown(why: &str) -> Self {
+        let unread = Unresolved { what: "statement".to_owned(), name: String::new(), why: why.to_owned() };
+        Self {
+            kind: "unknown".to_owned(),
+            class: Class::Unknown,
+            parse_ok: false,
+            unresolved: vec![unread],
+            ..Self::empty()
         }
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod analyze;
 pub mod facts;
+pub mod naming;
 mod nesting;
 pub mod statement;
 mod walk;
@@ -17,4 +18,5 @@ mod tests;
 
 pub use analyze::{Analysis, AnalyzeError, Item, analyze};
 pub use facts::Facts;
+pub use naming::Naming;
 pub use statement::{Statement, StatementError};

@@ -1,11 +1,18 @@
 //! Statement text as a door received it, after the caps that protect the parser.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 /// The text of one SQL string: valid UTF-8, without NUL, within the door's cap. It may hold several statements.
+///
+/// Where a session is unjudged it may also be bytes that nobody reads: see [`Statement::unread`].
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Statement(Arc<str>);
+pub struct Statement {
+    text: Arc<str>,
+    unread: Option<Bytes>,
+}
 
 /// Why bytes are not a [`Statement`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,19 +58,67 @@ impl Statement {
         }
         let text = std::str::from_utf8(bytes)
             .map_err(|error| StatementError::NotUtf8 { at: error.valid_up_to() })?;
-        Ok(Self(Arc::from(text)))
+        Ok(Self { text: Arc::from(text), unread: None })
     }
 
-    /// The exact text.
+    /// Takes `bytes` as they are, in whatever encoding and of whatever length, to be sent and never analysed.
+    #[must_use]
+    pub fn unread(bytes: Bytes) -> Self {
+        let text = match std::str::from_utf8(&bytes) {
+            Ok(text) => Arc::from(text),
+            Err(_) => Arc::from(hexadecimal(&bytes)),
+        };
+        Self { text, unread: Some(bytes) }
+    }
+
+    /// Whether nobody may read it: then no facts come from it.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.unread.is_some()
+    }
+
+    /// The exact text; in hexadecimal behind `\x` where unread bytes are no UTF-8.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
+
+    /// The exact bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.unread.as_deref().unwrap_or(self.text.as_bytes())
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2).saturating_add(2));
+    text.push_str("\\x");
+    for byte in bytes {
+        let written = write!(text, "{byte:02x}");
+        debug_assert!(written.is_ok(), "writing to a string does not fail");
+    }
+    text
 }
 
 /// Prints the length only: SQL text belongs into the ledger, not into logs.
 impl fmt::Debug for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Statement({} bytes)", self.0.len())
+        write!(f, "Statement({} bytes)", self.as_bytes().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unread_bytes_are_kept_exactly_and_shown_without_loss() {
+        let latin = Statement::unread(Bytes::from_static(b"select '\xe9'"));
+        assert_eq!(latin.as_str(), "\\x73656c6563742027e927");
+        assert_eq!(latin.as_bytes(), b"select '\xe9'");
+        assert!(latin.is_unread());
+        let plain = Statement::new(b"select 1", 8).unwrap();
+        assert_eq!(plain.as_bytes(), b"select 1");
+        assert_ne!(plain, Statement::unread(Bytes::from_static(b"select 1")));
     }
 }

@@ -93,7 +93,7 @@ pub async fn execute(link: &mut Link, proof: Authorized<Run>) -> Result<RunResul
         return Err(error);
     }
     // A tool brings no COMMIT, so nothing weaker ever runs in the place of what it brought.
-    let Running { release, receipt, facts, limits, warning: _ } =
+    let Running { release, receipt, facts, limits, change: _, warning: _ } =
         conversation.outbox().run(proof, fetched_at_most(mode));
     let mut collector = Collector::new(release, limits, receipt.decision_id(), mode);
     let done = conversation.carry_out(mode, &facts, &mut collector).await;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use crate::flow::append;
-use crate::gate::{Authorized, Bind, Prepare, Prepared, Query, Receipt, Run, Running};
+use crate::gate::{Authorized, Bind, Call, Fetch, Prepare, Prepared, Query, Receipt, Run, Running};
 use crate::protocol::frame::{put, put_cstr};
 use crate::protocol::run;
+use crate::sql::Statement;
 
 /// Bytes for one upstream connection, in order.
 #[derive(Debug, Default)]
@@ -77,9 +78,9 @@ impl Outbox {
 
     /// Sends a Query. Returns one running state a statement, in order.
     pub fn query(&mut self, proof: Authorized<Query>) -> Vec<Running> {
-        let (_, clearance) = proof.spend();
+        let (act, clearance) = proof.spend();
         let (sql, running) = clearance.split();
-        self.frame(b'Q', |body| put_cstr(body, &sql));
+        self.frame(b'Q', |body| put_text(body, cleared(&act.sql, &sql)));
         running
     }
 
@@ -87,7 +88,7 @@ impl Outbox {
     pub fn prepare(&mut self, proof: Authorized<Prepare>) -> (Arc<Prepared>, Receipt) {
         let (act, clearance) = proof.spend();
         let (prepared, receipt) = clearance.split();
-        self.parse(&act.name, prepared.sql(), &act.parameter_types);
+        self.parse(&act.name, cleared(&act.sql, prepared.sql()), &act.parameter_types);
         (prepared, receipt)
     }
 
@@ -100,7 +101,7 @@ impl Outbox {
         let statement = if is_prepared_anew { OWN_STATEMENT } else { act.statement_name.as_str() };
         if is_prepared_anew {
             self.close_statement(OWN_STATEMENT);
-            self.parse(OWN_STATEMENT, &sql, &[]);
+            self.parse(OWN_STATEMENT, sql.as_bytes(), &[]);
         }
         self.frame(b'B', |body| {
             put_cstr(body, &act.portal);
@@ -115,12 +116,38 @@ impl Outbox {
         Bound { running, is_prepared_anew }
     }
 
+    /// Sends an Execute of a cursor, and before it a Describe: its answer is ours to check and to swallow.
+    pub fn fetch(&mut self, proof: Authorized<Fetch>) -> Running {
+        let (act, clearance) = proof.spend();
+        let (_, running) = clearance.split();
+        self.describe_portal(&act.portal);
+        self.execute(&act.portal, act.max_rows);
+        running
+    }
+
+    /// Sends a FunctionCall.
+    pub fn call(&mut self, proof: Authorized<Call>) -> Running {
+        let (act, clearance) = proof.spend();
+        let (_, running) = clearance.split();
+        self.frame(b'F', |body| {
+            body.extend_from_slice(&act.function.to_be_bytes());
+            put_formats(body, &act.parameters.formats);
+            put_count(body, act.parameters.values.len());
+            for value in &act.parameters.values {
+                put_value(body, value.as_deref());
+            }
+            let result = act.parameters.result_formats.first().copied().unwrap_or(0);
+            body.extend_from_slice(&result.to_be_bytes());
+        });
+        running
+    }
+
     /// Sends Parse, Bind, Describe, Execute and Sync of one statement, all unnamed and in text format.
     /// `max_rows` 0 fetches all.
     pub fn run(&mut self, proof: Authorized<Run>, max_rows: u32) -> Running {
         let (act, clearance) = proof.spend();
         let (sql, running) = clearance.split();
-        self.parse("", &sql, &[]);
+        self.parse("", sql.as_bytes(), &[]);
         self.frame(b'B', |body| {
             put_cstr(body, "");
             put_cstr(body, "");
@@ -149,7 +176,7 @@ impl Outbox {
 
     /// Sends a Parse that must fail, in the place of a denied one.
     pub fn refuse_parse(&mut self, name: &str) {
-        self.parse(name, NEVER_PARSES, &[]);
+        self.parse(name, NEVER_PARSES.as_bytes(), &[]);
     }
 
     /// Sends a Bind that must fail, in the place of a denied Bind, Describe or Execute.
@@ -238,10 +265,10 @@ impl Outbox {
         std::mem::take(&mut self.buffer)
     }
 
-    fn parse(&mut self, name: &str, sql: &str, parameter_types: &[u32]) {
+    fn parse(&mut self, name: &str, sql: &[u8], parameter_types: &[u32]) {
         self.frame(b'P', |body| {
             put_cstr(body, name);
-            put_cstr(body, sql);
+            put_text(body, sql);
             put_count(body, parameter_types.len());
             for oid in parameter_types {
                 body.extend_from_slice(&oid.to_be_bytes());
@@ -266,6 +293,16 @@ impl Outbox {
 
 /// Room for the messages of a small statement, so that they cost one allocation.
 const ROOM: usize = 512;
+
+/// What goes up for `statement`: the text that was cleared, or its own bytes where nobody could read them.
+fn cleared<'a>(statement: &'a Statement, sql: &'a str) -> &'a [u8] {
+    if statement.is_unread() { statement.as_bytes() } else { sql.as_bytes() }
+}
+
+fn put_text(body: &mut BytesMut, text: &[u8]) {
+    body.extend_from_slice(text);
+    body.extend_from_slice(&[0]);
+}
 
 fn put_count(body: &mut BytesMut, count: usize) {
     body.extend_from_slice(&u16::try_from(count).unwrap_or(u16::MAX).to_be_bytes());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -12,9 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gate::{Door, Gate};
 use crate::protocol::sqlstate;
+use crate::tcp;
 use crate::upstream::Upstream;
 
+use super::Settings;
 use super::cancel::Cancels;
+use super::places::Places;
 use super::stream::Stream;
 use super::{handshake, refusals};
 
@@ -24,17 +27,6 @@ pub struct Wire {
     shared: Arc<Shared>,
 }
 
-/// How the wire door behaves.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Most connections at once.
-    pub max_connections: usize,
-    /// How long a client may take from its first byte to an open session.
-    pub handshake_timeout: Duration,
-    /// The database of clients that name none; `None` takes the one that is called like the user.
-    pub default_database: Option<String>,
-}
-
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -42,21 +34,16 @@ pub(super) struct Shared {
     pub(super) upstream: Arc<Upstream>,
     pub(super) settings: Settings,
     pub(super) cancels: Arc<Cancels>,
+    pub(super) places: Places,
     pub(super) shutdown: CancellationToken,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { max_connections: 500, handshake_timeout: Duration::from_secs(30), default_database: None }
-    }
 }
 
 impl Wire {
     /// A door that leads through `gate` to `upstream`.
     #[must_use]
     pub fn new(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Self {
-        let cancels = Arc::default();
-        let shared = Shared { gate, upstream, settings, cancels, shutdown: CancellationToken::new() };
+        let (cancels, places) = (Arc::default(), Places::new(&settings));
+        let shared = Shared { gate, upstream, settings, cancels, places, shutdown: CancellationToken::new() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -77,7 +64,7 @@ impl Wire {
                         connections.spawn(async move {
                             let client = peer.to_string();
                             match places.try_acquire_owned() {
-                                Ok(_place) => handshake::connection(Stream::Plain(stream), client, shared).await,
+                                Ok(_place) => handshake::connection(stream, client, shared).await,
                                 Err(_) => turn_away(stream, &client, &shared, &porch).await,
                             }
                         });
@@ -98,9 +85,7 @@ impl Wire {
 
 /// A dead peer must not hold its session, its locks and its place for ever.
 fn prepare(stream: &TcpStream) {
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    let kept = SockRef::from(stream).set_tcp_keepalive(&keepalive);
-    if let Err(error) = kept.and_then(|()| stream.set_nodelay(true)) {
+    if let Err(error) = tcp::prepare(&SockRef::from(stream)) {
         tracing::debug!(%error, "wire.socket_option_failed");
     }
 }
@@ -117,5 +102,3 @@ async fn turn_away(stream: TcpStream, client: &str, shared: &Shared, porch: &Sem
 /// Clients that are being told that there is no place.
 const MOST_TURNED_AWAY: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);

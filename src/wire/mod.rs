@@ -8,11 +8,15 @@ mod cancel;
 mod drive;
 mod handshake;
 pub mod listener;
+mod places;
 mod portals;
 pub mod refusals;
 pub mod replies;
 pub mod session;
+mod settings;
 pub mod startup;
 mod stream;
 
-pub use listener::{Settings, Wire};
+pub use listener::Wire;
+pub use settings::Settings;
+pub use startup::Auth;

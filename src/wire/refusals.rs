@@ -1,6 +1,7 @@
 //! What clients are told when something is refused: the one place where a [`Denial`] gets its SQLSTATE.
 
-use crate::gate::{Denial, DenialKind, Hold, Missing};
+use crate::gate::names::RESERVED;
+use crate::gate::{Denial, DenialKind, Hold, Missing, Names};
 use crate::mask::Stop;
 use crate::protocol::backend::{ErrorFields, Severity};
 use crate::protocol::sqlstate;
@@ -122,7 +123,7 @@ pub fn fatal(sqlstate: &str, message: impl Into<String>) -> ErrorFields {
 /// Whether `name` belongs to the gateway.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
-    name.starts_with(RESERVED)
+    Names::is_reserved(name)
 }
 
 fn refused(denial: &Denial, severity: Severity) -> ErrorFields {
@@ -151,6 +152,8 @@ fn code(kind: &DenialKind) -> &'static str {
         DenialKind::Syntax => sqlstate::SYNTAX_ERROR,
         DenialKind::Unresolved(Missing::Column) => sqlstate::UNDEFINED_COLUMN,
         DenialKind::Unresolved(Missing::Function) => sqlstate::UNDEFINED_FUNCTION,
+        DenialKind::Unresolved(Missing::Statement) => sqlstate::INVALID_SQL_STATEMENT_NAME,
+        DenialKind::Unresolved(Missing::Cursor) => sqlstate::INVALID_CURSOR_NAME,
         DenialKind::Unresolved(Missing::Relation | Missing::Other) => sqlstate::UNDEFINED_TABLE,
         DenialKind::Stale => sqlstate::FEATURE_NOT_SUPPORTED,
         DenialKind::Database => sqlstate::INVALID_CATALOG_NAME,
@@ -164,8 +167,6 @@ fn code(kind: &DenialKind) -> &'static str {
 /// can carry row values (`Key (ssn)=(...) already exists`).
 pub const WITHHELD: &str =
     "the database refused the statement; details are withheld because it touches masked columns";
-
-const RESERVED: &str = "__portcullis";
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,6 @@ use tokio_rustls::server::TlsStream;
 pub(super) enum Stream {
     /// As it comes.
     Plain(TcpStream),
-    #[expect(dead_code, reason = "the handshake makes one as soon as it speaks TLS")]
     /// Behind a TLS handshake of ours. Boxed: the state of TLS is large.
     Tls(Box<TlsStream<TcpStream>>),
 }

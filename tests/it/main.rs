@@ -25,6 +25,7 @@ mod parity;
 mod rulebook;
 mod support;
 mod tour;
+mod transparent;
 mod upstream;
 mod wire_real;
 mod wire_sim;

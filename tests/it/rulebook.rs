@@ -202,6 +202,7 @@ fn decide(snapshot: &Snapshot, name: &str, statement: &Facts, approvals: &[Appro
         batch: Batch { index: 0, size: 1 },
         approvals,
         bind: BindInput { known: false, values: &[] },
+        unjudged: false,
         time: TIME,
     })
 }

@@ -2,7 +2,7 @@
 
 mod differential;
 mod psql;
-mod raw;
+pub(crate) mod raw;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_postgres::types::ToSql;

@@ -188,7 +188,7 @@ const COMMANDS: [(&str, &str, Class); 78] = [
     ("NOTIFY a, 'x'", "notify", Session),
     ("PREPARE p AS SELECT 1", "prepare", Session),
     ("PREPARE p AS DELETE FROM flags", "prepare", Write),
-    ("EXECUTE p(1)", "execute", Utility),
+    ("EXECUTE p(1)", "execute", Transaction),
     ("DEALLOCATE ALL", "deallocate", Session),
     ("DISCARD ALL", "discard_all", Session),
     ("DISCARD TEMP", "discard_temp", Session),

@@ -85,6 +85,7 @@ struct Walker<'c> {
     inner: Vec<Inner>,
     settings: Vec<SettingFact>,
     destinations: BTreeSet<Destination>,
+    channels: Vec<String>,
     unresolved: BTreeSet<Unresolved>,
     explain_analyze: bool,
     locks_rows: bool,
@@ -114,6 +115,7 @@ impl<'c> Walker<'c> {
             inner: Vec::new(),
             settings: Vec::new(),
             destinations: BTreeSet::new(),
+            channels: Vec::new(),
             unresolved: BTreeSet::new(),
             explain_analyze: false,
             locks_rows: false,
@@ -198,8 +200,10 @@ impl<'c> Walker<'c> {
             limit: self.limit,
             settings: self.settings,
             destinations: destinations.into_iter().collect(),
+            channels: self.channels,
             explain_analyze: self.explain_analyze,
             locks_rows: self.locks_rows,
+            parse_ok: true,
             unresolved: self.unresolved.into_iter().collect(),
         })
     }

@@ -2,9 +2,10 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::a_const::Val;
-use pg_query::protobuf::{AConst, CopyStmt, DiscardMode, Node, RangeVar};
+use pg_query::protobuf::{AConst, CopyStmt, DiscardMode, FetchStmt, Node, RangeVar};
 
 use crate::sql::facts::{Access, Class, Destination};
+use crate::sql::naming::{CURSOR, PREPARED};
 
 use super::explain::{is_on, option};
 use super::names::{range_var_name, string, strings};
@@ -20,11 +21,7 @@ impl Walker<'_> {
             NodeEnum::DeclareCursorStmt(cursor) => {
                 self.wrapped(cursor.query.as_deref(), "declare_cursor", Class::Read)
             }
-            NodeEnum::FetchStmt(fetch) if fetch.ismove => Outline::new("move", Class::Read),
-            NodeEnum::FetchStmt(_) => {
-                self.destinations.insert(Destination::Client);
-                Outline::new("fetch", Class::Read)
-            }
+            NodeEnum::FetchStmt(fetch) => self.fetch(fetch),
             NodeEnum::ClosePortalStmt(_) => Outline::new("close_cursor", Class::Read),
             NodeEnum::PrepareStmt(prepare) => {
                 self.wrapped(prepare.query.as_deref(), "prepare", Class::Session)
@@ -32,13 +29,15 @@ impl Walker<'_> {
             NodeEnum::ExecuteStmt(execute) => {
                 let scope = Scope::new(None, &Ctes::None);
                 self.expressions(&execute.params, &scope, &mut Sources::new());
-                Outline::new("execute", Class::Utility)
+                self.unresolved(PREPARED, &execute.name, "does not exist");
+                // What it weighs is what it runs.
+                Outline::new("execute", Class::Transaction)
             }
             NodeEnum::DeallocateStmt(_) => Outline::new("deallocate", Class::Session),
             NodeEnum::DiscardStmt(discard) => Outline::new(discard_kind(discard.target()), Class::Session),
-            NodeEnum::ListenStmt(_) => self.channel("listen"),
-            NodeEnum::UnlistenStmt(_) => self.channel("unlisten"),
-            NodeEnum::NotifyStmt(_) => self.channel("notify"),
+            NodeEnum::ListenStmt(listen) => self.channel("listen", &listen.conditionname),
+            NodeEnum::UnlistenStmt(unlisten) => self.channel("unlisten", &unlisten.conditionname),
+            NodeEnum::NotifyStmt(notify) => self.channel("notify", &notify.conditionname),
             NodeEnum::LockStmt(lock) => self.maintain("lock", &lock.relations),
             NodeEnum::VacuumStmt(vacuum) => {
                 self.maintain(if vacuum.is_vacuumcmd { "vacuum" } else { "analyze" }, &vacuum.rels)
@@ -73,8 +72,18 @@ impl Walker<'_> {
         Outline::new(kind, class)
     }
 
-    fn channel(&mut self, kind: &str) -> Outline {
+    fn fetch(&mut self, fetch: &FetchStmt) -> Outline {
+        self.unresolved(CURSOR, &fetch.portalname, "does not exist");
+        if fetch.ismove {
+            return Outline::new("move", Class::Read);
+        }
+        self.destinations.insert(Destination::Client);
+        Outline::new("fetch", Class::Read)
+    }
+
+    fn channel(&mut self, kind: &str, name: &str) -> Outline {
         self.destinations.insert(Destination::Channel);
+        self.channels.push(if name.is_empty() { "*" } else { name }.to_owned());
         Outline::new(kind, Class::Session)
     }
 

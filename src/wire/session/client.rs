@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::gate::{Bind, Parameters, Prepare, Query};
+use crate::gate::{Bind, Names, Parameters, Prepare, Query};
 use crate::protocol::backend::ErrorFields;
 use crate::protocol::frame::Frame;
 use crate::protocol::frontend::{BindMessage, Message, Target};
@@ -71,7 +71,7 @@ impl Session {
         match Statement::new(sql, Statement::WIRE_CAP) {
             Ok(sql) => {
                 let context = self.context.clone();
-                self.ask(Ask::Query(Query { context, sql }), Asking::Query);
+                self.ask(Ask::Query(Query { context, sql, names: Names::default() }), Asking::Query);
             }
             Err(error) => self.reject(Asking::Query, refusals::no_statement(&error)),
         }
@@ -88,7 +88,10 @@ impl Session {
         match Statement::new(sql, Statement::WIRE_CAP) {
             Ok(sql) => {
                 let context = self.context.clone();
-                self.ask(Ask::Prepare(Prepare { context, sql, name, parameter_types }), asking);
+                self.ask(
+                    Ask::Prepare(Prepare { context, sql, name, parameter_types, names: Names::default() }),
+                    asking,
+                );
             }
             Err(error) => self.reject(asking, refusals::no_statement(&error)),
         }
@@ -111,6 +114,7 @@ impl Session {
             statement_name: statement,
             portal,
             parameters: Parameters { formats, values, result_formats },
+            names: Names::default(),
         };
         self.ask(Ask::Bind(bind), Asking::Bind);
     }

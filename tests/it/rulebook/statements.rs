@@ -148,10 +148,13 @@ fn outside() -> Vec<(&'static str, Facts)> {
         ("do", statement("do", Class::Utility)),
         ("call p()", statement("call", Class::Utility)),
         ("prepare p as select", wrapping("prepare", Class::Session, select_from("public.orders"))),
-        ("execute p", statement("execute", Class::Utility)),
+        ("execute p, a select", wrapping("execute", Class::Read, select_from("public.orders"))),
+        ("execute p, an update", wrapping("execute", Class::Write, update())),
+        ("prepare p as update", wrapping("prepare", Class::Write, update())),
+        ("FunctionCall", statement("function_call", Class::Utility)),
         ("lock orders", statement("lock", Class::Utility)),
-        ("listen c", to(Destination::Channel, statement("listen", Class::Session))),
-        ("notify c", to(Destination::Channel, statement("notify", Class::Session))),
+        ("listen c", to_channel("listen")),
+        ("notify c", to_channel("notify")),
         ("prepare transaction", statement("prepare_transaction", Class::Utility)),
         ("commit prepared", statement("commit_prepared", Class::Utility)),
         ("a statement nobody thought of", statement("unknown", Class::Unknown)),
@@ -197,6 +200,11 @@ fn to(destination: Destination, facts: Facts) -> Facts {
     Facts { destinations: vec![destination], ..facts }
 }
 
+fn to_channel(kind: &str) -> Facts {
+    let facts = to(Destination::Channel, statement(kind, Class::Session));
+    Facts { channels: vec!["c".into()], ..facts }
+}
+
 fn analyze(facts: Facts) -> Facts {
     Facts { explain_analyze: true, ..facts }
 }
@@ -215,6 +223,8 @@ pub(super) fn statement(kind: &str, class: Class) -> Facts {
         destinations: Vec::new(),
         explain_analyze: false,
         locks_rows: false,
+        parse_ok: true,
+        channels: Vec::new(),
         unresolved: Vec::new(),
     }
 }

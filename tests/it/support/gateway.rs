@@ -121,6 +121,10 @@ fn settings(cluster: &Cluster, home: &Path) -> Settings {
     let anywhere = "127.0.0.1:0".parse().unwrap();
     Settings {
         wire: anywhere,
+        wire_door: portcullis::wire::Settings {
+            default_database: Some(shop::NAME.to_owned()),
+            ..portcullis::wire::Settings::default()
+        },
         mcp: anywhere,
         mcp_allowed_hosts: Vec::new(),
         console: anywhere,
@@ -130,13 +134,14 @@ fn settings(cluster: &Cluster, home: &Path) -> Settings {
         state_path: home.join("state"),
         durability: Durability::Fsync,
         databases: vec![DatabaseSettings {
-            name: shop::NAME.to_owned(),
-            host: "127.0.0.1".to_owned(),
-            port: cluster.port(),
-            database: shop::NAME.to_owned(),
-            search_path: vec!["public".to_owned()],
-            service: role("", shop::SERVICE_USER),
             roles: vec![role("full", shop::FULL_USER)],
+            ..DatabaseSettings::new(
+                shop::NAME.to_owned(),
+                "127.0.0.1".to_owned(),
+                cluster.port(),
+                shop::NAME.to_owned(),
+                role("", shop::SERVICE_USER),
+            )
         }],
     }
 }

@@ -39,17 +39,18 @@ impl Stand {
     pub(super) async fn altered(sql: &str, alter: impl FnOnce(&mut DatabaseSettings)) -> Self {
         let database = Database::with(sql).await;
         let mut settings = DatabaseSettings {
-            name: "shop".into(),
-            host: "127.0.0.1".into(),
-            port: database.cluster.port(),
-            database: database.name.clone(),
             search_path: vec!["public".into(), "odd\"one".into()],
-            service: RoleSettings {
-                name: String::new(),
-                user: database.cluster.superuser().into(),
-                password: database.cluster.password().into(),
-            },
-            roles: Vec::new(),
+            ..DatabaseSettings::new(
+                "shop".into(),
+                "127.0.0.1".into(),
+                database.cluster.port(),
+                database.name.clone(),
+                RoleSettings {
+                    name: String::new(),
+                    user: database.cluster.superuser().into(),
+                    password: database.cluster.password().into(),
+                },
+            )
         };
         alter(&mut settings);
         let token = Token::generate();
