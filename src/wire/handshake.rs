@@ -23,7 +23,7 @@ use super::drive;
 use super::listener::Shared;
 use super::places::Place;
 use super::refusals;
-use super::startup::{self, Channel, Fault, Opening, Progress, Rejection, Startup, Terms, welcome};
+use super::startup::{Channel, Fault, Opening, Progress, Rejection, Startup, Terms, readable, welcome};
 use super::stream::Stream;
 
 /// A session that was opened, with what its client sent ahead and what it has yet to be told.
@@ -123,15 +123,18 @@ impl Visit {
             Ok(session) => session,
             Err(fields) => return self.end(out, &fields).await,
         };
-        if !link.context().is_unjudged()
-            && let Err(violation) = startup::check(link.parameters())
+        let session_id = link.context().session_id();
+        let registration = self.shared.cancels.register(Arc::clone(&who), session_id, minor);
+        let is_unjudged = link.context().is_unjudged();
+        if let Err(violation) = readable(link.parameters())
+            && !is_unjudged
         {
             return self.end(out, &violation.to_fields()).await;
         }
-        let session_id = link.context().session_id();
-        let registration = self.shared.cancels.register(Arc::clone(&who), session_id, minor);
         welcome(link.parameters(), registration.process(), registration.key(), &mut out);
-        link.forget_parameters();
+        if !is_unjudged {
+            link.forget_parameters();
+        }
         Ok(Some((Box::new(Opened { who, link, registration, input, out }), place)))
     }
 

@@ -264,11 +264,11 @@ impl Startup {
     }
 }
 
-/// Checks the settings that a server says it starts a judged session with.
+/// Holds a server's settings against what the reading of statements rests on.
 ///
 /// # Errors
-/// When it is one that the gateway can't work with.
-pub fn check(parameters: &[(String, String)]) -> Result<(), Violation> {
+/// When it has one that a judged session can't work with.
+pub fn readable(parameters: &[(String, String)]) -> Result<(), Violation> {
     parameters.iter().try_for_each(|(name, value)| check_setting(name, value))
 }
 
