@@ -22,6 +22,7 @@ mod fetch;
 mod flood;
 mod journal;
 mod judge;
+mod pinned;
 mod unjudged;
 
 use std::sync::Arc;

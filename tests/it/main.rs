@@ -10,6 +10,7 @@
 
 mod cli;
 mod compile_fail;
+mod conformance;
 mod console;
 mod doors;
 mod facts;

@@ -8,6 +8,7 @@ mod scripts;
 mod stand;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use portcullis::protocol::frame::{Frame, Leg};
@@ -76,12 +77,9 @@ impl AllowAll {
             }
             writer
         };
-        let (writer, heard) = tokio::join!(sending, async {
-            while matches!(reader.read_buf(&mut heard).await, Ok(1..)) {}
-            heard
-        });
-        drop(writer);
-        frames(heard)
+        let hearing = async { while matches!(reader.read_buf(&mut heard).await, Ok(1..)) {} };
+        let both = tokio::time::timeout(PATIENCE, async { tokio::join!(sending, hearing) }).await;
+        frames(heard, both.is_err())
     }
 
     /// Sends a start-up packet and hears everything up to the first ReadyForQuery or the end.
@@ -89,8 +87,11 @@ impl AllowAll {
         let mut stream = connect(port).await;
         stream.write_all(startup).await.unwrap();
         let mut heard = BytesMut::new();
-        while matches!(stream.read_buf(&mut heard).await, Ok(1..)) && !heard.ends_with(b"Z\0\0\0\x05I") {}
-        frames(heard)
+        let hearing = async {
+            while matches!(stream.read_buf(&mut heard).await, Ok(1..)) && !heard.ends_with(b"Z\0\0\0\x05I") {}
+        };
+        let heard_all = tokio::time::timeout(PATIENCE, hearing).await;
+        frames(heard, heard_all.is_err())
     }
 }
 
@@ -104,9 +105,15 @@ fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
     crate::wire_real::raw::startup(parameters)
 }
 
-fn frames(mut heard: BytesMut) -> Vec<Frame> {
-    let frames = std::iter::from_fn(|| Frame::decode(Leg::Backend, &mut heard).unwrap()).collect();
-    assert!(heard.is_empty(), "a message breaks off: {heard:?}");
+/// What was heard, and a message of no type of PostgreSQL's at the end if that is not all.
+fn frames(mut heard: BytesMut, has_no_end: bool) -> Vec<Frame> {
+    let mut frames: Vec<Frame> =
+        std::iter::from_fn(|| Frame::decode(Leg::Backend, &mut heard).unwrap()).collect();
+    match (has_no_end, heard.is_empty()) {
+        (true, _) => frames.push(Frame::new(b'?', &b"nothing more comes, and no end"[..])),
+        (false, false) => frames.push(Frame::new(b'?', heard)),
+        (false, true) => {}
+    }
     frames
 }
 
@@ -163,6 +170,9 @@ fn forget_oids(body: &mut [u8]) {
         place += 18;
     }
 }
+
+/// For one script.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Longer scripts are sent in one piece only.
 const LONGEST_SLICED: usize = 4_000;

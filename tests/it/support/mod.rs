@@ -61,6 +61,11 @@ impl Database {
     }
 }
 
+/// An empty cluster of one's own.
+pub(crate) async fn fresh_cluster() -> Cluster {
+    Cluster::restore(&template().await).await.unwrap()
+}
+
 /// A cluster of one's own that holds the sample shop.
 pub(crate) async fn shop_cluster() -> Cluster {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/demo/shop");

@@ -90,12 +90,7 @@ impl Stand {
     }
 
     pub(super) async fn open(&self) -> Result<Link, ConnectError> {
-        self.open_with(vec![
-            ("timezone".into(), "Asia/Tokyo".into()),
-            ("search_path".into(), "pg_temp, evil".into()),
-            ("role".into(), "nobody".into()),
-        ])
-        .await
+        self.open_with(vec![("timezone".into(), "Asia/Tokyo".into())]).await
     }
 
     /// Opens a link whose client brings `settings`.
