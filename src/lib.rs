@@ -19,7 +19,7 @@
 //! | 4 | `policy` |
 //! | 3 | `mask` |
 //! | 2 | `store` `sql` `identity` |
-//! | 1 | `catalog` `protocol` `clock` `flow` `telemetry` `tls` |
+//! | 1 | `catalog` `protocol` `clock` `flow` `tls` `tcp` `telemetry` |
 
 pub mod approval;
 pub mod audit;
@@ -38,6 +38,7 @@ pub mod protocol;
 pub mod serve;
 pub mod sql;
 pub mod store;
+pub mod tcp;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;

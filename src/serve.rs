@@ -99,6 +99,15 @@ impl Gateway {
     /// answer is no reason: its statements are denied until it does.
     pub async fn start(settings: Settings) -> Result<Self, ServeError> {
         let rules = load_rules(&settings)?;
+        for database in &settings.databases {
+            if let Some(weakness) = database.weakness() {
+                tracing::warn!(
+                    database = database.name,
+                    host = database.host,
+                    "database.weak_transport: {weakness}"
+                );
+            }
+        }
         let doors = Doors {
             wire: listen("wire", settings.wire).await?,
             mcp: listen("mcp", settings.mcp).await?,

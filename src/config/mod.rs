@@ -12,12 +12,14 @@
 //! password_env = "SHOP_PASSWORD"
 //! ```
 
+mod database;
 pub mod environment;
 mod error;
 mod raw;
 pub mod secret;
 mod settings;
 pub mod sources;
+mod transport;
 mod url;
 mod wire;
 

@@ -117,11 +117,56 @@ pub(super) struct Database {
     pub(super) name: Spanned<String>,
     pub(super) url: Spanned<String>,
     pub(super) search_path: Option<Vec<Spanned<String>>>,
+    pub(super) tls: Option<Spanned<DatabaseTls>>,
+    pub(super) upstream_user: Option<Spanned<UpstreamUser>>,
+    pub(super) max_connections: Option<Spanned<i64>>,
+    pub(super) connect_timeout_s: Option<Spanned<i64>>,
     pub(super) password_env: Option<Spanned<String>>,
     pub(super) password_file: Option<Spanned<PathBuf>>,
     pub(super) password_command: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) role: Vec<Spanned<Role>>,
+}
+
+/// `tls = { ... }` of a database
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DatabaseTls {
+    pub(super) mode: Option<TlsMode>,
+    pub(super) ca: Option<Spanned<PathBuf>>,
+    pub(super) cert: Option<Spanned<PathBuf>>,
+    pub(super) key: Option<Spanned<PathBuf>>,
+    pub(super) server_name: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) direct: bool,
+    #[serde(default)]
+    pub(super) channel_binding: ChannelBinding,
+}
+
+/// `mode = ...`, in the words of libpq
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum TlsMode {
+    VerifyFull,
+    VerifyCa,
+    Require,
+    Disable,
+}
+
+/// `channel_binding = ...`, in the words of libpq
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ChannelBinding {
+    #[default]
+    Prefer,
+    Require,
+}
+
+/// `upstream_user = ...`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum UpstreamUser {
+    Same,
 }
 
 /// `[[database.role]]`

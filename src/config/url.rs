@@ -1,4 +1,4 @@
-//! `postgres://user@host:port/database?sslmode=disable`, the form in which an upstream database is written.
+//! `postgres://user@host:port/database`, the form in which an upstream database is written.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,6 @@ pub(super) struct Url {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) database: String,
-    pub(super) plaintext: bool,
 }
 
 /// What is wrong with an upstream address, and what would be right. Never holds a password.
@@ -33,33 +32,25 @@ impl Url {
         }
         let (address, database) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = split_port(address)?;
-        let url = Self {
-            user: decode(user)?,
-            host: decode(host)?,
-            port,
-            database: decode(database)?,
-            plaintext: plaintext(query)?,
-        };
+        let url = Self { user: decode(user)?, host: decode(host)?, port, database: decode(database)? };
         let missing = [("user", &url.user), ("host", &url.host), ("database", &url.database)];
         if let Some((part, _)) = missing.iter().find(|(_, value)| value.is_empty()) {
             return Err(refuse(format!("the url names no {part}"), SHAPE));
         }
-        url.reachable_without_tls()?;
+        no_parameters(query)?;
         Ok(url)
     }
 
-    /// Without TLS, bytes may go to this machine only, unless the url says in so many words that they may.
-    fn reachable_without_tls(&self) -> Result<(), UrlError> {
-        let local = self.host.starts_with('/')
+    /// Whether the host is a folder with a Unix socket.
+    pub(super) fn is_unix(&self) -> bool {
+        self.host.starts_with('/')
+    }
+
+    /// Whether nobody off this machine can listen in, as far as the host is written.
+    pub(super) fn is_local(&self) -> bool {
+        self.is_unix()
             || self.host == "localhost"
-            || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        if local || self.plaintext {
-            return Ok(());
-        }
-        Err(refuse(
-            format!("`{}` is not this machine, and this version speaks to databases without TLS", self.host),
-            "use a loopback address or a Unix socket folder, or say `?sslmode=disable` if the network between is trusted",
-        ))
+            || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -79,23 +70,26 @@ fn split_port(address: &str) -> Result<(&str, u16), UrlError> {
     port.map(|port| (host, port)).ok_or_else(|| refuse("the url's port is no port", "a port is 1 to 65535"))
 }
 
-/// Whether the query says `sslmode=disable`. It may say nothing else.
-fn plaintext(query: &str) -> Result<bool, UrlError> {
-    let mut plaintext = false;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=').unwrap_or((pair, "")) {
-            ("sslmode", "disable") => plaintext = true,
-            ("sslmode", mode) => {
-                let what = format!("`sslmode={mode}` asks for TLS, which this version doesn't have");
-                return Err(refuse(what, ONLY_SSLMODE));
-            }
-            (name, _) if name.contains("password") => {
-                return Err(refuse("the url holds a password", PASSWORD));
-            }
-            (name, _) => return Err(refuse(format!("unknown url parameter `{name}`"), ONLY_SSLMODE)),
+/// A url has no parameters here: what libpq would take there has a key of its own, or none.
+fn no_parameters(query: &str) -> Result<(), UrlError> {
+    let Some(pair) = query.split('&').find(|pair| !pair.is_empty()) else { return Ok(()) };
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    Err(match name {
+        "sslmode" => {
+            let what = format!("`sslmode={value}` stands in the url");
+            refuse(what, &format!("take it out and write `tls = {{ mode = \"{}\" }}`", mode(value)))
         }
+        name if name.contains("password") => refuse("the url holds a password", PASSWORD),
+        name => refuse(format!("unknown url parameter `{name}`"), "a url has no parameters here"),
+    })
+}
+
+/// The mode that comes closest to libpq's `sslmode`. None goes on without TLS where a server has it not.
+fn mode(sslmode: &str) -> &str {
+    match sslmode {
+        known @ ("disable" | "require" | "verify-ca") => known,
+        _ => "verify-full",
     }
-    Ok(plaintext)
 }
 
 /// Undoes percent-encoding.
@@ -124,4 +118,3 @@ const SHAPE: &str =
     "write `postgres://user@host:port/database`, or `postgres://user@%2Fsocket%2Ffolder/database`";
 const PASSWORD: &str =
     "take it out (and change it), and point at it by password_env, password_file or password_command";
-const ONLY_SSLMODE: &str = "only `sslmode=disable` may stand here";

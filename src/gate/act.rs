@@ -111,7 +111,9 @@ impl Context {
         self.role.as_deref()
     }
 
-    /// Settings that the client chose at start-up, checked by its door: `DateStyle`, `TimeZone`, ...
+    /// What the client may set at start-up, exactly as admitted: name and value, each name once. In a judged session
+    /// nothing of it is what the gateway pins; in an unjudged one it is all that the client asked for, and holds
+    /// `replication` only where the rulebook allows that.
     #[must_use]
     pub fn settings(&self) -> &[(String, String)] {
         &self.settings
@@ -135,7 +137,7 @@ pub struct Connect {
     pub client: String,
     /// `application_name` or the MCP client's name, as claimed.
     pub application: String,
-    /// Settings that the client chose at start-up, checked by its door: `DateStyle`, `TimeZone`, ...
+    /// What the client sets at start-up, `replication` included: name and value, each name once, not judged yet.
     pub settings: Vec<(String, String)>,
 }
 

@@ -217,6 +217,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The server's command tag; empty where there is none.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        match self {
+            Self::Completed { tag } => tag,
+            Self::Failed { .. } | Self::Skipped | Self::Stopped { .. } | Self::Unknown => "",
+        }
+    }
+
     /// The word in the ledger.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

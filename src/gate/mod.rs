@@ -23,6 +23,7 @@ mod flood;
 mod journal;
 mod judge;
 mod memory;
+mod pinned;
 mod unjudged;
 
 use std::sync::Arc;

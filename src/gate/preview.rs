@@ -173,6 +173,7 @@ impl Gate {
                 database: name,
                 door: door.as_str(),
                 roles: self.catalogs.roles(name).unwrap_or_default(),
+                settings: Vec::new(),
                 time: self.time(),
             };
             rules.policy.session(&input).allow

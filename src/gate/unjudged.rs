@@ -15,6 +15,7 @@ use crate::policy::{Reason, StatementInput};
 use crate::sql::facts::{Access, Class, TableFact};
 use crate::sql::{Analysis, Facts};
 
+use super::connect::Asked;
 use super::judge::Case;
 use super::memory::Reading;
 use super::{Connect, Context, Denial, DenialKind, Gate, Rules};
@@ -79,7 +80,9 @@ impl Gate {
 
     fn still_granted(&self, rules: &Rules, name: &str, context: &Context) -> Result<bool, Denial> {
         let roles = self.catalogs.roles(context.database()).unwrap_or_default();
-        Ok(self.session(rules, name, context.door(), context.database(), roles)?.unjudged)
+        let asked =
+            Asked { name, door: context.door(), database: context.database(), settings: context.settings() };
+        Ok(self.session(rules, &asked, roles)?.unjudged)
     }
 
     /// Asks the rulebook about a read of every relation. It denies that wherever it would mask anything.

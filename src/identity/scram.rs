@@ -1,8 +1,11 @@
-//! SCRAM-SHA-256, the server side: verifiers and the exchange, without I/O (RFC 5802, RFC 7677).
+//! SCRAM-SHA-256, the server side: verifiers and the exchange, without I/O (RFC 5802, RFC 7677). The client side, for
+//! the leg towards a database, is [`client`].
 //!
 //! As PostgreSQL does it: the user is the one of the startup message (the name inside the exchange is ignored),
 //! channel binding is offered over TLS (RFC 5929), and a user who can't log in gets an exchange that looks like any
 //! other.
+
+pub mod client;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -125,11 +128,7 @@ impl Verifier {
     /// The verifier of `password`, which is normalised as PostgreSQL does (SASLprep where it applies).
     #[must_use]
     pub fn from_password(password: &str, salt: &[u8], iterations: u32) -> Self {
-        let normalised = match stringprep::saslprep(password) {
-            Ok(prepared) => Zeroizing::new(prepared.into_owned()),
-            Err(_) => Zeroizing::new(password.to_owned()),
-        };
-        let salted = Zeroizing::new(salted_password(normalised.as_bytes(), salt, iterations));
+        let salted = salted_password(password, salt, iterations);
         let client_key = Zeroizing::new(hmac(&*salted, &[b"Client Key"]));
         Self {
             iterations,
@@ -333,9 +332,15 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> Key {
     mac.finalize().into_bytes().into()
 }
 
+/// `SaltedPassword` of RFC 5802. The password is normalised as PostgreSQL does: SASLprep where it applies, else as it is.
 #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> Key {
-    pbkdf2::pbkdf2_array::<Hmac<Sha256>, 32>(password, salt, iterations).expect("a key of any length")
+fn salted_password(password: &str, salt: &[u8], iterations: u32) -> Zeroizing<Key> {
+    let normalised = match stringprep::saslprep(password) {
+        Ok(prepared) => Zeroizing::new(prepared.into_owned()),
+        Err(_) => Zeroizing::new(password.to_owned()),
+    };
+    let salted = pbkdf2::pbkdf2_array::<Hmac<Sha256>, 32>(normalised.as_bytes(), salt, iterations);
+    Zeroizing::new(salted.expect("a key of any length"))
 }
 
 /// The name of the mechanism without channel binding, and of PostgreSQL's verifiers.

@@ -15,6 +15,7 @@
 //! | `portcullis.session` | `allow`, `deny contains` | as above |
 //! | | `role :=` | the name of an upstream role that `input.roles` offers |
 //! | | `unjudged :=` | `true`: at the wire door, statements that are not understood may run too |
+//! | | `allow_replication :=` | `true`: an unjudged session may ask for `replication` |
 //! | `portcullis.approval` | `eligible`, `deny contains` | as `allow` and `deny` above |
 //!
 //! Two masks on one column leave the stricter, ceilings leave the smaller, and all escalations must be
@@ -103,6 +104,8 @@ pub struct SessionDecision {
     pub role: Option<String>,
     /// Whether statements that are not understood may run too.
     pub unjudged: bool,
+    /// Whether an unjudged session may be one of replication.
+    pub allow_replication: bool,
     /// The rulebook's revision.
     pub revision: String,
 }

@@ -147,7 +147,7 @@ impl Snapshot {
     pub fn session(&self, input: &SessionInput<'_>) -> SessionDecision {
         let answer = self.known(&input.identity).and_then(|_| self.ask("session", input));
         let verdict = answer.and_then(|answer| answer::session(&answer, input.roles));
-        let (reasons, SessionGrant { role, unjudged }) = match verdict {
+        let (reasons, grant) = match verdict {
             Ok(Ok(grant)) => (Vec::new(), grant),
             Ok(Err(reasons)) => (reasons, SessionGrant::default()),
             Err(error) => (vec![error.reason()], SessionGrant::default()),
@@ -155,8 +155,9 @@ impl Snapshot {
         SessionDecision {
             allow: reasons.is_empty(),
             reasons,
-            role,
-            unjudged,
+            role: grant.role,
+            unjudged: grant.unjudged,
+            allow_replication: grant.allow_replication,
             revision: self.revision.clone(),
         }
     }

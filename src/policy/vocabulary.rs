@@ -41,7 +41,7 @@ pub(super) const POINTS: &[Point] = &[
     Point {
         name: "session",
         package: "portcullis.session",
-        values: &["allow", "role", "unjudged"],
+        values: &["allow", "role", "unjudged", "allow_replication"],
         sets: &["deny"],
         required: "allow",
     },

@@ -5,6 +5,7 @@
 //! So a flood of statements that name unknown tables costs the server a few loads a second, and no more.
 
 mod definitions;
+mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::catalog::Snapshot;
 use crate::gate::CatalogError;
 
-use super::DatabaseSettings;
+use super::handshake::Failure;
+use super::target::Target;
 use definitions::Definitions;
 
 /// The newest snapshot of one database, and at most one load at a time.
@@ -47,7 +49,7 @@ impl Shelf {
     }
 
     /// A snapshot whose load began after this call. Dropping the future harms nobody: the next who waits loads.
-    pub(super) async fn refresh(&self, database: &DatabaseSettings) -> Result<Arc<Snapshot>, CatalogError> {
+    pub(super) async fn refresh(&self, target: &Target) -> Result<Arc<Snapshot>, CatalogError> {
         let asked = Instant::now();
         let mut loads = self.loads.lock().await;
         if let Some(finished) = loads.last_finished.as_ref().filter(|finished| finished.begun >= asked) {
@@ -58,21 +60,18 @@ impl Shelf {
         }
         let begun = Instant::now();
         loads.last_begun = Some(begun);
-        let outcome = self.load(database, &mut loads).await;
+        let outcome = self.load(target, &mut loads).await;
         loads.last_finished = Some(Finished { begun, outcome: outcome.clone() });
         outcome
     }
 
-    async fn load(
-        &self,
-        database: &DatabaseSettings,
-        loads: &mut Loads,
-    ) -> Result<Arc<Snapshot>, CatalogError> {
+    async fn load(&self, target: &Target, loads: &mut Loads) -> Result<Arc<Snapshot>, CatalogError> {
+        let database = target.settings();
         let error = |why| CatalogError { database: database.name.clone(), why };
-        let definitions = timeout(DEADLINE, Definitions::load(database))
+        let definitions = timeout(DEADLINE, Definitions::load(target))
             .await
             .map_err(|_| error(format!("it took longer than {} s", DEADLINE.as_secs())))?
-            .map_err(|source| error(in_words(&source)))?;
+            .map_err(|source| error(source.in_words()))?;
         let digest = definitions.digest();
         if loads.digest != Some(digest) {
             loads.digest = Some(digest);
@@ -84,13 +83,45 @@ impl Shelf {
     }
 }
 
-/// The server's own words, or else the whole chain of causes: the outermost says only that something failed.
-fn in_words(error: &tokio_postgres::Error) -> String {
-    if let Some(server) = error.as_db_error() {
-        return format!("{} ({})", server.message(), server.code().code());
+/// Why a catalog could not be read.
+#[derive(Debug)]
+enum LoadError {
+    /// There was no session.
+    Open(Failure),
+    /// A statement failed.
+    Statement(tokio_postgres::Error),
+}
+
+impl LoadError {
+    /// The server's own words, or else the whole chain of causes: the outermost says only that something failed.
+    fn in_words(&self) -> String {
+        match self {
+            Self::Open(Failure::Io(error)) => chain(error),
+            Self::Open(Failure::Tls(what) | Failure::Protocol(what)) => what.clone(),
+            Self::Open(Failure::Refused(answer)) => format!("{} ({})", answer.message(), answer.sqlstate()),
+            Self::Statement(error) => match error.as_db_error() {
+                Some(server) => format!("{} ({})", server.message(), server.code().code()),
+                None => chain(error),
+            },
+        }
     }
+}
+
+impl From<Failure> for LoadError {
+    fn from(failure: Failure) -> Self {
+        Self::Open(failure)
+    }
+}
+
+impl From<tokio_postgres::Error> for LoadError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Statement(error)
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(source) = cause {
         words = format!("{words}: {source}");
         cause = source.source();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::flow::{Intake, append, poll_drain};
@@ -18,7 +19,8 @@ use crate::protocol::run::{Frames, Piece};
 
 use super::Outbox;
 use super::handshake::Opened;
-use super::socket::{Address, Socket};
+use super::route::Route;
+use super::socket::Socket;
 
 /// An open upstream connection, ready for queries.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Link {
     parameters: Vec<(String, String)>,
     canceller: Canceller,
     line: Line,
+    /// Its place among the database's `max_connections`.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// A socket with what has come and what is to go.
@@ -41,7 +45,7 @@ pub(super) struct Line {
 /// Cancels whatever runs on a connection, by PostgreSQL's CancelRequest on a socket of its own.
 #[derive(Clone)]
 pub struct Canceller {
-    address: Address,
+    route: Route,
     key: Option<BackendKey>,
 }
 
@@ -76,9 +80,9 @@ pub enum LinkError {
 }
 
 impl Link {
-    pub(super) fn new(context: Arc<Context>, opened: Opened) -> Self {
+    pub(super) fn new(context: Arc<Context>, opened: Opened, place: Option<OwnedSemaphorePermit>) -> Self {
         let Opened { line, canceller, parameters } = opened;
-        Self { context, parameters, canceller, line }
+        Self { context, parameters, canceller, line, _place: place }
     }
 
     /// Where statements on this connection are judged.
@@ -164,6 +168,12 @@ impl Line {
         Self { socket, input: Intake::default(), frames: Frames::new(Leg::Backend), output: BytesMut::new() }
     }
 
+    /// The socket, and what was read of it ahead.
+    pub(super) fn into_parts(mut self) -> (Socket, BytesMut) {
+        let ahead = self.input.buffer().split();
+        (self.socket, ahead)
+    }
+
     pub(super) async fn receive(&mut self) -> Result<Frame, LinkError> {
         loop {
             if let Some(frame) = Frame::decode(Leg::Backend, self.input.buffer())? {
@@ -220,13 +230,13 @@ impl Line {
 
 impl fmt::Debug for Canceller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Canceller({:?})", self.address)
+        write!(f, "Canceller({:?})", self.route)
     }
 }
 
 impl Canceller {
-    pub(super) fn new(address: Address, key: Option<BackendKey>) -> Self {
-        Self { address, key }
+    pub(super) fn new(route: Route, key: Option<BackendKey>) -> Self {
+        Self { route, key }
     }
 
     /// Sends the CancelRequest and waits until the server has closed that socket: by then it was acted upon, and can't
@@ -241,7 +251,7 @@ impl Canceller {
     }
 
     async fn request(&self, key: &BackendKey) -> io::Result<()> {
-        let mut socket = self.address.dial().await?;
+        let mut socket = self.route.again().await.map_err(io::Error::from)?;
         let mut packet = BytesMut::new();
         let length = u32::try_from(key.secret.len().saturating_add(12)).map_err(io::Error::other)?;
         packet.put_u32(length);

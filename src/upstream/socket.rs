@@ -1,4 +1,4 @@
-//! Sockets to governed databases: TCP or Unix, one more variant away from TLS.
+//! Sockets to governed databases: TCP, TLS on TCP, or Unix.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -6,8 +6,13 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
+use tokio_rustls::client::TlsStream;
+
+use crate::tcp;
+use crate::tls::certificate::end_point_binding;
 
 /// Where exactly a server listens: a CancelRequest must reach the server that the session is on.
 #[derive(Debug, Clone)]
@@ -20,27 +25,21 @@ pub(super) enum Address {
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),
+    /// Boxed: the state of TLS is large.
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
 impl Address {
-    /// Dials `host`, which is a folder with a Unix socket if it begins with a slash; else every address of the name in
-    /// turn, until one answers.
-    pub(super) async fn find(host: &str, port: u16) -> io::Result<(Self, Socket)> {
+    /// Every address of `host`, which is a folder with a Unix socket if it begins with a slash.
+    pub(super) async fn all(host: &str, port: u16) -> io::Result<Vec<Self>> {
         if host.starts_with('/') {
-            return Self::Unix(Path::new(host).join(format!(".s.PGSQL.{port}"))).dialled().await;
+            return Ok(vec![Self::Unix(Path::new(host).join(format!(".s.PGSQL.{port}")))]);
         }
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in lookup_host((host, port)).await? {
-            match Self::Tcp(address).dialled().await {
-                Ok(found) => return Ok(found),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
+        Ok(lookup_host((host, port)).await?.map(Self::Tcp).collect())
     }
 
-    /// Opens another socket to the same place.
+    /// Opens a socket there.
     pub(super) async fn dial(&self) -> io::Result<Socket> {
         match self {
             Self::Tcp(address) => {
@@ -48,8 +47,7 @@ impl Address {
                     IpAddr::V4(_) => TcpSocket::new_v4(),
                     IpAddr::V6(_) => TcpSocket::new_v6(),
                 }?;
-                socket.set_nodelay(true)?;
-                socket.set_keepalive(true)?;
+                tcp::prepare(&SockRef::from(&socket))?;
                 Ok(Socket::Tcp(socket.connect(*address).await?))
             }
             Self::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
@@ -63,10 +61,13 @@ impl Address {
             Self::Unix(_) => true,
         }
     }
+}
 
-    async fn dialled(self) -> io::Result<(Self, Socket)> {
-        let socket = self.dial().await?;
-        Ok((self, socket))
+impl Socket {
+    /// What an authentication can be bound to: the server's certificate, where there is TLS and it has such a thing.
+    pub(super) fn end_point(&self) -> Option<Vec<u8>> {
+        let Self::Tls(tls) = self else { return None };
+        end_point_binding(tls.get_ref().1.peer_certificates()?.first()?)
     }
 }
 
@@ -78,6 +79,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(context, buffer),
+            Self::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
             Self::Unix(socket) => Pin::new(socket).poll_read(context, buffer),
         }
     }
@@ -87,6 +89,7 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write(context, bytes),
+            Self::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
             Self::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
         }
     }
@@ -94,6 +97,7 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(context),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(context),
             Self::Unix(socket) => Pin::new(socket).poll_flush(context),
         }
     }
@@ -101,6 +105,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(context),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
             Self::Unix(socket) => Pin::new(socket).poll_shutdown(context),
         }
     }

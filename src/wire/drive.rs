@@ -55,6 +55,8 @@ struct Drive {
     is_held: bool,
     shutdown: Working<()>,
     stopping: Option<Working<()>>,
+    /// Whether the server has closed the connection because its client said goodbye.
+    is_over: bool,
 }
 
 /// Something under way, that dropping it ends.
@@ -81,7 +83,7 @@ impl Drive {
         let Opened { who, link, registration, input, out } = opened;
         let (sender, holds) = mpsc::channel(4);
         let context = Arc::clone(link.context());
-        let mut session = Session::new(Arc::clone(&context));
+        let mut session = Session::new(Arc::clone(&context), link.parameters());
         session.client_bytes().extend_from_slice(&out);
         let shutdown = shared.shutdown.clone();
         Self {
@@ -103,6 +105,7 @@ impl Drive {
             is_held: false,
             shutdown: Box::pin(async move { shutdown.cancelled_owned().await }),
             stopping: None,
+            is_over: false,
         }
     }
 
@@ -238,9 +241,14 @@ impl Drive {
             return Ok(false);
         }
         let mut moved = false;
-        if let Poll::Ready(filled) = self.link.poll_fill(waking) {
-            filled.map_err(End::Server)?;
-            moved = true;
+        match self.link.poll_fill(waking) {
+            // Its last words are out.
+            Poll::Ready(Err(LinkError::Closed)) if self.session.is_closed() => self.is_over = true,
+            Poll::Ready(filled) => {
+                filled.map_err(End::Server)?;
+                moved = true;
+            }
+            Poll::Pending => {}
         }
         while let Some(piece) = self.link.piece().map_err(End::Server)? {
             moved = true;
@@ -276,10 +284,11 @@ impl Drive {
     }
 
     fn ended(&mut self) -> Option<End> {
-        if self.session.is_closed() {
-            return Some(End::Client);
-        }
         let told = self.session.client_bytes().is_empty();
+        if self.session.is_closed() {
+            // What was sent before the goodbye is still answered.
+            return (self.is_over && told).then_some(End::Client);
+        }
         if self.stopping.is_some() && self.session.is_idle() && told {
             return Some(End::Shutdown);
         }
@@ -305,7 +314,7 @@ impl Drive {
     /// Says goodbye on both sides, as far as they still listen.
     async fn finish(&mut self, end: &End) {
         let reason = self.say(end);
-        if !self.session.is_idle() && !matches!(end, End::Server(_)) {
+        if !self.session.is_idle() && !self.is_over && !matches!(end, End::Server(_)) {
             // Nobody waits any more for what the server still works on.
             self.canceller.cancel().await;
         }
@@ -317,7 +326,7 @@ impl Drive {
         if !matches!(tokio::time::timeout(GOODBYE, goodbye).await, Ok(Ok(()))) {
             tracing::debug!(session_id = self.context.session_id(), "wire.goodbye_unheard");
         }
-        if !self.session.is_copying() && !matches!(end, End::Server(_)) {
+        if !self.session.is_copying() && !self.is_over && !matches!(end, End::Server(_)) {
             self.session.outbox().terminate();
             let sent = tokio::time::timeout(GOODBYE, self.link.send(self.session.outbox())).await;
             tracing::trace!(session_id = self.context.session_id(), sent = sent.is_ok(), "wire.terminated");
@@ -357,6 +366,8 @@ async fn judge(gate: Arc<Gate>, who: Arc<Identity>, tell: Arc<Notifier>, questio
         Ask::Query(act) => Answer::Query(gate.admit(&who, act, &*tell).await),
         Ask::Prepare(act) => Answer::Prepare(Box::new(gate.admit(&who, act, &*tell).await)),
         Ask::Bind(act) => Answer::Bind(Box::new(gate.admit(&who, act, &*tell).await)),
+        Ask::Fetch(act) => Answer::Fetch(Box::new(gate.admit(&who, act, &*tell).await)),
+        Ask::Call(act) => Answer::Call(Box::new(gate.admit(&who, act, &*tell).await)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gate::{Door, Gate};
 use crate::protocol::sqlstate;
+use crate::tcp;
 use crate::upstream::Upstream;
 
 use super::Settings;
@@ -84,12 +85,7 @@ impl Wire {
 
 /// A dead peer must not hold its session, its locks and its place for ever.
 fn prepare(stream: &TcpStream) {
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    let socket = SockRef::from(stream);
-    let kept = socket.set_tcp_keepalive(&keepalive).and_then(|()| socket.set_tcp_nodelay(true));
-    #[cfg(target_os = "linux")]
-    let kept = kept.and_then(|()| socket.set_tcp_user_timeout(Some(UNHEARD)));
-    if let Err(error) = kept {
+    if let Err(error) = tcp::prepare(&SockRef::from(stream)) {
         tracing::debug!(%error, "wire.socket_option_failed");
     }
 }
@@ -106,8 +102,3 @@ async fn turn_away(stream: TcpStream, client: &str, shared: &Shared, porch: &Sem
 /// Clients that are being told that there is no place.
 const MOST_TURNED_AWAY: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// How long what was sent may stay without an answer from the other side's network.
-#[cfg(target_os = "linux")]
-const UNHEARD: Duration = Duration::from_secs(120);

@@ -139,19 +139,17 @@ fn shown(name: &str) -> &str {
 }
 
 async fn snapshot(database: &Database) -> Arc<Snapshot> {
-    let settings = DatabaseSettings {
-        name: "shop".into(),
-        host: "127.0.0.1".into(),
-        port: database.cluster.port(),
-        database: database.name.clone(),
-        search_path: vec!["public".into()],
-        service: RoleSettings {
+    let settings = DatabaseSettings::new(
+        "shop".into(),
+        "127.0.0.1".into(),
+        database.cluster.port(),
+        database.name.clone(),
+        RoleSettings {
             name: String::new(),
             user: database.cluster.superuser().into(),
             password: database.cluster.password().into(),
         },
-        roles: Vec::new(),
-    };
+    );
     Upstream::new(vec![settings]).refresh("shop").await.unwrap()
 }
 

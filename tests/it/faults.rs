@@ -94,7 +94,7 @@ async fn readiness(stand: &Stand) -> (u16, String) {
 }
 
 /// Looks again and again until `done`; far more often than it ever takes.
-async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     for _ in 0..1500 {
         if done().await {
             return;

@@ -10,6 +10,7 @@
 
 mod cli;
 mod compile_fail;
+mod conformance;
 mod console;
 mod doors;
 mod facts;
@@ -24,6 +25,7 @@ mod parity;
 mod rulebook;
 mod support;
 mod tour;
+mod transparent;
 mod upstream;
 mod wire_real;
 mod wire_sim;

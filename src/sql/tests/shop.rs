@@ -2,7 +2,7 @@
 
 use crate::catalog::{Column, Function, Relation, RelationKey, RelationKind, Snapshot, Volatility};
 use crate::sql::facts::{Access, Facts, TableFact};
-use crate::sql::{Analysis, AnalyzeError, Statement, analyze};
+use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze};
 
 /// Analyses `sql` against the shop on PostgreSQL 15.
 pub(super) fn analysis(sql: &str) -> Result<Analysis, AnalyzeError> {
@@ -26,6 +26,11 @@ pub(super) fn facts_on(server_version_num: u32, sql: &str) -> Facts {
     let analysis = analysis_on(server_version_num, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     assert_eq!(analysis.items().len(), 1, "{sql}");
     (*analysis.items()[0].facts).clone()
+}
+
+/// A single statement.
+pub(super) fn item(sql: &str) -> Item {
+    analysis(sql).unwrap_or_else(|error| panic!("{sql}: {error}")).items()[0].clone()
 }
 
 /// The facts of a statement that has to be understood completely.

@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tokio_postgres::{Client, Config, Error, NoTls, Row};
+use tokio_postgres::{Error, Row};
 
 use crate::catalog::{Column, Function, Relation, RelationKey, RelationKind, Snapshot, Volatility};
 
-use super::super::DatabaseSettings;
+use super::super::target::Target;
+use super::{LoadError, session};
 
 /// Everything that a snapshot holds, as one load found it.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(super) struct Definitions {
 
 impl Definitions {
     /// Reads them with the database's own credential.
-    pub(super) async fn load(database: &DatabaseSettings) -> Result<Self, Error> {
-        let client = open(database).await?;
+    pub(super) async fn load(target: &Target) -> Result<Self, LoadError> {
+        let client = session::open(target, &PARAMETERS).await?;
         client.batch_execute(ONE_SNAPSHOT).await?;
         let (version, relations, columns, functions) = tokio::try_join!(
             client.query_typed_one(SERVER_VERSION, &[]),
@@ -70,26 +70,6 @@ impl Definitions {
     pub(super) fn into_snapshot(self, version: u64, search_path: Vec<String>) -> Snapshot {
         Snapshot::new(version, self.server_version_num, search_path, self.relations, self.functions)
     }
-}
-
-async fn open(database: &DatabaseSettings) -> Result<Client, Error> {
-    let mut config = Config::new();
-    config
-        .host(&database.host)
-        .port(database.port)
-        .dbname(&database.database)
-        .user(&database.service.user)
-        .password(&database.service.password)
-        .application_name("portcullis/catalog")
-        .connect_timeout(CONNECT_TIMEOUT)
-        .options("-c search_path= -c statement_timeout=20s -c default_transaction_read_only=on");
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "the catalog's connection ended");
-        }
-    });
-    Ok(client)
 }
 
 /// Gives every relation its columns, and turns the OIDs of its parents into keys.
@@ -185,7 +165,15 @@ fn volatility(provolatile: char) -> Volatility {
     }
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Nothing of the session is anybody else's to choose. An empty search_path makes every name print qualified.
+const PARAMETERS: [(&str, &str); 6] = [
+    ("application_name", "portcullis/catalog"),
+    ("client_encoding", "UTF8"),
+    ("standard_conforming_strings", "on"),
+    ("search_path", ""),
+    ("statement_timeout", "20s"),
+    ("default_transaction_read_only", "on"),
+];
 
 /// All queries see the same state. The transaction ends with the connection.
 const ONE_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";

@@ -90,17 +90,18 @@ SET ROLE masks_reader;
 /// The catalog as the gateway loads it.
 pub(super) async fn load(database: &Database) -> Arc<Snapshot> {
     let settings = DatabaseSettings {
-        name: "shop".into(),
-        host: "127.0.0.1".into(),
-        port: database.cluster.port(),
-        database: database.name.clone(),
         search_path: vec!["app".into()],
-        service: RoleSettings {
-            name: String::new(),
-            user: database.cluster.superuser().into(),
-            password: database.cluster.password().into(),
-        },
-        roles: Vec::new(),
+        ..DatabaseSettings::new(
+            "shop".into(),
+            "127.0.0.1".into(),
+            database.cluster.port(),
+            database.name.clone(),
+            RoleSettings {
+                name: String::new(),
+                user: database.cluster.superuser().into(),
+                password: database.cluster.password().into(),
+            },
+        )
     };
     Upstream::new(vec![settings]).refresh("shop").await.unwrap()
 }

@@ -40,15 +40,13 @@ async fn stand() -> (Stand, Database) {
              GRANT INSERT, UPDATE, DELETE ON orders TO {user};"
         ))
         .await;
-    let shop = DatabaseSettings {
-        name: "shop".to_owned(),
-        host: "127.0.0.1".to_owned(),
-        port: database.cluster.port(),
-        database: database.name.clone(),
-        search_path: vec!["public".to_owned()],
-        service: RoleSettings { name: String::new(), user, password: "pw".to_owned() },
-        roles: Vec::new(),
-    };
+    let shop = DatabaseSettings::new(
+        "shop".to_owned(),
+        "127.0.0.1".to_owned(),
+        database.cluster.port(),
+        database.name.clone(),
+        RoleSettings { name: String::new(), user, password: "pw".to_owned() },
+    );
     (Stand::start(vec![shop], SCOPE).await, database)
 }
 

@@ -153,15 +153,13 @@ fn complaints(rulebook: &Snapshot, catalog: &Catalog, name: &str, sql: &str) -> 
 async fn shop() -> (Database, Arc<Catalog>) {
     let database = Database::with(SHOP).await;
     let (user, password) = (database.cluster.superuser(), database.cluster.password());
-    let upstream = Upstream::new(vec![DatabaseSettings {
-        name: "shop".into(),
-        host: "127.0.0.1".into(),
-        port: database.cluster.port(),
-        database: database.name.clone(),
-        search_path: vec!["public".into()],
-        service: RoleSettings { name: String::new(), user: user.into(), password: password.into() },
-        roles: Vec::new(),
-    }]);
+    let upstream = Upstream::new(vec![DatabaseSettings::new(
+        "shop".into(),
+        "127.0.0.1".into(),
+        database.cluster.port(),
+        database.name.clone(),
+        RoleSettings { name: String::new(), user: user.into(), password: password.into() },
+    )]);
     let catalog = upstream.refresh("shop").await.unwrap();
     (database, catalog)
 }
@@ -219,7 +217,8 @@ async fn ways_out_are_denied_by_real_facts() {
         "COPY customers TO '/tmp/x'",
         "COPY (SELECT 1) TO PROGRAM 'sh'",
         "DO $$ BEGIN DELETE FROM orders; END $$",
-        "PREPARE p AS SELECT 1",
+        "PREPARE p AS TABLE pg_shadow",
+        "NOTIFY c, 'x'",
         "SELECT add(1, 2)",
         "DELETE FROM orders WHERE 1 = 1",
         "UPDATE orders SET status = 'x' WHERE id = id OR true",

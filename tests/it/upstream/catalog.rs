@@ -11,13 +11,14 @@ use crate::support::Database;
 
 fn settings(database: &Database, user: &str, password: &str) -> DatabaseSettings {
     DatabaseSettings {
-        name: "shop".into(),
-        host: "127.0.0.1".into(),
-        port: database.cluster.port(),
-        database: database.name.clone(),
-        search_path: vec!["public".into()],
-        service: RoleSettings { name: String::new(), user: user.into(), password: password.into() },
         roles: vec![RoleSettings { name: "reader".into(), user: "r".into(), password: "r".into() }],
+        ..DatabaseSettings::new(
+            "shop".into(),
+            "127.0.0.1".into(),
+            database.cluster.port(),
+            database.name.clone(),
+            RoleSettings { name: String::new(), user: user.into(), password: password.into() },
+        )
     }
 }
 

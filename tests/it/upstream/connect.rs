@@ -50,8 +50,8 @@ async fn a_wrong_password_is_the_gateways_own_trouble_and_says_so() {
 async fn a_database_that_does_not_exist_is_named() {
     let stand = Stand::altered("", |settings| settings.database = "nowhere".into()).await;
     let error = stand.open().await.unwrap_err();
-    let ConnectError::Refused { sqlstate, message, .. } = error else { panic!("{error}") };
-    assert_eq!((sqlstate.as_str(), message.as_str()), ("3D000", "database \"nowhere\" does not exist"));
+    let ConnectError::Refused { answer, .. } = error else { panic!("{error}") };
+    assert_eq!((answer.sqlstate(), answer.message()), ("3D000", "database \"nowhere\" does not exist"));
 }
 
 #[tokio::test]
@@ -86,7 +86,10 @@ async fn a_role_that_may_not_log_in_by_scram_is_not_tried_otherwise() {
         })
         .await;
     let error = stand.open().await.unwrap_err();
-    assert!(matches!(error, ConnectError::Refused { ref sqlstate, .. } if sqlstate == "28P01"), "{error}");
+    assert!(
+        matches!(error, ConnectError::Refused { ref answer, .. } if answer.sqlstate() == "28P01"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

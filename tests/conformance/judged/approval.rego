@@ -1,0 +1,5 @@
+# METADATA
+# title: Nothing waits for approval
+package portcullis.approval
+
+eligible := false

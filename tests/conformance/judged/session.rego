@@ -1,0 +1,5 @@
+# METADATA
+# title: Everybody may open a session, and everything in it is judged
+package portcullis.session
+
+allow := true
