@@ -25,7 +25,7 @@ pub(super) fn facts(sql: &str) -> Facts {
 pub(super) fn facts_on(server_version_num: u32, sql: &str) -> Facts {
     let analysis = analysis_on(server_version_num, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     assert_eq!(analysis.items().len(), 1, "{sql}");
-    analysis.items()[0].facts.clone()
+    (*analysis.items()[0].facts).clone()
 }
 
 /// A single statement.
@@ -78,7 +78,7 @@ pub(super) fn shown(facts: &Facts) -> Vec<String> {
     outputs.map(|output| format!("{}<-{}", output.name, sources(&output.sources))).collect()
 }
 
-fn shop(server_version_num: u32) -> Snapshot {
+pub(super) fn shop(server_version_num: u32) -> Snapshot {
     let view = "SELECT c.id, c.name, c.ssn AS number FROM public.customers c WHERE (c.city = 'Oslo'::text)";
     let nested = "SELECT oslo.id, upper(oslo.number) AS upper FROM public.oslo";
     let relations = vec![
