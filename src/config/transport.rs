@@ -163,7 +163,7 @@ mod tests {
         insta::assert_snapshot!(said("h", "tls = { mode = \"require\", ca = \"cert.pem\" }"), @r#"p.toml:5:7: `ca` has no meaning where `mode = "require"` checks no certificate; use `verify-full`, or leave `ca` out"#);
         insta::assert_snapshot!(said("%2Frun", "tls = { mode = \"require\" }"), @"p.toml:5:7: PostgreSQL has no TLS on a Unix socket; leave `tls` out");
         insta::assert_snapshot!(said("h", "tls = { ca = \"cert.pem\", cert = \"cert.pem\" }"), @"p.toml:5:7: a certificate of our own needs its key; give both `cert` and `key`, or neither");
-        insta::assert_snapshot!(said("h", "tls = { ca = \"none.pem\" }"), @"");
+        insta::assert_snapshot!(said("h", "tls = { ca = \"none.pem\" }"), @"p.toml:5:7: `none.pem` can't be used as certificates in PEM form: I/O error: No such file or directory (os error 2); the gateway needs this to know the server");
         insta::assert_snapshot!(said("h", "tls = { ca = \"key.pem\" }"), @"p.toml:5:7: `key.pem` holds no certificate; the gateway needs this to know the server");
         insta::assert_snapshot!(said("h", "tls = { chain = 1 }"), @"p.toml:5:9: unknown key `chain`; did you mean `ca`? allowed here: mode, ca, cert, key, server_name, direct, channel_binding");
     }
@@ -175,8 +175,8 @@ mod tests {
         assert_eq!(database("127.0.0.1", "").unwrap().upstream_user, UpstreamUser::Role);
         let said = |host: &str, keys: &str| database(host, keys).unwrap_err();
         let far = format!("{trust}\ntls = {{ ca = \"cert.pem\" }}");
-        insta::assert_snapshot!(said("db.example.com", &far), @"");
-        insta::assert_snapshot!(said("127.0.0.1", "upstream_user = \"same\""), @"");
-        insta::assert_snapshot!(said("127.0.0.1", "upstream_user = \"postgres\""), @"");
+        insta::assert_snapshot!(said("db.example.com", &far), @r#"p.toml:6:17: clients would choose the role upstream, whose server is not on this machine; `upstream_user = "same"` needs `auth = "trust"` in [wire], and a server on a loopback address or a Unix socket"#);
+        insta::assert_snapshot!(said("127.0.0.1", "upstream_user = \"same\""), @r#"p.toml:5:17: clients would choose the role upstream, though the wire door does not take them at their word; `upstream_user = "same"` needs `auth = "trust"` in [wire], and a server on a loopback address or a Unix socket"#);
+        insta::assert_snapshot!(said("127.0.0.1", "upstream_user = \"postgres\""), @r#"p.toml:5:17: unknown value "postgres"; allowed here: "same""#);
     }
 }

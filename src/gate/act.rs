@@ -5,12 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 
 use crate::approval::{ApprovalId, Vote};
 use crate::identity::Identity;
 use crate::sql::Statement;
 
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
+use super::journal::Scene;
 use super::unjudged::Unjudged;
 use super::{Authorized, Denial, Gate, Names, Prepared, Tell};
 
@@ -60,14 +62,16 @@ impl Door {
 /// Where statements of one session are judged and run. Made by admitting a [`Connect`] only.
 #[derive(Debug)]
 pub struct Context {
-    pub(super) session_id: String,
+    pub(super) session_id: SmolStr,
     pub(super) door: Door,
     pub(super) client: String,
     pub(super) application: String,
-    pub(super) database: String,
+    pub(super) database: SmolStr,
     pub(super) role: Option<String>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) unjudged: Option<Unjudged>,
+    /// Where, for the ledger.
+    pub(super) scene: Scene,
 }
 
 impl Context {

@@ -7,7 +7,7 @@ use crate::identity::Identity;
 use crate::policy::{SessionDecision, SessionInput};
 
 use super::act::Judged;
-use super::journal::{self, Scene};
+use super::journal::{self, NONE, Scene};
 use super::pinned;
 use super::unjudged::Unjudged;
 use super::{Authorized, Connect, Context, Denial, DenialKind, Door, Gate, Rules, Tell};
@@ -37,22 +37,24 @@ impl Judged for Connect {
             let reason = denial.reason().map(|reason| reason.message.clone()).unwrap_or_default();
             gate.refused(self.door, &self.client, who.name(), &self.database, &reason);
         })?;
+        let session_id = journal::decision_id();
+        let scene = scene.at(&self.database).in_session(&session_id);
         let context = Context {
-            session_id: journal::decision_id(),
+            session_id,
             door: self.door,
             client: self.client.clone(),
             application: self.application.clone(),
-            database: self.database.clone(),
+            database: self.database.as_str().into(),
             role,
             settings,
             unjudged,
+            scene: scene.clone(),
         };
         let opened = Event::SessionOpened {
             role: context.role.clone().unwrap_or_default(),
             application: context.application.clone(),
         };
-        let scene = scene.in_session(&context.session_id);
-        gate.journal.append(&scene, "", opened).await.map_err(|error| Denial::from(&error))?;
+        gate.journal.append(&scene, &NONE, opened).await.map_err(|error| Denial::from(&error))?;
         Ok(Authorized::mint(self, Arc::new(context)))
     }
 }

@@ -26,6 +26,8 @@
 //! kind and class `unknown` whose `parse_ok` is false. It holds only where nothing is masked for the identity: any
 //! answer with a mask is then a deny, by the rule `unjudged_with_masks`.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +41,7 @@ pub struct Decision {
     /// Why, most important first; never empty unless the effect is `Allow`.
     pub reasons: Vec<Reason>,
     /// What the identity sees instead of governed columns of the whole database.
-    pub masks: Masks,
+    pub masks: Arc<Masks>,
     /// Ceilings.
     pub limits: Limits,
     /// What operators should hear about; it changes nothing for the requester.

@@ -66,7 +66,7 @@ async fn approve(stand: &Stand, request: &Request) -> Result<Request, String> {
 /// The decided statements in the ledger.
 fn decided(stand: &Stand) -> Vec<(String, StatementRecord)> {
     let of = |entry: portcullis::audit::Entry| match entry.record.event {
-        Event::Decided(statement) => Some((entry.record.decision_id, *statement)),
+        Event::Decided(statement) => Some((entry.record.decision_id.to_string(), *statement)),
         _ => None,
     };
     stand.ledger().into_iter().filter_map(of).collect()

@@ -79,7 +79,7 @@ impl Session {
     }
 
     fn parse(&mut self, name: String, sql: &Bytes, parameter_types: Vec<u32>) {
-        let Some(name) = self.name(name, |name| Asking::Parse { name }) else { return };
+        let Some(name) = self.new_name(name, |name| Asking::Parse { name }) else { return };
         let asking = Asking::Parse { name: name.clone() };
         if self.portals.is_full() {
             return self.reject(asking, refusals::too_many_names());
@@ -95,14 +95,14 @@ impl Session {
 
     fn bind(&mut self, message: BindMessage) {
         let BindMessage { portal, statement, formats, values, result_formats } = message;
-        let Some(portal) = self.name(portal, |_| Asking::Bind) else { return };
+        let Some(portal) = self.new_name(portal, |_| Asking::Bind) else { return };
         let Some(statement) = self.name(statement, |_| Asking::Bind) else { return };
         if self.portals.is_full() {
             return self.reject(Asking::Bind, refusals::too_many_names());
         }
         let prepared = match self.portals.statement(&statement) {
             Some(prepared) => Arc::clone(prepared),
-            None if self.context.is_unjudged() => Arc::new(Prepared::unseen(&statement)),
+            None if self.may_be_known(&statement) => Arc::new(Prepared::unseen(&statement)),
             None => return self.refuse_portal(refusals::unknown_statement(&statement)),
         };
         let bind = Bind {
@@ -120,7 +120,7 @@ impl Session {
         match target {
             Target::Statement(name) => {
                 let Some(name) = self.name(name, |_| Asking::Bind) else { return };
-                if self.portals.statement(&name).is_none() && !self.context.is_unjudged() {
+                if self.portals.statement(&name).is_none() && !self.may_be_known(&name) {
                     return self.refuse_portal(refusals::unknown_statement(&name));
                 }
                 self.outbox.describe_statement(&name);
@@ -148,7 +148,7 @@ impl Session {
     fn execute(&mut self, name: String, max_rows: u32) {
         let Some(name) = self.name(name, |_| Asking::Bind) else { return };
         let Some((portal, flow)) = self.portals.portal_mut(&name) else {
-            if self.portals.is_cursor(&name) || self.context.is_unjudged() {
+            if self.portals.is_cursor(&name) || self.may_be_known(&name) {
                 return self.fetch(name, max_rows);
             }
             return self.refuse_portal(refusals::unknown_portal(&name));

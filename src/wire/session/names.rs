@@ -23,13 +23,23 @@ impl Session {
         }
     }
 
-    /// A name as the server will understand it, or else refuses its message.
-    pub(super) fn name(&mut self, name: String, asking: impl FnOnce(String) -> Asking) -> Option<String> {
+    /// A name that a message makes, as the server will understand it; refuses its message otherwise.
+    pub(super) fn new_name(&mut self, name: String, asking: impl FnOnce(String) -> Asking) -> Option<String> {
         if refusals::is_reserved(&name) {
             let error = refusals::reserved_name(&name);
             self.reject(asking(name), error);
             return None;
         }
+        self.name(name, asking)
+    }
+
+    /// Whether a name that no message made, as far as was seen, may be one that the server knows.
+    pub(super) fn may_be_known(&self, name: &str) -> bool {
+        self.context.is_unjudged() && !refusals::is_reserved(name)
+    }
+
+    /// A name as the server will understand it; refuses its message if there is none.
+    pub(super) fn name(&mut self, name: String, asking: impl FnOnce(String) -> Asking) -> Option<String> {
         let whole = name.clone();
         let name = Names::cut(name);
         if name.is_none() {

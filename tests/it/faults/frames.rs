@@ -126,7 +126,11 @@ async fn text_that_is_no_statement_is_an_error_and_the_session_goes_on() {
         ("100000 arrays", nested("ARRAY[", "]", 100_000), "E(42P01) Z(I)"),
         ("100000 open parentheses", query(&"(".repeat(100_000)), "E(42P01) Z(I)"),
         ("no SQL", bytes(&[b'\x01'; 1000]), "E(42601) Z(I)"),
-        ("a function call", message(b'F', |body| body.put_slice(b"\0\0\0\x01\0\0\0\0\0\0")), "E(42501) Z(I)"),
+        (
+            "a function call",
+            message(b'F', |body| body.put_slice(b"\0\0\x06\x3e\0\0\0\0\0\0")),
+            "E(42501) Z(I)",
+        ),
         ("two statements", [parse("", "SELECT 1; SELECT 2"), sync()].concat(), "E(42601) Z(I)"),
         ("a name of ours", [parse("__portcullis_own", "SELECT 1"), sync()].concat(), "E(42602) Z(I)"),
         (
