@@ -76,7 +76,7 @@ def libpq_pipeline(stand, port):
     outcomes, messages = {}, {}
     for test in run(stand, port, [program, "tests"]).stdout.split():
         trace = stand.work / f"trace-{port}"
-        done = run(stand, port, [program, "-r", "-t", trace, test, "dbname=conformance"])
+        done = run(stand, port, [program, "-t", trace, test, "dbname=conformance"])
         outcomes[test] = "passed" if done.returncode == 0 else "failed: " + done.stdout.strip()[-200:]
         # Times stand before each message; cancelled messages may come in one order or another.
         lines = re.sub(r"(?m)^[^\t]*\t(?=[FB]\t)", "", trace.read_text(errors="replace")) if trace.exists() else ""
