@@ -19,6 +19,26 @@ deny contains {
 	not me.scope[input.database]
 }
 
+# What a client sets when it connects is held to the same lists as what it sets later (statement/settings.rego). What
+# names find, whose rights hold and how text is read stays the gateway's own, whatever is written here.
+deny contains {
+	"rule": "setting",
+	"message": sprintf("the setting `%s` is not yours to choose when you connect", [setting.name]),
+	"hint": sprintf("you may choose: %s", [concat(", ", sort(data.settings.free))]),
+} if {
+	some setting in input.settings
+	not setting.name in data.settings.free
+	not stays(setting)
+}
+
+stays(setting) if lower(setting.value) in data.settings.fixed[setting.name]
+
+# What psql asks for where the locale knows no encoding: bytes stay as they are.
+stays(setting) if {
+	setting.name == "client_encoding"
+	lower(setting.value) == "sql_ascii"
+}
+
 role := "full" if {
 	sees_clear
 	"full" in input.roles

@@ -2,9 +2,20 @@ package portcullis.session_test
 
 import data.portcullis.fixtures_test.agents
 import data.portcullis.session.allow
+import data.portcullis.session.deny
 import data.portcullis.session.role
 
-ask(who, database, roles) := {"identity": {"name": who}, "database": database, "roles": roles}
+ask(who, database, roles) := {"identity": {"name": who}, "database": database, "roles": roles, "settings": []}
+
+rules(name, value) := found if {
+	asked := {
+		"identity": {"name": "ana"},
+		"database": "shop",
+		"roles": [],
+		"settings": [{"name": name, "value": value}],
+	}
+	found := {reason.rule | some reason in deny} with input as asked with data.agents as agents
+}
 
 test_a_scope_opens_a_database if {
 	allow with input as ask("bot", "shop", []) with data.agents as agents
@@ -16,4 +27,26 @@ test_who_sees_clear_gets_the_full_role if {
 	role == "full" with input as ask("dora", "shop", ["full"]) with data.agents as agents
 	not role with input as ask("dora", "shop", ["reader"]) with data.agents as agents
 	not role with input as ask("ana", "shop", ["full"]) with data.agents as agents
+}
+
+test_what_drivers_set_when_they_connect if {
+	every setting in [
+		["application_name", "psql"], ["datestyle", "ISO"], ["timezone", "Asia/Tokyo"], ["intervalstyle", "iso_8601"],
+		["extra_float_digits", "3"], ["client_encoding", "UTF8"], ["client_encoding", "SQL_ASCII"],
+		["statement_timeout", "5s"], ["lock_timeout", "5s"], ["idle_in_transaction_session_timeout", "5s"],
+		["bytea_output", "hex"], ["client_min_messages", "warning"], ["geqo", "off"], ["jit", "off"],
+		["standard_conforming_strings", "on"],
+	] {
+		rules(setting[0], setting[1]) == set()
+	}
+}
+
+test_what_is_refused_when_they_connect if {
+	every setting in [
+		["search_path", "hr"], ["role", "postgres"], ["session_authorization", "postgres"], ["row_security", "off"],
+		["standard_conforming_strings", "off"], ["client_encoding", "SJIS"], ["work_mem", "1GB"],
+		["temp_file_limit", "-1"], ["replication", "database"], ["portcullis.tenant", "1"],
+	] {
+		rules(setting[0], setting[1]) == {"setting"}
+	}
 }

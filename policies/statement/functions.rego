@@ -54,6 +54,15 @@ deny contains {
 	not bare(function) in data.functions.by_oid
 }
 
+deny contains {
+	"rule": "function_call",
+	"message": "which function this would call is not known",
+	"hint": "call it in a SELECT",
+} if {
+	input.statement.kind == "function_call"
+	count(input.statement.functions) == 0
+}
+
 callable(name) if name in data.functions.volatile
 
 callable(name) if {

@@ -69,3 +69,23 @@ test_own_functions_must_be_cleared if {
 test_a_function_that_calls_itself_builtin_by_name_is_not if {
 	rules("dora", "public.pg_catalog.now", false, "stable") == {"own_function"}
 }
+
+by_oid(functions, listed) := found if {
+	call := {"kind": "function_call", "class": "utility", "functions": functions}
+	found := {reason.rule | some reason in deny} with input as fixtures.ask("dora", call)
+		with data.agents as agents
+		with data.functions.by_oid as listed
+}
+
+test_by_oid_nothing_is_called_that_is_not_listed if {
+	random := {"key": "pg_catalog.random", "builtin": true, "volatility": "volatile"}
+	by_oid([random], []) == {"function_call"}
+	by_oid([random], ["now"]) == {"function_call"}
+	by_oid([random], ["random"]) == set()
+	by_oid([], ["random"]) == {"function_call"}
+}
+
+test_a_list_for_oids_lifts_no_other_rule if {
+	read := {"key": "pg_catalog.pg_read_file", "builtin": true, "volatility": "volatile"}
+	by_oid([read], ["pg_read_file"]) == {"function"}
+}

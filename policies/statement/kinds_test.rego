@@ -56,6 +56,15 @@ test_what_pools_send_between_two_uses if {
 	}
 }
 
+test_preparing_a_write_runs_nothing if {
+	update := {"kind": "prepare", "class": "write", "inner": [{"kind": "update", "class": "write"}]}
+	where := object.union(update, {"condition": {"present": true, "tautology": false, "columns": ["id"]}})
+	allowed("bot", where)
+	rules("bot", where) == set()
+	rules("bot", update) == {"no_where"}
+	not allowed("bot", object.union(where, {"kind": "execute"}))
+}
+
 test_unknown_kinds_are_denied if {
 	rules("bot", {"kind": "unknown", "class": "unknown"}) == {"statement_kind"}
 	rules("dora", {"kind": "new_in_postgresql_19", "class": "utility"}) == {"statement_kind"}

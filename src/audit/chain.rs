@@ -23,6 +23,9 @@
 //! text, nobody can find the text again by guessing. A line must be byte for byte what this program would
 //! write, so there is no second spelling of the same line.
 
+use std::io::Write as _;
+use std::mem;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -96,21 +99,49 @@ pub enum Fault {
     Torn,
 }
 
-/// Makes the line (with its newline) that keeps `record` after `head`, and moves `head` to it.
+/// Adds the line (with its newline) that keeps `record` after `head` to `lines`, and moves `head` to it. The record's
+/// texts are taken out of it for the time of this call.
 ///
 /// # Errors
-/// When the record can't be serialized.
-pub(super) fn seal(record: &Record, head: &mut Head) -> Result<String, serde_json::Error> {
-    let (record, text) = sealed(record);
-    let record = serde_json::value::to_raw_value(&record)?;
-    let seq = head.sequence.saturating_add(1);
-    let hash = line_hash(seq, &head.hash, NO_CHECKPOINT, record.get());
-    let checkpoint = serde_json::value::to_raw_value(&())?;
-    let line = Line { seq, prev: &head.hash, hash: &hash, checkpoint: &checkpoint, record: &record, text };
-    let mut line = serde_json::to_string(&line)?;
-    line.push('\n');
-    *head = Head { sequence: seq, hash };
-    Ok(line)
+/// When the record can't be serialized; then nothing is added.
+pub(super) fn seal(
+    record: &mut Record,
+    head: &mut Head,
+    lines: &mut Vec<u8>,
+) -> Result<(), serde_json::Error> {
+    let start = lines.len();
+    let text = take_texts(record);
+    let sealed = write_line(record, text.as_ref(), head, lines);
+    if let (Some(text), Some(statement)) = (text, sealed_statement(record)) {
+        put_back(statement, text);
+    }
+    *head = sealed.inspect_err(|_| lines.truncate(start))?;
+    Ok(())
+}
+
+/// Writes a line as [`Line`] is spelled, each part once: the hash's place is filled when the record is there.
+fn write_line(
+    record: &Record,
+    text: Option<&Text>,
+    head: &Head,
+    lines: &mut Vec<u8>,
+) -> Result<Head, serde_json::Error> {
+    let sequence = head.sequence.saturating_add(1);
+    write!(lines, "{{\"seq\":{sequence},\"prev\":\"{}\",\"hash\":\"", head.hash)
+        .map_err(serde_json::Error::io)?;
+    let hash_at = lines.len();
+    lines.extend_from_slice(&[b'0'; HASH_DIGITS]);
+    lines.extend_from_slice(b"\",\"checkpoint\":null,\"record\":");
+    let record_at = lines.len();
+    serde_json::to_writer(&mut *lines, record)?;
+    let hash = line_hash(sequence, &head.hash, NO_CHECKPOINT, lines.get(record_at..).unwrap_or_default());
+    for (place, digit) in lines.iter_mut().skip(hash_at).zip(hash.bytes()) {
+        *place = digit;
+    }
+    lines.extend_from_slice(b",\"text\":");
+    serde_json::to_writer(&mut *lines, &text)?;
+    lines.extend_from_slice(b"}\n");
+    Ok(Head { sequence, hash })
 }
 
 /// Reads one line (without its newline) and holds it against the line before it, `head`, which it moves on.
@@ -187,7 +218,7 @@ fn parse(line: &str) -> Result<Line<'_>, Fault> {
 }
 
 fn open(line: Line<'_>) -> Result<Entry, Fault> {
-    if line_hash(line.seq, line.prev, line.checkpoint.get(), line.record.get()) != line.hash {
+    if line_hash(line.seq, line.prev, line.checkpoint.get(), line.record.get().as_bytes()) != line.hash {
         return Err(Fault::Altered);
     }
     let mut record: Record = serde_json::from_str(line.record.get()).map_err(|error| unreadable(&error))?;
@@ -212,77 +243,97 @@ fn sealed_statement(record: &mut Record) -> Option<&mut StatementRecord> {
     (!empty).then_some(statement)
 }
 
-/// Takes the texts out of a record, and leaves their digests.
-fn sealed(record: &Record) -> (Record, Option<Text>) {
-    let mut record = record.clone();
-    let Some(statement) = sealed_statement(&mut record) else { return (record, None) };
-    let salt = format!("{:032x}", rand::random::<u128>());
-    let text = Text {
-        statement: statement.statement.clone(),
-        sent: statement.sent.clone(),
-        parameters: statement.parameters.clone(),
-        salt,
-    };
-    let (statement_digest, sent_digest, parameter_digests) = digests(&text);
-    statement.statement = statement_digest;
-    statement.sent = sent_digest;
-    statement.parameters = parameter_digests;
-    (record, Some(text))
+/// Takes the texts out of a record, and leaves their digests; `None` where it holds no text.
+fn take_texts(record: &mut Record) -> Option<Text> {
+    let statement = sealed_statement(record)?;
+    let salt = rand::random::<u128>();
+    let digests = Digests::of(salt, &statement.statement, &statement.sent, &statement.parameters);
+    Some(Text {
+        salt: hex(&salt.to_be_bytes()),
+        statement: mem::replace(&mut statement.statement, digests.statement),
+        sent: mem::replace(&mut statement.sent, digests.sent),
+        parameters: mem::replace(&mut statement.parameters, digests.parameters),
+    })
+}
+
+fn put_back(statement: &mut StatementRecord, text: Text) {
+    statement.statement = text.statement;
+    statement.sent = text.sent;
+    statement.parameters = text.parameters;
 }
 
 /// Puts the texts back, if they are what the digests say.
 fn unseal(statement: &mut StatementRecord, text: Text) -> Result<(), Fault> {
     let altered = |field: &str| Err(Fault::TextAltered { field: field.to_owned() });
-    let (statement_digest, sent_digest, parameter_digests) = digests(&text);
-    if statement.statement != statement_digest {
+    let digests = salt_of(&text.salt)
+        .map(|salt| Digests::of(salt, &text.statement, &text.sent, &text.parameters))
+        .unwrap_or_default();
+    if statement.statement != digests.statement {
         return altered("statement");
     }
-    if statement.sent != sent_digest {
+    if statement.sent != digests.sent {
         return altered("sent");
     }
-    if statement.parameters != parameter_digests {
+    if statement.parameters != digests.parameters {
         return altered("parameters");
     }
-    statement.statement = text.statement;
-    statement.sent = text.sent;
-    statement.parameters = text.parameters;
+    put_back(statement, text);
     Ok(())
 }
 
-fn digests(text: &Text) -> (String, String, Vec<Option<String>>) {
-    let digest = |field: &str, value: &str| text_digest(&text.salt, field, value);
-    let parameters = text.parameters.iter().enumerate();
-    (
-        digest("statement", &text.statement),
-        digest("sent", &text.sent),
-        parameters
-            .map(|(at, value)| value.as_deref().map(|value| digest(&format!("parameters.{at}"), value)))
-            .collect(),
-    )
+/// The number that a salt's 32 lower-case hexadecimal digits say; one of any other form fits no text.
+fn salt_of(text: &str) -> Option<u128> {
+    let number = u128::from_str_radix(text, 16).ok()?;
+    (hex(&number.to_be_bytes()) == text).then_some(number)
 }
 
-/// An empty text stays empty. The salt goes in as the 16 bytes that its 32 lower-case hexadecimal digits say;
-/// one of any other form fits no text.
-fn text_digest(salt: &str, field: &str, text: &str) -> String {
-    let number = u128::from_str_radix(salt, 16).ok().filter(|number| format!("{number:032x}") == salt);
-    let Some(salt) = number.filter(|_| !text.is_empty()) else { return String::new() };
+/// What stands in the place of texts.
+#[derive(Default)]
+struct Digests {
+    statement: String,
+    sent: String,
+    parameters: Vec<Option<String>>,
+}
+
+impl Digests {
+    fn of(salt: u128, statement: &str, sent: &str, parameters: &[Option<String>]) -> Self {
+        let digest = |at: usize, value: &str| text_digest(salt, &format!("parameters.{at}"), value);
+        let parameters = parameters.iter().enumerate();
+        Self {
+            statement: text_digest(salt, "statement", statement),
+            sent: text_digest(salt, "sent", sent),
+            parameters: parameters
+                .map(|(at, value)| value.as_deref().map(|value| digest(at, value)))
+                .collect(),
+        }
+    }
+}
+
+/// An empty text stays empty.
+fn text_digest(salt: u128, field: &str, text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     let mut hash = Sha256::new();
     hash.update(salt.to_be_bytes());
     hash.update(field);
     hash.update([0]);
     hash.update(text);
-    format!("sha256:{}", hex(hash))
+    format!("sha256:{}", hex(&hash.finalize()))
 }
 
-fn line_hash(seq: u64, prev: &str, checkpoint: &str, record: &str) -> String {
+fn line_hash(seq: u64, prev: &str, checkpoint: &str, record: &[u8]) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("portcullis ledger 1\n{seq}\n{prev}\n{checkpoint}\n"));
     hash.update(record);
-    hex(hash)
+    hex(&hash.finalize())
 }
 
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    text.extend(digits.filter_map(|digit| char::from_digit(digit.into(), 16)));
+    text
 }
 
 fn unreadable(error: &serde_json::Error) -> Fault {
@@ -290,6 +341,7 @@ fn unreadable(error: &serde_json::Error) -> Fault {
 }
 
 const NO_CHECKPOINT: &str = "null";
+const HASH_DIGITS: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -298,7 +350,13 @@ mod tests {
 
     fn chained(count: usize) -> Vec<String> {
         let mut head = Head::genesis();
-        (0..count).map(|at| seal(&sample(at), &mut head).unwrap().trim_end().to_owned()).collect()
+        let mut lines = Vec::new();
+        for at in 0..count {
+            let mut record = sample(at);
+            seal(&mut record, &mut head, &mut lines).unwrap();
+            assert_eq!(record, sample(at), "what is sealed is left as it was");
+        }
+        String::from_utf8(lines).unwrap().lines().map(str::to_owned).collect()
     }
 
     fn verified(lines: &[String]) -> Result<(), (usize, Fault)> {
@@ -402,21 +460,18 @@ mod tests {
             line[at..at + 71].to_owned()
         };
         assert_ne!(digest(&redact(&lines[1]).unwrap()), digest(&redact(&lines[3]).unwrap()));
-        assert_ne!(
-            text_digest(&"0".repeat(32), "parameters.0", "x"),
-            text_digest(&"0".repeat(32), "parameters.1", "x")
-        );
+        assert_ne!(text_digest(0, "parameters.0", "x"), text_digest(0, "parameters.1", "x"));
     }
 
     /// Computed once by an independent program from the description above.
     #[test]
     fn the_hash_is_as_described() {
         assert_eq!(
-            line_hash(1, &"0".repeat(64), "null", "{}"),
+            line_hash(1, &"0".repeat(64), "null", b"{}"),
             "d804f380a4348365181da1da5ba3e1a29876fd36d2a534cfeda4126549fc3667"
         );
         assert_eq!(
-            text_digest("000102030405060708090a0b0c0d0e0f", "statement", "SELECT 1"),
+            text_digest(salt_of("000102030405060708090a0b0c0d0e0f").unwrap(), "statement", "SELECT 1"),
             "sha256:0e97c0fba176e6b99eb80b3a70e0232685a7d385ab801ff7b197fb976b286949"
         );
     }

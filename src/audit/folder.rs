@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::chain::{self, Fault, Head};
 use super::ledger::{Durability, OpenError, Settings};
@@ -15,13 +16,24 @@ use super::verify::VerifyError;
 pub(super) struct Folder {
     settings: Settings,
     number: u32,
-    file: File,
+    segment: Segment,
     /// The bytes of the newest segment that are known to be good.
     size: u64,
     /// Whether more than `size` bytes may be in it: a write failed half-way.
     torn: bool,
+    /// When the segment was last seen in its place.
+    seen: Option<Instant>,
     /// Held until the folder is dropped; the operating system lets go of it when the process dies.
     _lock: File,
+}
+
+/// The file that is written.
+#[derive(Debug)]
+struct Segment {
+    path: PathBuf,
+    file: File,
+    /// Device and inode: they are the file's for as long as it is open.
+    identity: (u64, u64),
 }
 
 /// What opening found.
@@ -46,25 +58,40 @@ impl Folder {
         let segments = segments(folder).map_err(failed(folder))?;
         let number = segments.last().map_or(1, |(number, _)| *number);
         let path = segment_path(folder, number);
-        let file = opened(&path).and_then(|file| synced(folder, file)).map_err(failed(&path))?;
+        let segment = Segment::open(folder, number).map_err(failed(&path))?;
         let (head, size) = position(&segments)?;
-        let length = file.metadata().map_err(failed(&path))?.len();
+        let length = segment.file.metadata().map_err(failed(&path))?.len();
         let mut cut = None;
         if length > size {
+            let file = &segment.file;
             file.set_len(size).and_then(|()| file.sync_data()).map_err(failed(&path))?;
             cut = Some((path, length - size));
         }
-        let opened = Self { settings: settings.clone(), number, file, size, torn: false, _lock: lock };
+        let settings = settings.clone();
+        let opened = Self { settings, number, segment, size, torn: false, seen: None, _lock: lock };
         Ok((opened, Found { head, cut }))
     }
 
     /// Whether the file that is written is still where everybody looks for it. A folder that was moved away or
     /// removed takes lines without any error, and nobody would ever read them.
-    fn in_place(&self) -> io::Result<()> {
-        let path = segment_path(&self.settings.folder, self.number);
-        let written = self.file.metadata()?;
-        let same = |found: fs::Metadata| (found.dev(), found.ino()) == (written.dev(), written.ino());
-        if fs::metadata(&path).is_ok_and(same) {
+    ///
+    /// With `durability = "os"` a look holds for [`LOOK_AGAIN`]: what it guards against is an operator's mistake, and
+    /// lines of that moment are still in the file, wherever it was moved. Those who fsync wait long enough to look
+    /// each time.
+    #[expect(clippy::disallowed_methods, reason = "it paces a look at the disk, and decides nothing else")]
+    fn in_place(&mut self) -> io::Result<()> {
+        let now = match self.settings.durability {
+            Durability::Fsync => None,
+            Durability::Os => Some(Instant::now()),
+        };
+        let since = |(now, seen): (Instant, Instant)| now.saturating_duration_since(seen);
+        if now.zip(self.seen).map(since).is_some_and(|age| age < LOOK_AGAIN) {
+            return Ok(());
+        }
+        self.seen = None;
+        let Segment { path, identity, .. } = &self.segment;
+        if fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == *identity) {
+            self.seen = now;
             return Ok(());
         }
         let what = format!("`{}` was moved away or removed: put it back, or start again", path.display());
@@ -73,7 +100,7 @@ impl Folder {
 
     fn mend(&mut self) -> io::Result<()> {
         if self.torn {
-            self.file.set_len(self.size)?;
+            self.segment.file.set_len(self.size)?;
             self.torn = false;
         }
         Ok(())
@@ -81,11 +108,22 @@ impl Folder {
 
     fn rotate(&mut self) -> io::Result<()> {
         let number = self.number.saturating_add(1);
-        let file = opened(&segment_path(&self.settings.folder, number))?;
-        self.file = synced(&self.settings.folder, file)?;
+        self.segment = Segment::open(&self.settings.folder, number)?;
         self.number = number;
         self.size = 0;
         Ok(())
+    }
+}
+
+impl Segment {
+    /// Opens or makes segment `number`.
+    fn open(folder: &Path, number: u32) -> io::Result<Self> {
+        let path = segment_path(folder, number);
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        // A new file is there after a crash only if its folder was synced.
+        File::open(folder)?.sync_all()?;
+        let found = file.metadata()?;
+        Ok(Self { path, file, identity: (found.dev(), found.ino()) })
     }
 }
 
@@ -97,8 +135,9 @@ impl Sink for Folder {
             self.rotate()?;
         }
         self.torn = true;
-        let written = self.file.write_all(lines).and_then(|()| match self.settings.durability {
-            Durability::Fsync => self.file.sync_data(),
+        let file = &mut self.segment.file;
+        let written = file.write_all(lines).and_then(|()| match self.settings.durability {
+            Durability::Fsync => file.sync_data(),
             Durability::Os => Ok(()),
         });
         if let Err(error) = written {
@@ -210,18 +249,11 @@ fn locked(folder: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn opened(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
-}
-
-/// A new file is there after a crash only if its folder was synced.
-fn synced(folder: &Path, file: File) -> io::Result<File> {
-    File::open(folder)?.sync_all()?;
-    Ok(file)
-}
-
 fn segment_path(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("{number:06}{EXTENSION}"))
 }
+
+/// How long a look at the segment's place holds where records are not synced.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 const EXTENSION: &str = ".jsonl";

@@ -1,4 +1,7 @@
-//! The handle: records go in, receipts come out. A thread of its own writes, many records at a time.
+//! The handle: records go in, receipts come out.
+//!
+//! Where a record must be on disk, a thread of its own writes and syncs, for everybody who waits at that moment. Where
+//! the operating system's word is enough, whoever appends writes (see [`super::combine`]).
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Record;
 use super::chain::Head;
+use super::combine::{Asked, Combiner};
 use super::folder::Folder;
 use super::sink::Sink;
 use super::verify::VerifyError;
@@ -124,13 +128,18 @@ impl Ledger {
         if let Some((path, bytes)) = found.cut {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
             let what = format!("cut {bytes} bytes of an incomplete last line off `{file}`");
-            writer.commit(vec![Item { record: gateway(now, what), note: true }])?;
+            writer.commit(&mut vec![Item { record: gateway(now, what), note: true }])?;
+        }
+        let threadless = |source| OpenError::Io { path: settings.folder.clone(), source };
+        if settings.durability == Durability::Os {
+            let combiner = Combiner::start(writer, health.clone()).map_err(threadless)?;
+            return Ok(Self { way: Way::Combine(combiner), health });
         }
         let (queue, messages) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || run(writer, messages))
-            .map_err(|source| OpenError::Io { path: settings.folder.clone(), source })?;
+            .map_err(threadless)?;
         Ok(Self { way: Way::Thread(queue), health })
     }
 
@@ -152,8 +161,9 @@ impl Ledger {
         match &self.way {
             Way::Inline(writer) => {
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                writer.commit(vec![item]).map(|sequence| Receipt { sequence })
+                writer.commit(&mut vec![item]).map(|sequence| Receipt { sequence })
             }
+            Way::Combine(combiner) => combiner.append(item).await.map(|sequence| Receipt { sequence }),
             Way::Thread(queue) => {
                 let (answer, answered) = oneshot::channel();
                 send(queue, Message::Append(Box::new(item.record), answer))?;
@@ -170,8 +180,9 @@ impl Ledger {
             Way::Inline(writer) => {
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
                 // The failure is in `health`, and the note is owed.
-                drop(writer.commit(vec![Item { record, note: true }]));
+                drop(writer.commit(&mut vec![Item { record, note: true }]));
             }
+            Way::Combine(combiner) => combiner.note(record),
             Way::Thread(queue) => {
                 let at = record.at;
                 if let Err(error) = send(queue, Message::Note(Box::new(record))) {
@@ -187,7 +198,7 @@ impl Ledger {
     /// # Errors
     /// When it could not be made durable.
     pub async fn flush(&self) -> Result<(), LedgerError> {
-        self.ask(Message::Flush).await
+        self.ask(Asked::Flush).await
     }
 
     /// Keeps what was given before, stops the writer and lets go of the folder. Whatever comes later is refused.
@@ -195,7 +206,7 @@ impl Ledger {
     /// # Errors
     /// When something could not be made durable.
     pub async fn close(&self) -> Result<(), LedgerError> {
-        self.ask(Message::Close).await
+        self.ask(Asked::Close).await
     }
 
     /// What is wrong with the ledger now, if anything.
@@ -204,12 +215,17 @@ impl Ledger {
         self.health.failure()
     }
 
-    async fn ask(&self, message: impl FnOnce(Answer<()>) -> Message) -> Result<(), LedgerError> {
+    async fn ask(&self, what: Asked) -> Result<(), LedgerError> {
         match &self.way {
+            Way::Combine(combiner) => combiner.ask(what).await,
             Way::Inline(writer) => settle(&mut writer.lock().unwrap_or_else(PoisonError::into_inner)),
             Way::Thread(queue) => {
                 let (answer, answered) = oneshot::channel();
-                queue.send(message(answer)).await.map_err(|_closed| LedgerError::Closed)?;
+                let message = match what {
+                    Asked::Flush => Message::Flush(answer),
+                    Asked::Close => Message::Close(answer),
+                };
+                queue.send(message).await.map_err(|_closed| LedgerError::Closed)?;
                 answered.await.unwrap_or(Err(LedgerError::Closed))
             }
         }
@@ -219,6 +235,7 @@ impl Ledger {
 #[derive(Debug, Clone)]
 enum Way {
     Thread(mpsc::Sender<Message>),
+    Combine(Arc<Combiner>),
     Inline(Arc<Mutex<Writer>>),
 }
 
@@ -287,9 +304,9 @@ impl Batch {
         }
     }
 
-    fn commit(self, writer: &mut Writer) {
+    fn commit(mut self, writer: &mut Writer) {
         let count = self.items.len();
-        let last = writer.commit(self.items);
+        let last = writer.commit(&mut self.items);
         for (place, answer) in self.receipts {
             let behind = u64::try_from(count - 1 - place).unwrap_or(0);
             tell(answer, last.clone().map(|last| Receipt { sequence: last - behind }));
@@ -303,7 +320,7 @@ impl Batch {
 
 /// Adds nothing, but tries again to keep what is owed.
 fn settle(writer: &mut Writer) -> Result<(), LedgerError> {
-    writer.commit(Vec::new()).map(drop)
+    writer.commit(&mut Vec::new()).map(drop)
 }
 
 /// Whoever stopped waiting doesn't need the answer; the record is kept all the same.

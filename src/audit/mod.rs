@@ -14,6 +14,7 @@
 //! ```
 
 pub mod chain;
+mod combine;
 mod folder;
 pub mod ledger;
 pub mod record;
@@ -37,17 +38,23 @@ fn sample(at: usize) -> Record {
             statement: format!("UPDATE \"café\" SET x = '\t{at}'"),
             sent: String::new(),
             parameters: vec![Some("4111 1111".into()), None, Some(String::new())],
-            facts_digest: String::new(),
+            facts_digest: smol_str::SmolStr::default(),
             command: "update".into(),
             decision: "allow".into(),
-            rule: String::new(),
+            rule: smol_str::SmolStr::default(),
             message: String::new(),
             revision: "r1".into(),
-            approval_id: String::new(),
-            masked: Vec::new(),
+            approval_id: smol_str::SmolStr::default(),
+            masked: [].into(),
             max_rows: None,
             max_bytes: None,
         }));
     }
     record
+}
+
+/// The records of a ledger's text, for tests.
+#[cfg(test)]
+fn read_all(text: &str) -> Vec<Record> {
+    text.lines().map(|line| chain::read(line).expect("a sound line").record).collect()
 }

@@ -1,7 +1,10 @@
 //! What the ledger holds, line by line.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// One thing that happened, before it is chained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -10,19 +13,19 @@ pub struct Record {
     pub at: Timestamp,
     /// Ties the records of one decision together: 128 random bits, lower-case hexadecimal; empty where there
     /// was no decision.
-    pub decision_id: String,
+    pub decision_id: SmolStr,
     /// The session's id; empty outside sessions.
-    pub session_id: String,
+    pub session_id: SmolStr,
     /// Who; empty before authentication.
-    pub identity: String,
+    pub identity: SmolStr,
     /// Who answers for the identity; empty without an owner.
-    pub owner: String,
+    pub owner: SmolStr,
     /// `wire`, `mcp`, `console` or `gateway`.
-    pub door: String,
+    pub door: SmolStr,
     /// Where the client called from, `address:port`; empty where unknown.
-    pub client: String,
+    pub client: SmolStr,
     /// The database's name in the configuration; empty where none is meant.
-    pub database: String,
+    pub database: SmolStr,
     /// What happened.
     pub event: Event,
 }
@@ -111,7 +114,7 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatementRecord {
     /// `query`, `prepare`, `bind` or `tool`.
-    pub via: String,
+    pub via: SmolStr,
     /// The exact text as it came in.
     pub statement: String,
     /// The text as it leaves, where it differs; empty otherwise.
@@ -119,21 +122,21 @@ pub struct StatementRecord {
     /// Bind values as text; `None` is NULL. Binary values are in hexadecimal behind `\x`.
     pub parameters: Vec<Option<String>>,
     /// SHA-256 over the facts document, in lower-case hexadecimal; empty without facts.
-    pub facts_digest: String,
+    pub facts_digest: SmolStr,
     /// The command, as in the facts.
-    pub command: String,
+    pub command: SmolStr,
     /// `allow`, `deny` or `escalate`.
-    pub decision: String,
+    pub decision: SmolStr,
     /// The rule that decided; empty for a plain allow.
-    pub rule: String,
+    pub rule: SmolStr,
     /// The reason that was given; empty for a plain allow.
     pub message: String,
     /// The rulebook's revision.
-    pub revision: String,
+    pub revision: SmolStr,
     /// The approval that it runs on, or waits for; empty without one.
-    pub approval_id: String,
+    pub approval_id: SmolStr,
     /// Masked columns, `schema.table.column`, among the relations it touches.
-    pub masked: Vec<String>,
+    pub masked: Arc<[String]>,
     /// Most rows that its result may have; `None` without a ceiling.
     pub max_rows: Option<u64>,
     /// Most bytes of row data that its result may have; `None` without a ceiling.

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use super::chain::{self, Head};
 use super::sink::Sink;
@@ -17,6 +18,8 @@ pub(super) struct Writer {
     /// Notes of batches that failed: kept before anything else is.
     owed: Vec<Record>,
     health: Health,
+    /// Lines on their way to the sink: kept for its memory.
+    lines: Vec<u8>,
 }
 
 /// What is wrong with the ledger, shared by the writer and all handles.
@@ -63,24 +66,27 @@ impl Health {
 
 impl Writer {
     pub(super) fn new(sink: Box<dyn Sink>, head: Head, health: Health) -> Self {
-        Self { sink, head, owed: Vec::new(), health }
+        Self { sink, head, owed: Vec::new(), health, lines: Vec::new() }
     }
 
     /// Keeps what is owed, then the notes and records of this batch, durably: all of it or nothing. Returns the
-    /// number of the last one. On failure the notes are owed, the records are not: whoever waits for one is
-    /// told, and its statement does not run.
-    pub(super) fn commit(&mut self, batch: Vec<Item>) -> Result<u64, LedgerError> {
-        if let Some(failure) = self.health.failure().filter(|_| self.only_adds_to_what_is_owed(&batch)) {
+    /// number of the last one, and leaves the batch empty. On failure the notes are owed, the records are not:
+    /// whoever waits for one is told, and its statement does not run.
+    pub(super) fn commit(&mut self, batch: &mut Vec<Item>) -> Result<u64, LedgerError> {
+        if let Some(failure) = self.health.failure().filter(|_| self.only_adds_to_what_is_owed(batch)) {
             self.owe(batch);
             return Err(failure);
         }
         let lost = self.health.lock().lost;
-        let confession = lost.map(|(count, at)| {
+        let mut confession = lost.map(|(count, at)| {
             gateway(at, format!("{count} outcome records could not be kept and are lost"))
         });
         let mut head = self.head.clone();
-        let records = self.owed.iter().chain(&confession).chain(batch.iter().map(|item| &item.record));
-        if let Err(why) = lines(records, &mut head).and_then(|lines| self.keep(&lines)) {
+        self.lines.clear();
+        let owed = self.owed.iter_mut().chain(&mut confession);
+        let records = owed.chain(batch.iter_mut().map(|item| &mut item.record));
+        let sealed = seal_all(records, &mut head, &mut self.lines);
+        if let Err(why) = sealed.and_then(|()| self.keep()) {
             let failure = LedgerError::Write { why };
             self.health.fail(failure.clone());
             self.owe(batch);
@@ -88,6 +94,8 @@ impl Writer {
         }
         self.head = head;
         self.owed.clear();
+        batch.clear();
+        self.lines.shrink_to(MOST_SPARE_BYTES);
         self.health.recover(lost.map_or(0, |(count, _)| count));
         Ok(self.head.sequence)
     }
@@ -98,15 +106,15 @@ impl Writer {
         !self.owed.is_empty() && !batch.is_empty() && batch.iter().all(|item| item.note)
     }
 
-    fn keep(&mut self, lines: &[u8]) -> Result<(), String> {
-        if lines.is_empty() {
+    fn keep(&mut self) -> Result<(), String> {
+        if self.lines.is_empty() {
             return Ok(());
         }
-        self.sink.append(lines).map_err(|error| error.to_string())
+        self.sink.append(&self.lines).map_err(|error| error.to_string())
     }
 
-    fn owe(&mut self, batch: Vec<Item>) {
-        for item in batch.into_iter().filter(|item| item.note) {
+    fn owe(&mut self, batch: &mut Vec<Item>) {
+        for item in batch.drain(..).filter(|item| item.note) {
             if self.owed.len() < MOST_OWED {
                 self.owed.push(item.record);
             } else {
@@ -128,25 +136,26 @@ pub(super) struct Item {
 pub(super) fn gateway(at: Timestamp, what: String) -> Record {
     Record {
         at,
-        decision_id: String::new(),
-        session_id: String::new(),
-        identity: String::new(),
-        owner: String::new(),
-        door: "gateway".to_owned(),
-        client: String::new(),
-        database: String::new(),
+        decision_id: SmolStr::default(),
+        session_id: SmolStr::default(),
+        identity: SmolStr::default(),
+        owner: SmolStr::default(),
+        door: SmolStr::new_static("gateway"),
+        client: SmolStr::default(),
+        database: SmolStr::default(),
         event: Event::Gateway { what },
     }
 }
 
-fn lines<'a>(records: impl Iterator<Item = &'a Record>, head: &mut Head) -> Result<Vec<u8>, String> {
-    let mut lines = Vec::new();
-    for record in records {
-        let line = chain::seal(record, head).map_err(|error| error.to_string())?;
-        lines.extend_from_slice(line.as_bytes());
-    }
-    Ok(lines)
+fn seal_all<'a>(
+    mut records: impl Iterator<Item = &'a mut Record>,
+    head: &mut Head,
+    lines: &mut Vec<u8>,
+) -> Result<(), String> {
+    records.try_for_each(|record| chain::seal(record, head, lines).map_err(|error| error.to_string()))
 }
 
 /// Notes that are held in memory while the disk refuses.
 const MOST_OWED: usize = 1024;
+/// Memory for lines that is kept between two batches.
+const MOST_SPARE_BYTES: usize = 64 << 10;

@@ -117,10 +117,10 @@ pub(super) struct Database {
     pub(super) name: Spanned<String>,
     pub(super) url: Spanned<String>,
     pub(super) search_path: Option<Vec<Spanned<String>>>,
-    pub(super) tls: Option<Spanned<UpstreamTls>>,
+    pub(super) tls: Option<Spanned<DatabaseTls>>,
     pub(super) upstream_user: Option<Spanned<UpstreamUser>>,
-    pub(super) max_connections: Option<Spanned<usize>>,
-    pub(super) connect_timeout_ms: Option<Spanned<u64>>,
+    pub(super) max_connections: Option<Spanned<i64>>,
+    pub(super) connect_timeout_s: Option<Spanned<i64>>,
     pub(super) password_env: Option<Spanned<String>>,
     pub(super) password_file: Option<Spanned<PathBuf>>,
     pub(super) password_command: Option<Spanned<String>>,
@@ -131,7 +131,7 @@ pub(super) struct Database {
 /// `tls = { ... }` of a database
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct UpstreamTls {
+pub(super) struct DatabaseTls {
     pub(super) mode: Option<TlsMode>,
     pub(super) ca: Option<Spanned<PathBuf>>,
     pub(super) cert: Option<Spanned<PathBuf>>,

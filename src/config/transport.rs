@@ -21,7 +21,7 @@ pub(super) fn mean(
     base: &Path,
     place: Range<usize>,
     url: &Url,
-    raw: Option<&Spanned<raw::UpstreamTls>>,
+    raw: Option<&Spanned<raw::DatabaseTls>>,
 ) -> Result<(Option<Client>, ChannelBinding), ConfigError> {
     let Some(written) = raw else {
         if url.is_local() {
@@ -75,7 +75,7 @@ pub(super) fn mean(
     build(document, place, &settings).map(|client| (Some(client), binding))
 }
 
-fn has_more_than_a_mode(raw: &raw::UpstreamTls) -> bool {
+fn has_more_than_a_mode(raw: &raw::DatabaseTls) -> bool {
     let files: [&Option<Spanned<PathBuf>>; 3] = [&raw.ca, &raw.cert, &raw.key];
     files.iter().any(|file| file.is_some())
         || raw.server_name.is_some()
@@ -89,4 +89,94 @@ fn build(document: &Document<'_>, place: Range<usize>, settings: &Settings) -> R
         let what = format!("{error}{}", cause.unwrap_or_default());
         document.refuse(place, what, "the gateway needs this to know the server")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use crate::config::parse;
+    use crate::tls::client::Verification;
+    use crate::upstream::{ChannelBinding, DatabaseSettings, UpstreamUser};
+
+    /// A database at `host` with further `keys`, in a folder with a certificate and its key.
+    fn database(host: &str, keys: &str) -> Result<DatabaseSettings, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec!["db".to_owned()]).unwrap().self_signed(&key).unwrap();
+        std::fs::write(folder.path().join("cert.pem"), certificate.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+        let password = if keys.contains("cert = ") { "" } else { "password_command = \"echo geheim\"" };
+        let (wire, keys) = keys.split_once('|').unwrap_or(("", keys));
+        let text = format!(
+            "{wire}\n[[database]]\nname = \"d\"\nurl = \"postgres://u@{host}/d\"\n{keys}\n{password}"
+        );
+        let shorter = |said: String| said.replace(&format!("{}/", folder.path().display()), "");
+        let settings =
+            parse(&folder.path().join("p.toml"), &text).map_err(|error| shorter(error.to_string()))?;
+        Ok(settings.databases[0].clone())
+    }
+
+    fn verification(host: &str, keys: &str) -> Option<Verification> {
+        database(host, keys).unwrap().tls.map(|tls| tls.verification())
+    }
+
+    #[test]
+    fn a_database_elsewhere_is_reached_by_verified_tls_unless_less_is_written() {
+        for local in ["127.0.0.1", "[::1]:1", "localhost", "%2Frun%2Fpostgresql", "127.9.9.9"] {
+            assert_eq!(verification(local, ""), None, "{local}");
+        }
+        for far in ["db.example.com", "10.0.0.1", "[2001:db8::1]", "localhost.example.com", "0.0.0.0"] {
+            let ca = "tls = { ca = \"cert.pem\" }";
+            assert_eq!(verification(far, ca), Some(Verification::Full), "{far}");
+        }
+        assert_eq!(verification("db.example.com", "tls = { mode = \"disable\" }"), None);
+        assert_eq!(
+            verification("db.example.com", "tls = { mode = \"require\" }"),
+            Some(Verification::Nothing)
+        );
+        let ca = "tls = { mode = \"verify-ca\", ca = \"cert.pem\" }";
+        assert_eq!(verification("127.0.0.1", ca), Some(Verification::Authority));
+        // Whether this machine has authorities or not, it is not plaintext.
+        match database("db.example.com", "") {
+            Ok(database) => assert_eq!(database.tls.unwrap().verification(), Verification::Full),
+            Err(said) => assert!(said.contains("no certificate authorities"), "{said}"),
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_our_own_stands_in_for_a_password() {
+        let keys = "tls = { ca = \"cert.pem\", cert = \"cert.pem\", key = \"key.pem\", channel_binding = \"require\", server_name = \"db\" }";
+        let database = database("db.example.com", keys).unwrap();
+        assert!(database.tls.unwrap().presents_certificate());
+        assert_eq!(
+            (database.service.password.as_str(), database.channel_binding),
+            ("", ChannelBinding::Require)
+        );
+    }
+
+    #[test]
+    fn what_has_no_meaning_is_refused() {
+        let said = |host: &str, keys: &str| database(host, keys).unwrap_err();
+        insta::assert_snapshot!(said("h", "tls = { mode = \"prefer\" }"), @r#"p.toml:5:16: unknown value "prefer"; allowed here: "verify-full", "verify-ca", "require", "disable""#);
+        insta::assert_snapshot!(said("h", "tls = { mode = \"disable\", ca = \"cert.pem\" }"), @r#"p.toml:5:7: there are keys for TLS beside `mode = "disable"`; leave them out, or use TLS"#);
+        insta::assert_snapshot!(said("h", "tls = { mode = \"require\", ca = \"cert.pem\" }"), @r#"p.toml:5:7: `ca` has no meaning where `mode = "require"` checks no certificate; use `verify-full`, or leave `ca` out"#);
+        insta::assert_snapshot!(said("%2Frun", "tls = { mode = \"require\" }"), @"p.toml:5:7: PostgreSQL has no TLS on a Unix socket; leave `tls` out");
+        insta::assert_snapshot!(said("h", "tls = { ca = \"cert.pem\", cert = \"cert.pem\" }"), @"p.toml:5:7: a certificate of our own needs its key; give both `cert` and `key`, or neither");
+        insta::assert_snapshot!(said("h", "tls = { ca = \"none.pem\" }"), @"p.toml:5:7: `none.pem` can't be used as certificates in PEM form: I/O error: No such file or directory (os error 2); the gateway needs this to know the server");
+        insta::assert_snapshot!(said("h", "tls = { ca = \"key.pem\" }"), @"p.toml:5:7: `key.pem` holds no certificate; the gateway needs this to know the server");
+        insta::assert_snapshot!(said("h", "tls = { chain = 1 }"), @"p.toml:5:9: unknown key `chain`; did you mean `ca`? allowed here: mode, ca, cert, key, server_name, direct, channel_binding");
+    }
+
+    #[test]
+    fn clients_choose_their_role_upstream_on_one_machine_only() {
+        let trust = "[wire]\nauth = \"trust\"|upstream_user = \"same\"";
+        assert_eq!(database("127.0.0.1", trust).unwrap().upstream_user, UpstreamUser::Same);
+        assert_eq!(database("127.0.0.1", "").unwrap().upstream_user, UpstreamUser::Role);
+        let said = |host: &str, keys: &str| database(host, keys).unwrap_err();
+        let far = format!("{trust}\ntls = {{ ca = \"cert.pem\" }}");
+        insta::assert_snapshot!(said("db.example.com", &far), @r#"p.toml:6:17: clients would choose the role upstream, whose server is not on this machine; `upstream_user = "same"` needs `auth = "trust"` in [wire], and a server on a loopback address or a Unix socket"#);
+        insta::assert_snapshot!(said("127.0.0.1", "upstream_user = \"same\""), @r#"p.toml:5:17: clients would choose the role upstream, though the wire door does not take them at their word; `upstream_user = "same"` needs `auth = "trust"` in [wire], and a server on a loopback address or a Unix socket"#);
+        insta::assert_snapshot!(said("127.0.0.1", "upstream_user = \"postgres\""), @r#"p.toml:5:17: unknown value "postgres"; allowed here: "same""#);
+    }
 }

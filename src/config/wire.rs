@@ -83,7 +83,7 @@ impl Meaning<'_> {
     }
 
     /// A number within `range`, if it is written.
-    fn count(
+    pub(super) fn count(
         &self,
         written: &Option<Spanned<i64>>,
         range: std::ops::RangeInclusive<usize>,
@@ -100,13 +100,13 @@ impl Meaning<'_> {
     }
 }
 
-fn seconds(number: usize) -> Duration {
+pub(super) fn seconds(number: usize) -> Duration {
     Duration::from_secs(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
 const TLS_OR_LOOPBACK: &str =
     "add tls.cert and tls.key, or use a loopback address such as 127.0.0.1 and an SSH tunnel";
-const PLACES: std::ops::RangeInclusive<usize> = 1..=1_000_000;
+pub(super) const PLACES: std::ops::RangeInclusive<usize> = 1..=1_000_000;
 /// Up to a year; 0 is for ever.
 const SECONDS: std::ops::RangeInclusive<usize> = 0..=31_536_000;
 /// PostgreSQL itself takes messages of less than 1 GiB.

@@ -5,12 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 
 use crate::approval::{ApprovalId, Vote};
 use crate::identity::Identity;
 use crate::sql::Statement;
 
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
+use super::journal::Scene;
 use super::unjudged::Unjudged;
 use super::{Authorized, Denial, Gate, Names, Prepared, Tell};
 
@@ -60,14 +62,16 @@ impl Door {
 /// Where statements of one session are judged and run. Made by admitting a [`Connect`] only.
 #[derive(Debug)]
 pub struct Context {
-    pub(super) session_id: String,
+    pub(super) session_id: SmolStr,
     pub(super) door: Door,
     pub(super) client: String,
     pub(super) application: String,
-    pub(super) database: String,
+    pub(super) database: SmolStr,
     pub(super) role: Option<String>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) unjudged: Option<Unjudged>,
+    /// Where, for the ledger.
+    pub(super) scene: Scene,
 }
 
 impl Context {
@@ -107,7 +111,9 @@ impl Context {
         self.role.as_deref()
     }
 
-    /// Settings that the client chose at start-up, checked by its door: `DateStyle`, `TimeZone`, ...
+    /// What the client may set at start-up, exactly as admitted: name and value, each name once. In a judged session
+    /// nothing of it is what the gateway pins; in an unjudged one it is all that the client asked for, and holds
+    /// `replication` only where the rulebook allows that.
     #[must_use]
     pub fn settings(&self) -> &[(String, String)] {
         &self.settings
@@ -131,7 +137,7 @@ pub struct Connect {
     pub client: String,
     /// `application_name` or the MCP client's name, as claimed.
     pub application: String,
-    /// Settings that the client chose at start-up, checked by its door: `DateStyle`, `TimeZone`, ...
+    /// What the client sets at start-up, `replication` included: name and value, each name once, not judged yet.
     pub settings: Vec<(String, String)>,
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::approval::Vote;
 use crate::audit::{Event, StatementRecord};
 use crate::identity::Identity;
@@ -12,8 +14,8 @@ use crate::sql::Item;
 
 use super::act::{Judged, Parameters};
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
-use super::escalate::{Errand, Passed, desk_denial};
-use super::journal::{self, Scene};
+use super::escalate::{Errand, Passed, Values, desk_denial};
+use super::journal::{self, NONE, Scene, digits};
 use super::judge::{Case, Ruling, Via, is_way_out, unresolved};
 use super::{
     Approve, Authorized, Bind, Denial, DenialKind, Gate, Names, Prepare, Prepared, Query, Run, Running, Tell,
@@ -30,7 +32,7 @@ impl Judged for Query {
             prepared: None,
             names: &self.names,
         };
-        let admitted = gate.admitted(who, &case, tell, "", &[]).await?;
+        let admitted = gate.admitted(who, &case, tell, "", Values::None).await?;
         let grant = QueryClearance { sql: admitted.sql, running: admitted.running };
         Ok(Authorized::mint(self, grant))
     }
@@ -48,7 +50,7 @@ impl Judged for Prepare {
             names: &self.names,
         };
         let Admitted { sql, mut running, passed, decision_id } =
-            gate.admitted(who, &case, tell, "", &[]).await?;
+            gate.admitted(who, &case, tell, "", Values::None).await?;
         let plan = passed.verdict.rulings.first().map(|ruling| ruling.rewritten.plan.clone());
         let prepared = Prepared {
             statement: self.sql.clone(),
@@ -78,7 +80,7 @@ impl Judged for Bind {
             prepared: Some(&self.prepared),
             names: &self.names,
         };
-        let admitted = gate.admitted(who, &case, tell, "", &exact(&self.parameters)).await?;
+        let admitted = gate.admitted(who, &case, tell, "", Values::Bound(&self.parameters)).await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
     }
 }
@@ -94,8 +96,8 @@ impl Judged for Run {
             prepared: None,
             names: &Names::default(),
         };
-        let exact = serde_json::to_vec(&self.parameters).unwrap_or_default();
-        let admitted = gate.admitted(who, &case, tell, &self.purpose, &exact).await?;
+        let values = Values::Called(&self.parameters);
+        let admitted = gate.admitted(who, &case, tell, &self.purpose, values).await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
     }
 }
@@ -107,13 +109,13 @@ impl Judged for Approve {
             Ok(groups) => {
                 let vote = format!("{:?} on approval {} admitted", self.vote, self.id);
                 let event = Event::Gateway { what: vote };
-                gate.journal.append(&scene, "", event).await.map_err(|error| Denial::from(&error))?;
+                gate.journal.append(&scene, &NONE, event).await.map_err(|error| Denial::from(&error))?;
                 Ok(Authorized::mint(self, groups))
             }
             Err(denial) => {
                 let reason = denial.reason().map(|reason| reason.message.clone()).unwrap_or_default();
                 let what = format!("{:?} on approval {} refused: {reason}", self.vote, self.id);
-                gate.journal.note(&scene, "", Event::Gateway { what });
+                gate.journal.note(&scene, &NONE, Event::Gateway { what });
                 Err(denial)
             }
         }
@@ -125,7 +127,7 @@ pub(super) struct Admitted {
     sql: String,
     running: Vec<Running>,
     passed: Passed,
-    decision_id: String,
+    decision_id: SmolStr,
 }
 
 impl Admitted {
@@ -144,12 +146,11 @@ impl Gate {
         case: &Case<'_>,
         tell: &dyn Tell,
         purpose: &str,
-        exact_parameters: &[u8],
+        values: Values<'_>,
     ) -> Result<Admitted, Denial> {
         let decision_id = journal::decision_id();
         let scene = Scene::session(who, case.context);
-        let errand =
-            Errand { who, tell, decision_id: &decision_id, scene: &scene, purpose, exact_parameters };
+        let errand = Errand { who, tell, decision_id: &decision_id, scene: &scene, purpose, values };
         let passed = match self.pass(case, &errand).await {
             Ok(passed) => passed,
             Err(denial) => return Err(self.denied(case, &scene, &decision_id, denial)),
@@ -160,23 +161,28 @@ impl Gate {
         }
     }
 
-    pub(super) fn denied(&self, case: &Case<'_>, scene: &Scene, decision_id: &str, denial: Denial) -> Denial {
+    pub(super) fn denied(
+        &self,
+        case: &Case<'_>,
+        scene: &Scene,
+        decision_id: &SmolStr,
+        denial: Denial,
+    ) -> Denial {
         let reason = denial.reason().cloned();
+        let approval_id = pending_id(&denial);
+        let text = case.statement.as_str().to_owned();
         let record = StatementRecord {
-            decision: if pending_id(&denial).is_empty() { "deny" } else { "escalate" }.to_owned(),
-            rule: reason.as_ref().map(|reason| reason.rule.clone()).unwrap_or_default(),
+            decision: SmolStr::new_static(if approval_id.is_empty() { "deny" } else { "escalate" }),
+            rule: reason.as_ref().map(|reason| reason.rule.as_str().into()).unwrap_or_default(),
             message: reason.map(|reason| reason.message).unwrap_or_default(),
-            revision: self.rules().policy.revision().to_owned(),
-            approval_id: pending_id(&denial),
-            ..journal::statement(
-                case.via.as_str(),
-                case.statement.as_str(),
-                &kept(case, denial.redact_parameters),
-            )
+            revision: self.rules().policy.revision().into(),
+            approval_id,
+            ..journal::statement(case.via.as_str(), text, kept(case, denial.redact_parameters))
         };
-        tracing::info!(decision_id, identity = case.principal, rule = record.rule, "decision.denied");
+        let rule = record.rule.as_str();
+        tracing::info!(%decision_id, identity = case.principal, rule, "decision.denied");
         self.journal.note(scene, decision_id, Event::Decided(Box::new(record)));
-        Denial { decision_id: decision_id.to_owned(), ..denial }
+        Denial { decision_id: decision_id.to_string(), ..denial }
     }
 
     /// Makes every statement's record durable; only then may the string leave.
@@ -184,54 +190,49 @@ impl Gate {
         &self,
         case: &Case<'_>,
         scene: &Scene,
-        decision_id: &str,
+        decision_id: &SmolStr,
         passed: &Passed,
     ) -> Result<(), Denial> {
         let verdict = &passed.verdict;
-        let redacts = |ruling: &Ruling| ruling.decision.redact_parameters;
-        let parameters = kept(case, verdict.rulings.iter().any(redacts));
-        let blank = journal::statement(case.via.as_str(), case.statement.as_str(), &parameters);
         if verdict.rulings.is_empty() {
+            let text = case.statement.as_str().to_owned();
             let record = StatementRecord {
-                command: "empty".into(),
-                decision: "allow".into(),
+                command: SmolStr::new_static("empty"),
+                decision: SmolStr::new_static("allow"),
                 revision: verdict.revision.clone(),
-                ..blank
+                ..journal::statement(case.via.as_str(), text, kept(case, false))
             };
             let event = Event::Decided(Box::new(record));
             return self.journal.append(scene, decision_id, event).await.map_err(|e| Denial::from(&e));
         }
-        for (item, ruling) in verdict.analysis.items().iter().zip(&verdict.rulings) {
-            let text = case.statement.as_str().get(item.range.clone()).unwrap_or_default();
+        let redact = verdict.rulings.iter().any(|ruling| ruling.decision.redact_parameters);
+        for ((item, notes), ruling) in verdict.analysis.each().zip(&verdict.rulings) {
+            let text = case.statement.as_str().get(item.range.clone()).unwrap_or_default().to_owned();
+            let verbatim = ruling.rewritten.plan.verbatim;
             let reason = first(ruling).cloned().or_else(|| not_understood(item));
             let record = StatementRecord {
-                statement: text.to_owned(),
-                sent: if ruling.rewritten.plan.verbatim {
-                    String::new()
-                } else {
-                    ruling.rewritten.sql.clone()
-                },
-                facts_digest: journal::facts_digest(&item.facts),
-                command: item.facts.kind.clone(),
-                decision: decision_word(ruling, passed).into(),
-                rule: reason.as_ref().map(|reason| reason.rule.clone()).unwrap_or_default(),
+                sent: if verbatim { String::new() } else { ruling.rewritten.sql.clone() },
+                facts_digest: notes.ledger_digest(),
+                command: item.facts.kind.as_str().into(),
+                decision: SmolStr::new_static(decision_word(ruling, passed)),
+                rule: reason.as_ref().map(|reason| reason.rule.as_str().into()).unwrap_or_default(),
                 message: reason.map(|reason| reason.message).unwrap_or_default(),
                 revision: verdict.revision.clone(),
-                approval_id: passed.approval.as_ref().map(|a| a.id().to_string()).unwrap_or_default(),
-                masked: ruling.masked.clone(),
+                approval_id: passed.approval.as_ref().map(|a| a.id().to_string().into()).unwrap_or_default(),
+                masked: Arc::clone(&ruling.masked),
                 max_rows: ruling.decision.limits.rows,
                 max_bytes: ruling.decision.limits.bytes,
-                ..blank.clone()
+                ..journal::statement(case.via.as_str(), text, kept(case, redact))
             };
             let event = Event::Decided(Box::new(record));
             self.journal.append(scene, decision_id, event).await.map_err(|error| Denial::from(&error))?;
         }
-        tracing::info!(decision_id, identity = case.principal, "decision.allowed");
+        tracing::debug!(%decision_id, identity = case.principal, "decision.allowed");
         Ok(())
     }
 
-    fn running(&self, scene: &Scene, decision_id: String, mut passed: Passed, unjudged: bool) -> Admitted {
-        let sql = passed.verdict.sql();
+    fn running(&self, scene: &Scene, decision_id: SmolStr, mut passed: Passed, unjudged: bool) -> Admitted {
+        let sql = passed.verdict.sql().into_owned();
         let catalog_version = passed.verdict.catalog_version;
         let items = passed.verdict.analysis.items().iter().zip(&mut passed.verdict.rulings);
         let running = items
@@ -244,7 +245,7 @@ impl Gate {
                 Running {
                     release,
                     receipt: self.journal.receipt(scene, &decision_id),
-                    facts: Arc::new(item.facts.clone()),
+                    facts: Arc::clone(&item.facts),
                     limits,
                     change: ruling.change.take().map(|change| change.decided(catalog_version, &decision_id)),
                     warning: None,
@@ -260,7 +261,7 @@ impl Gate {
         &self,
         case: &Case<'_>,
         scene: &Scene,
-        decision_id: String,
+        decision_id: SmolStr,
         passed: Passed,
         denial: Denial,
     ) -> Result<Admitted, Denial> {
@@ -276,24 +277,28 @@ impl Gate {
         }
         let record = StatementRecord {
             sent: if undone { ROLLBACK.to_owned() } else { String::new() },
-            command: kind,
-            decision: "allow".to_owned(),
-            rule: denial.reason().map(|reason| reason.rule.clone()).unwrap_or_default(),
+            command: kind.into(),
+            decision: SmolStr::new_static("allow"),
+            rule: denial.reason().map(|reason| reason.rule.as_str().into()).unwrap_or_default(),
             message: denial.reason().map(|reason| reason.message.clone()).unwrap_or_default(),
             revision: passed.verdict.revision.clone(),
-            ..journal::statement(case.via.as_str(), case.statement.as_str(), &case.parameters)
+            ..journal::statement(
+                case.via.as_str(),
+                case.statement.as_str().to_owned(),
+                case.parameters.clone(),
+            )
         };
         self.journal.note(scene, &decision_id, Event::Decided(Box::new(record)));
         let mut admitted = self.running(scene, decision_id, passed, case.context.is_unjudged());
         if undone {
             ROLLBACK.clone_into(&mut admitted.sql);
-            let warning = Denial { decision_id: admitted.decision_id.clone(), ..denial };
+            let warning = Denial { decision_id: admitted.decision_id.to_string(), ..denial };
             admitted.running.iter_mut().for_each(|running| running.warning = Some(Box::new(warning.clone())));
         }
         Ok(admitted)
     }
 
-    fn nothing_running(&self, decision_id: &str) -> Running {
+    fn nothing_running(&self, decision_id: &SmolStr) -> Running {
         Running {
             release: Release::new(crate::mask::Plan::default(), None, None),
             receipt: self.journal.receipt(&Scene::default(), decision_id),
@@ -362,11 +367,11 @@ fn first(ruling: &Ruling) -> Option<&Reason> {
 }
 
 /// The request that a denial waits for; empty if it waits for none.
-fn pending_id(denial: &Denial) -> String {
+fn pending_id(denial: &Denial) -> SmolStr {
     if let DenialKind::Pending { approval_id, .. } = &denial.kind {
-        return approval_id.to_string();
+        return approval_id.to_string().into();
     }
-    String::new()
+    SmolStr::default()
 }
 
 /// A prepared statement that will need approval is recorded as such: it is the Bind that waits.
@@ -397,7 +402,7 @@ pub(super) fn shown(parameters: &Parameters) -> Vec<Option<String>> {
 /// A binary value: its bytes, and behind them how they would read. The type is the server's to know, so
 /// every reading that fits is given.
 fn binary(bytes: &[u8]) -> String {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = digits(bytes);
     let integer = match *bytes {
         [a, b] => Some(i64::from(i16::from_be_bytes([a, b]))),
         [a, b, c, d] => Some(i64::from(i32::from_be_bytes([a, b, c, d]))),

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use crate::audit::{Event, Ledger, Record};
 use crate::clock::{Clock, elapsed_ms};
@@ -12,6 +13,7 @@ use crate::mask::{Plan, Release};
 use crate::policy::Limits;
 use crate::sql::{Analysis, Facts, Statement};
 
+use super::memory::Reading;
 use super::{Act, Connect, Context, Denial, NameChange, Run};
 
 /// Proof that an act passed the gate. Spent by value: one proof, one send.
@@ -109,11 +111,11 @@ impl PrepareClearance {
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) statement: Statement,
-    pub(super) analysis: Arc<Analysis>,
+    pub(super) analysis: Arc<Reading>,
     pub(super) sql: String,
     pub(super) plan: Plan,
     pub(super) catalog_version: u64,
-    pub(super) decision_id: String,
+    pub(super) decision_id: SmolStr,
 }
 
 impl Prepared {
@@ -123,13 +125,14 @@ impl Prepared {
     pub fn unseen(name: &str) -> Self {
         let text = format!("EXECUTE \"{}\"", name.replace('"', "\"\""));
         let statement = Statement::unread(text.into());
+        let unseen = "was defined where the gateway did not see it";
         Self {
-            analysis: Arc::new(Analysis::unknown(&statement, "was defined where the gateway did not see it")),
+            analysis: Arc::new(Reading::new(Analysis::unknown(&statement, unseen))),
             sql: statement.as_str().to_owned(),
             statement,
             plan: Plan { verbatim: true, ..Plan::default() },
             catalog_version: u64::MAX,
-            decision_id: String::new(),
+            decision_id: SmolStr::default(),
         }
     }
 
@@ -153,7 +156,7 @@ impl Prepared {
     /// What it would do; `None` for an empty string.
     #[must_use]
     pub fn facts(&self) -> Option<&Facts> {
-        self.analysis.items().first().map(|item| &item.facts)
+        self.analysis.items().first().map(|item| item.facts.as_ref())
     }
 
     /// The decision that admitted it.
@@ -214,6 +217,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The server's command tag; empty where there is none.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        match self {
+            Self::Completed { tag } => tag,
+            Self::Failed { .. } | Self::Skipped | Self::Stopped { .. } | Self::Unknown => "",
+        }
+    }
+
     /// The word in the ledger.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -235,7 +247,7 @@ pub struct Receipt {
     clock: Arc<dyn Clock>,
     record: Option<Record>,
     admitted_at: Timestamp,
-    decision_id: String,
+    decision_id: SmolStr,
     is_sent: bool,
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::catalog::{Function, Snapshot};
 use crate::identity::Identity;
 use crate::mask::Plan;
@@ -9,8 +11,10 @@ use crate::sql::facts::{Class, Destination, FunctionFact, Unresolved};
 use crate::sql::{Analysis, Facts, Statement};
 
 use super::act::Judged;
-use super::admit::{exact, shown};
+use super::admit::shown;
+use super::escalate::Values;
 use super::judge::{Case, Via};
+use super::memory::Reading;
 use super::{Authorized, Call, Denial, Gate, Names, Prepared, Tell};
 
 impl Judged for Call {
@@ -30,7 +34,7 @@ impl Judged for Call {
             prepared: Some(&prepared),
             names: &Names::default(),
         };
-        let admitted = gate.admitted(who, &case, tell, "", &exact(&self.parameters)).await?;
+        let admitted = gate.admitted(who, &case, tell, "", Values::Bound(&self.parameters)).await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
     }
 }
@@ -45,12 +49,12 @@ impl Call {
             (1..=self.parameters.values.len()).map(|value| format!("${value}")).collect();
         let statement = Statement::unread(format!("FunctionCall {name}({})", values.join(", ")).into());
         Prepared {
-            analysis: Arc::new(Analysis::of_call(&statement, facts(function, &name))),
+            analysis: Arc::new(Reading::new(Analysis::of_call(&statement, facts(function, &name)))),
             sql: statement.as_str().to_owned(),
             statement,
             plan: Plan::default(),
             catalog_version: catalog.version(),
-            decision_id: String::new(),
+            decision_id: SmolStr::default(),
         }
     }
 }

@@ -7,19 +7,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::catalog::Snapshot;
-use crate::mask::{Masks, Plan, Refusal, Rewritten, rewrite};
+use crate::mask::{Governed, Masks, Plan, Refusal, Rewritten, rewrite};
 use crate::sql::naming::with_prepared;
-use crate::sql::{Analysis, Item, Naming, Statement};
+use crate::sql::{Facts, Item, Naming, Statement};
 
 use super::judge::Case;
+use super::memory::Reading;
 use super::{Denial, DenialKind, Gate, Missing, NameChange, Names, Prepared};
 
 /// A string of statements with what their names stand for.
 #[derive(Debug)]
 pub(super) struct Completed {
     /// Facts that hold for what the statements really do.
-    pub(super) analysis: Arc<Analysis>,
+    pub(super) analysis: Arc<Reading>,
     /// One a statement where any does anything by name; none at all otherwise.
     parts: Vec<Part>,
 }
@@ -35,13 +38,13 @@ pub(super) enum Part {
         name: String,
         /// Its own text up to the statement inside.
         head: String,
-        inside: Arc<Analysis>,
+        inside: Arc<Reading>,
     },
     /// It declares a cursor.
-    Declares { name: String, holds: bool, own: Arc<Analysis> },
+    Declares { name: String, holds: bool, own: Arc<Reading> },
     /// It runs what was prepared or declared before.
     Runs {
-        what: Arc<Analysis>,
+        what: Arc<Reading>,
         /// The text that the server holds for it.
         held: Held,
         /// The word for what has to be made anew, should its masks have changed.
@@ -74,7 +77,7 @@ pub(super) enum Blocked {
 /// What a name means within the string that is being completed.
 #[derive(Debug, Clone)]
 struct Meaning {
-    what: Arc<Analysis>,
+    what: Arc<Reading>,
     held: Held,
 }
 
@@ -92,7 +95,7 @@ impl Gate {
     pub(super) async fn completed(
         &self,
         case: &Case<'_>,
-        analysis: Arc<Analysis>,
+        analysis: Arc<Reading>,
         catalog: &Arc<Snapshot>,
     ) -> Result<Completed, Denial> {
         if analysis.items().iter().all(|item| item.naming == Naming::Nothing) {
@@ -108,7 +111,8 @@ impl Gate {
             items.push(completed_item(item, &part));
             parts.push(part);
         }
-        Ok(Completed { analysis: Arc::new(analysis.with_items(items)), parts })
+        let completed = Reading::new(analysis.with_items(items));
+        Ok(Completed { analysis: Arc::new(completed), parts })
     }
 
     async fn part(
@@ -161,7 +165,7 @@ impl Gate {
         case: &Case<'_>,
         text: &str,
         catalog: &Arc<Snapshot>,
-    ) -> Result<Option<Arc<Analysis>>, Denial> {
+    ) -> Result<Option<Arc<Reading>>, Denial> {
         let not_read = |why: &str| match case.context.is_unjudged() {
             true => Ok(None),
             false => Err(Denial::because(
@@ -246,8 +250,7 @@ impl Local {
 
     /// Takes in what the statement at `index` does.
     fn take(&mut self, part: &Part, index: usize) {
-        let meaning =
-            |what: &Arc<Analysis>| Some(Meaning { what: Arc::clone(what), held: Held::Here(index) });
+        let meaning = |what: &Arc<Reading>| Some(Meaning { what: Arc::clone(what), held: Held::Here(index) });
         match part {
             Part::Plain | Part::Runs { .. } => {}
             Part::Prepares { name, inside, .. } => {
@@ -294,7 +297,7 @@ fn completed_item(item: &Item, part: &Part) -> Item {
     let Part::Runs { what, wrapped, .. } = part else { return item.clone() };
     let Some(named) = what.items().first() else { return item.clone() };
     let mut completed = item.clone();
-    completed.facts = completed.facts.running(&named.facts);
+    completed.facts = Arc::new(Facts::clone(&item.facts).running(&named.facts));
     if *wrapped {
         completed.tree = with_prepared(&item.tree, &named.tree);
     }
@@ -302,6 +305,23 @@ fn completed_item(item: &Item, part: &Part) -> Item {
 }
 
 impl Completed {
+    /// Whether any statement does anything by name.
+    pub(super) fn names_something(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// Whether all of it, and all that names stand for, can be rewritten on any thread.
+    pub(super) fn is_shallow(&self) -> bool {
+        let parts = self.parts.iter().all(|part| match part {
+            Part::Plain | Part::Ends(_) => true,
+            Part::Prepares { inside, .. } => inside.is_shallow(),
+            Part::Declares { own, .. } => own.is_shallow(),
+            // One around another is as deep as both.
+            Part::Runs { what, wrapped, .. } => what.is_shallow() && !wrapped,
+        });
+        self.analysis.is_shallow() && parts
+    }
+
     /// The statement at `index`: whether it runs something by name, with values that nobody has decoded.
     pub(super) fn runs_by_name(&self, index: usize) -> bool {
         matches!(self.parts.get(index), Some(Part::Runs { .. }))
@@ -328,22 +348,22 @@ pub(super) enum Change {
     /// Of a name that ends, or a channel.
     Known(NameChange),
     /// A prepared statement.
-    Prepares { name: String, inside: Arc<Analysis>, rewritten: Rewritten },
+    Prepares { name: String, inside: Arc<Reading>, rewritten: Rewritten },
     /// A cursor.
-    Declares { name: String, holds: bool, own: Arc<Analysis>, rewritten: Rewritten },
+    Declares { name: String, holds: bool, own: Arc<Reading>, rewritten: Rewritten },
 }
 
 impl Change {
     /// The change, now that its decision has an id.
-    pub(super) fn decided(self, catalog_version: u64, decision_id: &str) -> NameChange {
-        let prepared = |analysis: Arc<Analysis>, Rewritten { sql, plan }| {
+    pub(super) fn decided(self, catalog_version: u64, decision_id: &SmolStr) -> NameChange {
+        let prepared = |analysis: Arc<Reading>, Rewritten { sql, plan }| {
             Arc::new(Prepared {
                 statement: analysis.statement().clone(),
                 analysis,
                 sql,
                 plan,
                 catalog_version,
-                decision_id: decision_id.to_owned(),
+                decision_id: decision_id.clone(),
             })
         };
         match self {
@@ -363,7 +383,7 @@ pub(super) fn write(
     text: &str,
     item: &Item,
     part: &Part,
-    masks: &Masks,
+    masks: &Arc<Masks>,
     catalog: &Snapshot,
     before: &[Written],
 ) -> Result<Written, Blocked> {
@@ -419,14 +439,21 @@ impl Written {
     }
 }
 
-fn rewrite_only(analysis: &Analysis, masks: &Masks, catalog: &Snapshot) -> Result<Rewritten, Refusal> {
-    match analysis.items().first() {
-        Some(item) => rewrite(analysis.statement().as_str(), item, masks, catalog),
-        None => Ok(Rewritten { sql: analysis.statement().as_str().to_owned(), plan: Plan::default() }),
+fn rewrite_only(reading: &Reading, masks: &Arc<Masks>, catalog: &Snapshot) -> Result<Rewritten, Refusal> {
+    let whole = || reading.statement().as_str().to_owned();
+    if reading.items().is_empty() {
+        return Ok(Rewritten { sql: whole(), plan: Plan::default() });
     }
+    let rewrite = match reading.rewritten(0, masks) {
+        Some(rewrite) => rewrite,
+        None => reading.rewrite(0, masks, &Governed::new(masks, catalog), catalog)?,
+    };
+    let Rewritten { sql, plan } = Rewritten::clone(&rewrite.rewritten);
+    Ok(Rewritten { sql: if plan.verbatim { whole() } else { sql }, plan })
 }
 
-fn listening(item: &Item) -> Option<Change> {
+/// A LISTEN changes what a session hears.
+pub(super) fn listening(item: &Item) -> Option<Change> {
     let channel = item.facts.channels.first().filter(|_| item.facts.kind == "listen")?;
     Some(Change::Known(NameChange::Listening { channel: channel.clone() }))
 }

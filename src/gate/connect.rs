@@ -7,7 +7,8 @@ use crate::identity::Identity;
 use crate::policy::{SessionDecision, SessionInput};
 
 use super::act::Judged;
-use super::journal::{self, Scene};
+use super::journal::{self, NONE, Scene};
+use super::pinned;
 use super::unjudged::Unjudged;
 use super::{Authorized, Connect, Context, Denial, DenialKind, Door, Gate, Rules, Tell};
 
@@ -15,32 +16,45 @@ use super::{Authorized, Connect, Context, Denial, DenialKind, Door, Gate, Rules,
 struct Terms {
     role: Option<String>,
     unjudged: Option<Unjudged>,
+    settings: Vec<(String, String)>,
+}
+
+/// A session as the rulebook is asked about it.
+pub(super) struct Asked<'a> {
+    /// The identity's name.
+    pub(super) name: &'a str,
+    pub(super) door: Door,
+    pub(super) database: &'a str,
+    /// What the client sets.
+    pub(super) settings: &'a [(String, String)],
 }
 
 impl Judged for Connect {
     async fn judged(self, gate: &Gate, who: &Identity, _tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
         let terms = gate.terms(who, &self).await;
         let scene = Scene::identity(who, self.door, &self.client);
-        let Terms { role, unjudged } = terms.inspect_err(|denial| {
+        let Terms { role, unjudged, settings } = terms.inspect_err(|denial| {
             let reason = denial.reason().map(|reason| reason.message.clone()).unwrap_or_default();
             gate.refused(self.door, &self.client, who.name(), &self.database, &reason);
         })?;
+        let session_id = journal::decision_id();
+        let scene = scene.at(&self.database).in_session(&session_id);
         let context = Context {
-            session_id: journal::decision_id(),
+            session_id,
             door: self.door,
             client: self.client.clone(),
             application: self.application.clone(),
-            database: self.database.clone(),
+            database: self.database.as_str().into(),
             role,
-            settings: self.settings.clone(),
+            settings,
             unjudged,
+            scene: scene.clone(),
         };
         let opened = Event::SessionOpened {
             role: context.role.clone().unwrap_or_default(),
             application: context.application.clone(),
         };
-        let scene = scene.in_session(&context.session_id);
-        gate.journal.append(&scene, "", opened).await.map_err(|error| Denial::from(&error))?;
+        gate.journal.append(&scene, &NONE, opened).await.map_err(|error| Denial::from(&error))?;
         Ok(Authorized::mint(self, Arc::new(context)))
     }
 }
@@ -50,7 +64,9 @@ impl Gate {
     async fn terms(&self, who: &Identity, connect: &Connect) -> Result<Terms, Denial> {
         let roles = self.catalogs.roles(&connect.database).ok_or_else(|| unknown(&connect.database))?;
         let rules = self.rules();
-        let decision = self.session(&rules, who.name(), connect.door, &connect.database, roles)?;
+        let (name, database) = (who.name(), connect.database.as_str());
+        let asked = Asked { name, door: connect.door, database, settings: &connect.settings };
+        let decision = self.session(&rules, &asked, roles)?;
         if let Some(role) = decision.role.as_ref().filter(|role| !roles.contains(role)) {
             return Err(Denial::because(
                 DenialKind::Unavailable,
@@ -64,30 +80,41 @@ impl Gate {
             true => Some(self.unjudged(&rules, who.name(), connect).await?),
             false => None,
         };
-        Ok(Terms { role: decision.role, unjudged })
+        let settings = match &unjudged {
+            Some(_) => pinned::unjudged(&connect.settings, decision.allow_replication)?,
+            None => pinned::judged(&connect.settings)?,
+        };
+        Ok(Terms { role: decision.role, unjudged, settings })
     }
 
-    /// What the rulebook says to a session of the identity called `name`.
+    /// What the rulebook says to a session. Whoever may not use the database at all does not learn whether there is
+    /// one; whoever asks for too much there is told what.
     pub(super) fn session(
         &self,
         rules: &Rules,
-        name: &str,
-        door: Door,
-        database: &str,
+        asked: &Asked<'_>,
         roles: &[String],
     ) -> Result<SessionDecision, Denial> {
-        let decision = rules.policy.session(&SessionInput {
-            identity: rules.agent(name)?,
-            database,
-            door: door.as_str(),
-            roles,
-            time: self.time(),
-        });
+        let Asked { name, door, database, settings } = asked;
+        let decide = |settings: &[(String, String)]| -> Result<SessionDecision, Denial> {
+            Ok(rules.policy.session(&SessionInput {
+                identity: rules.agent(name)?,
+                database,
+                door: door.as_str(),
+                roles,
+                settings: settings.iter().map(pinned::shown).collect(),
+                time: self.time(),
+            }))
+        };
+        let decision = decide(settings)?;
         if decision.allow {
             return Ok(decision);
         }
         tracing::info!(identity = name, database, "session.denied");
-        Err(unknown(database))
+        match !settings.is_empty() && decide(&[])?.allow {
+            true => Err(Denial::of(DenialKind::Policy, decision.reasons)),
+            false => Err(unknown(database)),
+        }
     }
 }
 

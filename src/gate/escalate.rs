@@ -1,6 +1,7 @@
 //! The wait for a human, and what holds afterwards.
 
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use crate::approval::desk::Resolution;
 use crate::approval::{Approval, ApprovalId, DeskError, Digest, NewRequest, Request};
@@ -8,9 +9,10 @@ use crate::identity::Identity;
 use crate::policy::Requirement;
 use crate::policy::input::ApprovalEvidence;
 
+use super::admit::exact;
 use super::journal::{Scene, approval_changed};
 use super::judge::{Case, Verdict, Via};
-use super::{Denial, DenialKind, Gate, Hold, Patience, Tell};
+use super::{Denial, DenialKind, Gate, Hold, Parameters, Patience, Tell};
 
 /// A string that may run, with the approval that it runs on.
 #[derive(Debug)]
@@ -26,13 +28,35 @@ pub(super) struct Errand<'a> {
     /// How to speak to the requester.
     pub(super) tell: &'a dyn Tell,
     /// The decision's id.
-    pub(super) decision_id: &'a str,
+    pub(super) decision_id: &'a SmolStr,
     /// Who and where, for the ledger.
     pub(super) scene: &'a Scene,
     /// What the requester says it is for.
     pub(super) purpose: &'a str,
-    /// The exact bytes of the bind values, for the digest.
-    pub(super) exact_parameters: &'a [u8],
+    /// The bind values, for the digest.
+    pub(super) values: Values<'a>,
+}
+
+/// Bind values as they came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Values<'a> {
+    /// There can't be any.
+    None,
+    /// Of a Bind or a FunctionCall.
+    Bound(&'a Parameters),
+    /// Of a tool's call.
+    Called(&'a [Option<String>]),
+}
+
+impl Values<'_> {
+    /// Every byte that decides what they do.
+    fn exact(self) -> Vec<u8> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Bound(parameters) => exact(parameters),
+            Self::Called(values) => serde_json::to_vec(values).unwrap_or_default(),
+        }
+    }
 }
 
 impl Gate {
@@ -196,7 +220,7 @@ fn digest(case: &Case<'_>, errand: &Errand<'_>) -> Digest {
         case.context.database().as_bytes(),
         case.context.role().unwrap_or_default().as_bytes(),
         case.statement.as_bytes(),
-        errand.exact_parameters,
+        &errand.values.exact(),
     ])
 }
 
@@ -223,7 +247,7 @@ fn new_request(
         rule: reason.map(|reason| reason.rule.clone()).unwrap_or_default(),
         message: reason.map(|reason| reason.message.clone()).unwrap_or_default(),
         facts: serde_json::json!({ "statements": facts, "terms": verdict.terms() }),
-        revision: verdict.revision.clone(),
+        revision: verdict.revision.to_string(),
         groups: requirement.groups,
         ttl_s: requirement.ttl_s,
     }

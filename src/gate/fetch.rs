@@ -4,6 +4,7 @@ use crate::identity::Identity;
 use crate::sql::Statement;
 
 use super::act::Judged;
+use super::escalate::Values;
 use super::judge::{Case, Via};
 use super::{Authorized, Denial, Fetch, Gate, Tell};
 
@@ -20,7 +21,7 @@ impl Judged for Fetch {
             prepared: None,
             names: &self.names,
         };
-        let admitted = gate.admitted(who, &case, tell, "", &[]).await?;
+        let admitted = gate.admitted(who, &case, tell, "", Values::None).await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
     }
 }

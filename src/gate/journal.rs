@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
+use smol_str::SmolStr;
 
 use crate::approval::ApprovalId;
 use crate::audit::{Event, Ledger, LedgerError, Record, StatementRecord};
@@ -24,12 +25,12 @@ pub(super) struct Journal {
 /// Who did something, and where.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scene {
-    session_id: String,
-    identity: String,
-    owner: String,
-    door: String,
-    client: String,
-    database: String,
+    session_id: SmolStr,
+    identity: SmolStr,
+    owner: SmolStr,
+    door: SmolStr,
+    client: SmolStr,
+    database: SmolStr,
 }
 
 /// What nobody wants, and anybody can cause.
@@ -55,9 +56,9 @@ impl Scene {
     /// Somebody who has not proved anything yet.
     pub(super) fn stranger(door: Door, client: &str, database: &str) -> Self {
         Self {
-            door: door.as_str().to_owned(),
-            client: client.to_owned(),
-            database: database.to_owned(),
+            door: SmolStr::new_static(door.as_str()),
+            client: client.into(),
+            database: database.into(),
             ..Self::default()
         }
     }
@@ -65,8 +66,8 @@ impl Scene {
     /// An identity outside any session.
     pub(super) fn identity(who: &Identity, door: Door, client: &str) -> Self {
         Self {
-            identity: who.name().to_owned(),
-            owner: who.owner().unwrap_or_default().to_owned(),
+            identity: who.name().into(),
+            owner: who.owner().unwrap_or_default().into(),
             ..Self::stranger(door, client, "")
         }
     }
@@ -74,16 +75,20 @@ impl Scene {
     /// An identity in its session.
     pub(super) fn session(who: &Identity, context: &Context) -> Self {
         Self {
-            session_id: context.session_id().to_owned(),
-            database: context.database().to_owned(),
-            ..Self::identity(who, context.door(), context.client())
+            identity: who.name().into(),
+            owner: who.owner().unwrap_or_default().into(),
+            ..context.scene.clone()
         }
     }
 
     /// The same scene, in the session called `session_id`.
-    pub(super) fn in_session(mut self, session_id: &str) -> Self {
-        session_id.clone_into(&mut self.session_id);
-        self
+    pub(super) fn in_session(self, session_id: &str) -> Self {
+        Self { session_id: session_id.into(), ..self }
+    }
+
+    /// The same scene, at `database`.
+    pub(super) fn at(self, database: &str) -> Self {
+        Self { database: database.into(), ..self }
     }
 }
 
@@ -96,16 +101,16 @@ impl Journal {
     pub(super) async fn append(
         &self,
         scene: &Scene,
-        decision_id: &str,
+        decision_id: &SmolStr,
         event: Event,
     ) -> Result<(), LedgerError> {
         let receipt = self.ledger.append(self.record(scene, decision_id, event)).await?;
-        tracing::debug!(decision_id, sequence = receipt.sequence(), "ledger.appended");
+        tracing::debug!(%decision_id, sequence = receipt.sequence(), "ledger.appended");
         Ok(())
     }
 
     /// Writes `event` without waiting: for what has happened already.
-    pub(super) fn note(&self, scene: &Scene, decision_id: &str, event: Event) {
+    pub(super) fn note(&self, scene: &Scene, decision_id: &SmolStr, event: Event) {
         self.ledger.note(self.record(scene, decision_id, event));
     }
 
@@ -113,7 +118,7 @@ impl Journal {
     pub(super) fn note_unwelcome(&self, scene: &Scene, what: Unwelcome<'_>) {
         let source = Source::new(&scene.door, &scene.client);
         if self.floods.admits(source, self.clock.now(), || what.words()) {
-            self.note(scene, "", what.to_event());
+            self.note(scene, &NONE, what.to_event());
         }
     }
 
@@ -124,8 +129,8 @@ impl Journal {
 
     fn note_floods(&self, all: Vec<Counted>) {
         for Counted { source, count, since, last } in all {
-            let scene = Scene { door: source.door, client: source.address, ..Scene::default() };
-            self.note(&scene, "", Event::Flood { count, since, last });
+            let scene = Scene { door: source.door.into(), client: source.address.into(), ..Scene::default() };
+            self.note(&scene, &NONE, Event::Flood { count, since, last });
         }
     }
 
@@ -141,15 +146,15 @@ impl Journal {
     }
 
     /// The receipt of a statement that was decided as `decision_id`.
-    pub(super) fn receipt(&self, scene: &Scene, decision_id: &str) -> Receipt {
+    pub(super) fn receipt(&self, scene: &Scene, decision_id: &SmolStr) -> Receipt {
         let template = self.record(scene, decision_id, Event::Gateway { what: String::new() });
         Receipt::new(self.ledger.clone(), Arc::clone(&self.clock), template)
     }
 
-    fn record(&self, scene: &Scene, decision_id: &str, event: Event) -> Record {
+    fn record(&self, scene: &Scene, decision_id: &SmolStr, event: Event) -> Record {
         Record {
             at: self.clock.now(),
-            decision_id: decision_id.to_owned(),
+            decision_id: decision_id.clone(),
             session_id: scene.session_id.clone(),
             identity: scene.identity.clone(),
             owner: scene.owner.clone(),
@@ -199,35 +204,50 @@ fn cut(text: &str) -> String {
 }
 
 /// A statement's record before anything is decided: what came in, by which way.
-pub(super) fn statement(via: &str, text: &str, parameters: &[Option<String>]) -> StatementRecord {
+pub(super) fn statement(
+    via: &'static str,
+    statement: String,
+    parameters: Vec<Option<String>>,
+) -> StatementRecord {
     StatementRecord {
-        via: via.to_owned(),
-        statement: text.to_owned(),
+        via: SmolStr::new_static(via),
+        statement,
         sent: String::new(),
-        parameters: parameters.to_vec(),
-        facts_digest: String::new(),
-        command: String::new(),
-        decision: String::new(),
-        rule: String::new(),
+        parameters,
+        facts_digest: SmolStr::default(),
+        command: SmolStr::default(),
+        decision: SmolStr::default(),
+        rule: SmolStr::default(),
         message: String::new(),
-        revision: String::new(),
-        approval_id: String::new(),
-        masked: Vec::new(),
+        revision: SmolStr::default(),
+        approval_id: SmolStr::default(),
+        masked: [].into(),
         max_rows: None,
         max_bytes: None,
     }
 }
 
 /// A new decision's id: 128 random bits, lower-case hexadecimal.
-pub(super) fn decision_id() -> String {
-    format!("{:032x}", rand::random::<u128>())
+pub(super) fn decision_id() -> SmolStr {
+    digits(&rand::random::<u128>().to_be_bytes()).into()
 }
 
 /// SHA-256 over the facts document, in lower-case hexadecimal.
-pub(super) fn facts_digest(facts: &Facts) -> String {
+pub(super) fn facts_digest(facts: &Facts) -> SmolStr {
     let document = serde_json::to_vec(facts).unwrap_or_default();
-    Sha256::digest(&document).iter().map(|byte| format!("{byte:02x}")).collect()
+    digits(&Sha256::digest(&document)).into()
 }
+
+/// `bytes` in lower-case hexadecimal.
+pub(super) fn digits(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    text.extend(digits.filter_map(|digit| char::from_digit(digit.into(), 16)));
+    text
+}
+
+/// The id where no decision was made.
+pub(super) const NONE: SmolStr = SmolStr::new_static("");
 
 /// Characters of a stranger's words.
 const LONGEST_WORDS: usize = 300;

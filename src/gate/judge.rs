@@ -1,20 +1,23 @@
 //! How a statement string is judged: facts, policy, masks; all of it again once somebody has approved.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use smol_str::SmolStr;
 
 use crate::catalog::Snapshot;
 use crate::identity::STRANGER;
-use crate::mask::Rewritten;
+use crate::mask::{Masks, Rewritten};
 use crate::policy::input::{ApprovalEvidence, Batch};
 use crate::policy::input::{BindInput, IdentityInput, Time};
 use crate::policy::{Decision, Effect, Limits, Reason, Requirement, StatementInput};
 use crate::sql::facts::Class;
-use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze};
+use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze, analyze_shallow};
 
 use super::complete::{self, Blocked, Change, Completed, Written};
-use super::workers::WorkersError;
+use super::memory::{Name, Notes, Reading, Rewrite, masked_columns};
+use super::workers::{Workers, WorkersError};
 use super::{Context, Denial, DenialKind, Gate, Missing, Names, Prepared, Rules};
 
 /// A statement string that somebody wants judged.
@@ -70,20 +73,20 @@ impl Via<'_> {
 #[derive(Debug)]
 pub(super) struct Verdict {
     /// With what names stand for.
-    pub(super) analysis: Arc<Analysis>,
+    pub(super) analysis: Arc<Reading>,
     /// As the text alone says it.
-    pub(super) read: Arc<Analysis>,
+    pub(super) read: Arc<Reading>,
     pub(super) catalog_version: u64,
     pub(super) rulings: Vec<Ruling>,
-    pub(super) revision: String,
+    pub(super) revision: SmolStr,
 }
 
 /// What holds for one statement of the string.
 #[derive(Debug)]
 pub(super) struct Ruling {
-    pub(super) decision: Decision,
-    pub(super) rewritten: Rewritten,
-    pub(super) masked: Vec<String>,
+    pub(super) decision: Arc<Decision>,
+    pub(super) rewritten: Arc<Rewritten>,
+    pub(super) masked: Arc<[String]>,
     /// What it changes about names.
     pub(super) change: Option<Change>,
     /// The text that it runs by name.
@@ -111,12 +114,17 @@ impl Verdict {
     }
 
     /// The text to send: what came in, byte by byte, unless a statement in it had to be rewritten.
-    pub(super) fn sql(&self) -> String {
+    pub(super) fn sql(&self) -> Cow<'_, str> {
         if self.rulings.iter().all(|ruling| ruling.rewritten.plan.verbatim) {
-            return self.analysis.statement().as_str().to_owned();
+            return self.analysis.statement().as_str().into();
         }
-        let parts: Vec<&str> = self.rulings.iter().map(|ruling| ruling.rewritten.sql.as_str()).collect();
-        parts.join(";\n")
+        match self.rulings.as_slice() {
+            [only] => only.rewritten.sql.as_str().into(),
+            several => {
+                let parts: Vec<&str> = several.iter().map(|ruling| ruling.rewritten.sql.as_str()).collect();
+                parts.join(";\n").into()
+            }
+        }
     }
 
     /// A COMMIT may be prepared as ROLLBACK, or become one, while the ledger fails: neither shows anybody anything.
@@ -127,7 +135,7 @@ impl Verdict {
     /// What an approver says yes to besides the text: if it changes, the yes no longer holds.
     pub(super) fn terms(&self) -> serde_json::Value {
         let limits: Vec<Limits> = self.rulings.iter().map(|ruling| ruling.decision.limits).collect();
-        let masked: Vec<&Vec<String>> = self.rulings.iter().map(|ruling| &ruling.masked).collect();
+        let masked: Vec<&Arc<[String]>> = self.rulings.iter().map(|ruling| &ruling.masked).collect();
         serde_json::json!({ "sent": self.sql(), "limits": limits, "masked": masked, "runs": self.runs() })
     }
 
@@ -158,15 +166,15 @@ impl Gate {
         let completed = self.completed(case, analysis, &catalog).await?;
         let analysis = Arc::clone(&completed.analysis);
         let mut decisions = Vec::with_capacity(analysis.items().len());
-        for (index, item) in analysis.items().iter().enumerate() {
+        for (index, read) in analysis.each().enumerate() {
             let batch = Batch { index, size: analysis.items().len() };
             let known = case.via != Via::Prepare && !completed.runs_by_name(index);
             let bind = BindInput { known, values: &case.parameters };
-            decisions.push(self.decide_item(&rules, case, item, batch, approvals, bind)?);
+            decisions.push(self.decide_item(&rules, case, read, batch, approvals, bind)?);
         }
         limited_batch(case, &analysis, &decisions)?;
         let rulings = self.mask(completed, &catalog, decisions).await?;
-        let revision = rules.policy.revision().to_owned();
+        let revision = rules.policy.revision().into();
         let verdict = Verdict { analysis, read, catalog_version: catalog.version(), rulings, revision };
         match case.prepared {
             Some(prepared) if prepared.sql != verdict.sql() && !verdict.is_commit() => {
@@ -177,18 +185,18 @@ impl Gate {
     }
 
     /// Facts by the newest catalog; a name that it does not know makes it load once more.
-    async fn understand(&self, case: &Case<'_>) -> Result<(Arc<Analysis>, Arc<Snapshot>), Denial> {
+    async fn understand(&self, case: &Case<'_>) -> Result<(Arc<Reading>, Arc<Snapshot>), Denial> {
         let database = case.context.database();
         let Some(catalog) = self.catalogs.current(database) else {
             let catalog = match self.refreshed(database).await {
                 Ok(catalog) => catalog,
                 Err(denial) => return self.way_out_without_catalog(case, denial).await,
             };
-            return Ok((self.analysed(case.statement, &catalog).await?, catalog));
+            return Ok((self.reading(case, &catalog).await?, catalog));
         };
         let analysis = match case.prepared.filter(|known| known.catalog_version == catalog.version()) {
             Some(known) => Arc::clone(&known.analysis),
-            None => self.analysed(case.statement, &catalog).await?,
+            None => self.reading(case, &catalog).await?,
         };
         if analysis.items().iter().all(|item| item.facts.unresolved.is_empty()) {
             return Ok((analysis, catalog));
@@ -197,7 +205,26 @@ impl Gate {
         if newer.version() == catalog.version() {
             return Ok((analysis, catalog));
         }
-        Ok((self.analysed(case.statement, &newer).await?, newer))
+        Ok((self.reading(case, &newer).await?, newer))
+    }
+
+    /// The statement by the database's own catalog, from memory if it is there.
+    pub(super) async fn reading(
+        &self,
+        case: &Case<'_>,
+        catalog: &Arc<Snapshot>,
+    ) -> Result<Arc<Reading>, Denial> {
+        let name = Name {
+            statement: case.statement.clone(),
+            database: case.context.database.clone(),
+            catalog_version: catalog.version(),
+        };
+        if let Some(reading) = self.memory.recall(&name) {
+            return Ok(reading);
+        }
+        let reading = self.analysed(case.statement, catalog).await?;
+        self.memory.keep(name, &reading);
+        Ok(reading)
     }
 
     /// A ROLLBACK names nothing, so it needs no catalog.
@@ -205,7 +232,7 @@ impl Gate {
         &self,
         case: &Case<'_>,
         denial: Denial,
-    ) -> Result<(Arc<Analysis>, Arc<Snapshot>), Denial> {
+    ) -> Result<(Arc<Reading>, Arc<Snapshot>), Denial> {
         let nothing = Arc::new(Snapshot::new(0, 0, Vec::new(), Vec::new(), Vec::new()));
         let analysis = self.analysed(case.statement, &nothing).await?;
         match analysis.items() {
@@ -230,10 +257,17 @@ impl Gate {
         &self,
         statement: &Statement,
         catalog: &Arc<Snapshot>,
-    ) -> Result<Arc<Analysis>, Denial> {
-        let (statement, catalog) = (statement.clone(), Arc::clone(catalog));
-        match self.workers.run(move || analyze(&statement, &catalog)).await {
-            Ok(Ok(analysis)) => Ok(Arc::new(analysis)),
+    ) -> Result<Arc<Reading>, Denial> {
+        let analysed = match Workers::here(|| analyze_shallow(statement, catalog)) {
+            Ok(Some(shallow)) => Ok(shallow),
+            Ok(None) => {
+                let (statement, catalog) = (statement.clone(), Arc::clone(catalog));
+                self.workers.run(move || analyze(&statement, &catalog)).await
+            }
+            Err(error) => Err(error),
+        };
+        match analysed {
+            Ok(Ok(analysis)) => Ok(Arc::new(Reading::new(analysis))),
             Ok(Err(AnalyzeError::Syntax { message })) => {
                 Err(Denial::because(DenialKind::Syntax, "syntax", message, ""))
             }
@@ -251,11 +285,11 @@ impl Gate {
         &self,
         rules: &Rules,
         case: &Case<'_>,
-        item: &Item,
+        (item, notes): (&Item, &Notes),
         batch: Batch,
         approvals: &[ApprovalEvidence],
         bind: BindInput<'_>,
-    ) -> Result<Decision, Denial> {
+    ) -> Result<Arc<Decision>, Denial> {
         let unjudged = case.context.is_unjudged();
         if let Some(denial) = unresolved(item).filter(|_| !unjudged) {
             return Err(denial);
@@ -278,7 +312,7 @@ impl Gate {
             unjudged,
             time: self.time(),
         };
-        let decision = rules.policy.decide(&input);
+        let decision = rules.policy.recall_or_decide(&input, notes.digested());
         for alert in &decision.alerts {
             tracing::warn!(
                 identity = case.principal,
@@ -290,11 +324,12 @@ impl Gate {
         match decision.effect {
             Effect::Allow | Effect::Escalate(_) => Ok(decision),
             Effect::Deny if is_way_out(&item.facts.kind) => {
-                Ok(Decision { effect: Effect::Allow, reasons: Vec::new(), ..decision })
+                let decision = Decision::clone(&decision);
+                Ok(Arc::new(Decision { effect: Effect::Allow, reasons: Vec::new(), ..decision }))
             }
             Effect::Deny => Err(Denial {
                 redact_parameters: decision.redact_parameters,
-                ..Denial::of(DenialKind::Policy, or_default(decision.reasons))
+                ..Denial::of(DenialKind::Policy, or_default(decision.reasons.clone()))
             }),
         }
     }
@@ -304,16 +339,45 @@ impl Gate {
         &self,
         completed: Completed,
         catalog: &Arc<Snapshot>,
-        decisions: Vec<Decision>,
+        decisions: Vec<Arc<Decision>>,
     ) -> Result<Vec<Ruling>, Denial> {
-        let catalog = Arc::clone(catalog);
-        let job = move || rule(&completed, decisions, &catalog);
-        self.workers.run(job).await.map_err(worker_denial)?.map_err(|blocked| match blocked {
-            Blocked::Unmaskable(refusal) => {
-                Denial::because(DenialKind::Mask, "mask", refusal.what, refusal.hint)
-            }
-            Blocked::Stale { again } => stale(again),
-        })
+        if completed.names_something() {
+            let catalog = Arc::clone(catalog);
+            let ruled = match completed.is_shallow() {
+                true => Workers::here(|| rule(&completed, decisions, &catalog)),
+                false => self.workers.run(move || rule(&completed, decisions, &catalog)).await,
+            };
+            return ruled.map_err(worker_denial)?.map_err(Denial::from);
+        }
+        let analysis = &completed.analysis;
+        let mut rulings = Vec::with_capacity(decisions.len());
+        for (index, (decision, item)) in decisions.into_iter().zip(analysis.items()).enumerate() {
+            let rewrite = match analysis.rewritten(index, &decision.masks) {
+                Some(rewrite) => rewrite,
+                None => self.rewritten(analysis, index, &decision.masks, catalog).await?,
+            };
+            let change = complete::listening(item);
+            let Rewrite { rewritten, masked, .. } = rewrite;
+            rulings.push(Ruling { decision, rewritten, masked, change, runs: None });
+        }
+        Ok(rulings)
+    }
+
+    async fn rewritten(
+        &self,
+        analysis: &Arc<Reading>,
+        index: usize,
+        masks: &Arc<Masks>,
+        catalog: &Arc<Snapshot>,
+    ) -> Result<Rewrite, Denial> {
+        let governed = self.memory.governed(masks, catalog);
+        let rewritten = if analysis.is_shallow() {
+            Workers::here(|| analysis.rewrite(index, masks, &governed, catalog))
+        } else {
+            let (analysis, masks, catalog) = (Arc::clone(analysis), Arc::clone(masks), Arc::clone(catalog));
+            self.workers.run(move || analysis.rewrite(index, &masks, &governed, &catalog)).await
+        };
+        rewritten.map_err(worker_denial)?.map_err(|refusal| Denial::from(Blocked::Unmaskable(refusal)))
     }
 
     /// The time as policy reads it.
@@ -359,7 +423,23 @@ fn stale(again: &str) -> Denial {
     )
 }
 
-fn rule(completed: &Completed, decisions: Vec<Decision>, catalog: &Snapshot) -> Result<Vec<Ruling>, Blocked> {
+impl From<Blocked> for Denial {
+    fn from(blocked: Blocked) -> Self {
+        match blocked {
+            Blocked::Unmaskable(refusal) => {
+                Self::because(DenialKind::Mask, "mask", refusal.what, refusal.hint)
+            }
+            Blocked::Stale { again } => stale(again),
+        }
+    }
+}
+
+/// Rewrites statements of which some do something by name.
+fn rule(
+    completed: &Completed,
+    decisions: Vec<Arc<Decision>>,
+    catalog: &Snapshot,
+) -> Result<Vec<Ruling>, Blocked> {
     let analysis = &completed.analysis;
     let mut written = Vec::with_capacity(decisions.len());
     for (index, (item, decision)) in analysis.items().iter().zip(&decisions).enumerate() {
@@ -369,24 +449,10 @@ fn rule(completed: &Completed, decisions: Vec<Decision>, catalog: &Snapshot) -> 
     }
     let all = analysis.items().iter().zip(decisions).zip(written);
     let rulings = all.map(|((item, decision), Written { rewritten, change, runs })| {
-        let masked = masked_columns(item, &decision);
-        Ruling { decision, rewritten, masked, change, runs }
+        let masked = masked_columns(item, &decision.masks);
+        Ruling { decision, rewritten: Arc::new(rewritten), masked, change, runs }
     });
     Ok(rulings.collect())
-}
-
-/// The masked columns of the relations that a statement touches, `schema.table.column`, ordered.
-fn masked_columns(item: &Item, decision: &Decision) -> Vec<String> {
-    let mut masked: Vec<String> = item
-        .facts
-        .tables
-        .iter()
-        .filter_map(|table| decision.masks.of(&table.key).map(|columns| (&table.key, columns)))
-        .flat_map(|(key, columns)| columns.keys().map(move |column| format!("{key}.{column}")))
-        .collect();
-    masked.sort();
-    masked.dedup();
-    masked
 }
 
 /// What no rulebook can allow, because the door could not carry it out. In an unjudged session it is PostgreSQL
@@ -447,7 +513,7 @@ pub(super) fn unresolved(item: &Item) -> Option<Denial> {
 }
 
 /// A ceiling is enforced on the result, after the server has run the whole string: too late for a write in it.
-fn limited_batch(case: &Case<'_>, analysis: &Analysis, decisions: &[Decision]) -> Result<(), Denial> {
+fn limited_batch(case: &Case<'_>, analysis: &Analysis, decisions: &[Arc<Decision>]) -> Result<(), Denial> {
     if case.context.is_unjudged() {
         return Ok(());
     }

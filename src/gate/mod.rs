@@ -22,6 +22,8 @@ mod fetch;
 mod flood;
 mod journal;
 mod judge;
+mod memory;
+mod pinned;
 mod unjudged;
 
 use std::sync::Arc;
@@ -35,7 +37,8 @@ use crate::identity::directory::Directory;
 use crate::identity::{Identity, Kind};
 use crate::policy;
 
-use journal::{Journal, Scene, Unwelcome, approval_changed};
+use journal::{Journal, NONE, Scene, Unwelcome, approval_changed};
+use memory::Memory;
 
 pub use act::{
     Act, Approve, Bind, Call, Connect, Context, Door, Fetch, Parameters, Prepare, Query, Run, RunMode,
@@ -56,6 +59,7 @@ pub struct Gate {
     journal: Journal,
     clock: Arc<dyn Clock>,
     workers: Workers,
+    memory: Memory,
     console_url: String,
 }
 
@@ -99,6 +103,7 @@ impl Gate {
             journal,
             clock: parts.clock,
             workers: parts.workers,
+            memory: Memory::new(),
             console_url: parts.console_url,
         }
     }
@@ -120,7 +125,7 @@ impl Gate {
     pub fn replace_rules(&self, rules: Rules) {
         let what = format!("rules replaced: revision {}", rules.policy.revision());
         self.rules.store(Arc::new(rules));
-        self.journal.note(&Scene::default(), "", Event::Gateway { what });
+        self.journal.note(&Scene::default(), &NONE, Event::Gateway { what });
     }
 
     /// Records, durably, that this process is in charge now, and how many orphaned requests it withdrew.
@@ -129,7 +134,7 @@ impl Gate {
     /// When the ledger can't be written: then no door may open.
     pub async fn started(&self, version: &str, orphans: usize) -> Result<(), LedgerError> {
         let event = Event::Started { version: version.to_owned() };
-        self.journal.append(&Scene::default(), "", event).await?;
+        self.journal.append(&Scene::default(), &NONE, event).await?;
         if orphans > 0 {
             self.announce(&format!("{orphans} requests of sessions that are gone were withdrawn"));
         }
@@ -140,7 +145,7 @@ impl Gate {
     pub async fn mend_ledger(&self) {
         let Some(failure) = self.journal.failure() else { return };
         let event = Event::Gateway { what: format!("the ledger works again; it had failed: {failure}") };
-        match self.journal.append(&Scene::default(), "", event).await {
+        match self.journal.append(&Scene::default(), &NONE, event).await {
             Ok(()) => tracing::info!("ledger.recovered"),
             Err(error) => tracing::debug!(%error, "ledger.still_failing"),
         }
@@ -167,7 +172,7 @@ impl Gate {
 
     /// Keeps in the ledger that something about the gateway itself changed.
     pub fn announce(&self, what: &str) {
-        self.journal.note(&Scene::default(), "", Event::Gateway { what: what.to_owned() });
+        self.journal.note(&Scene::default(), &NONE, Event::Gateway { what: what.to_owned() });
     }
 
     /// The rules in force.
@@ -203,7 +208,7 @@ impl Gate {
             Vote::Deny => "denied",
         };
         let scene = Scene::identity(who, Door::Console, &act.client);
-        self.journal.note(&scene, "", approval_changed(&act.id, state, who.name(), &act.note));
+        self.journal.note(&scene, &NONE, approval_changed(&act.id, state, who.name(), &act.note));
         Ok(request)
     }
 
@@ -229,7 +234,7 @@ impl Gate {
     pub fn cancel(&self, client: &str, who: Option<&Identity>, session_id: &str, accepted: bool) {
         let scene = scene(Door::Wire, client, who).in_session(session_id);
         match accepted {
-            true => self.journal.note(&scene, "", Event::Cancel { accepted }),
+            true => self.journal.note(&scene, &NONE, Event::Cancel { accepted }),
             false => self.journal.note_unwelcome(&scene, Unwelcome::WrongCancel),
         }
     }
@@ -237,7 +242,7 @@ impl Gate {
     /// Keeps the end of a session in the ledger.
     pub fn closed(&self, who: &Identity, context: &Context, reason: &str) {
         let event = Event::SessionClosed { reason: reason.to_owned() };
-        self.journal.note(&Scene::session(who, context), "", event);
+        self.journal.note(&Scene::session(who, context), &NONE, event);
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Prepared;
 
-/// The names of one session. A clone is cheap.
+/// The names of one session, each as [`Names::cut`] gives it. A clone is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     confirmed: Arc<Confirmed>,
@@ -74,13 +74,12 @@ impl Names {
     /// The prepared statement that `name` means for a message that is sent now.
     #[must_use]
     pub fn statement(&self, name: &str) -> Option<&Arc<Prepared>> {
-        let name = key(name);
         for change in self.sent.iter().rev() {
             match change {
-                NameChange::Prepared { name: changed, prepared } if key(changed) == name => {
+                NameChange::Prepared { name: changed, prepared } if changed == name => {
                     return Some(prepared);
                 }
-                NameChange::Deallocated { name: changed } if key(changed) == name => return None,
+                NameChange::Deallocated { name: changed } if changed == name => return None,
                 NameChange::AllDeallocated | NameChange::Discarded => return None,
                 NameChange::Prepared { .. }
                 | NameChange::Deallocated { .. }
@@ -96,13 +95,12 @@ impl Names {
     /// What the cursor or portal `name` runs, for a message that is sent now.
     #[must_use]
     pub fn cursor(&self, name: &str) -> Option<&Arc<Prepared>> {
-        let name = key(name);
         for change in self.sent.iter().rev() {
             match change {
-                NameChange::Opened { name: changed, opened_as, .. } if key(changed) == name => {
+                NameChange::Opened { name: changed, opened_as, .. } if changed == name => {
                     return Some(opened_as);
                 }
-                NameChange::Closed { name: changed } if key(changed) == name => return None,
+                NameChange::Closed { name: changed } if changed == name => return None,
                 NameChange::AllClosed | NameChange::Discarded => return None,
                 NameChange::Prepared { .. }
                 | NameChange::Deallocated { .. }
@@ -133,17 +131,17 @@ impl Names {
         let Confirmed { statements, cursors } = Arc::make_mut(&mut self.confirmed);
         match change {
             NameChange::Prepared { name, prepared } => {
-                statements.insert(key(&name).to_owned(), prepared);
+                statements.insert(name, prepared);
             }
             NameChange::Deallocated { name } => {
-                statements.remove(key(&name));
+                statements.remove(&name);
             }
             NameChange::AllDeallocated => statements.clear(),
             NameChange::Opened { name, opened_as, holds } => {
-                cursors.insert(key(&name).to_owned(), Cursor { opened_as, holds });
+                cursors.insert(name, Cursor { opened_as, holds });
             }
             NameChange::Closed { name } => {
-                cursors.remove(key(&name));
+                cursors.remove(&name);
             }
             NameChange::AllClosed => cursors.clear(),
             NameChange::Discarded => {
@@ -186,21 +184,77 @@ impl Names {
         name.starts_with(RESERVED)
     }
 
-    /// Whether PostgreSQL takes `name` for the whole of a name. It cuts longer ones after 63 bytes, wherever that
-    /// is: two names that begin alike are one to it, and must not be two in here.
+    /// A name as PostgreSQL's own table holds it: it cuts longer ones after 63 bytes, so that two which begin alike
+    /// are one to it, and must not be two in here. `None` where the cut would leave no text.
     #[must_use]
-    pub fn fits(name: &str) -> bool {
-        name.len() <= NAME_BYTES || name.is_char_boundary(NAME_BYTES)
+    pub fn cut(mut name: String) -> Option<String> {
+        if !name.is_char_boundary(NAME_BYTES.min(name.len())) {
+            return None;
+        }
+        name.truncate(NAME_BYTES);
+        Some(name)
     }
 }
 
 /// What the names of the gateway's own statements begin with.
 pub const RESERVED: &str = "__portcullis";
 
-/// A name as PostgreSQL's own table holds it.
-fn key(name: &str) -> &str {
-    name.get(..NAME_BYTES).unwrap_or(name)
-}
-
 /// `NAMEDATALEN` less the NUL.
 const NAME_BYTES: usize = 63;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(name: &str, sql: &str) -> NameChange {
+        NameChange::Prepared { name: name.into(), prepared: Arc::new(Prepared::unseen(sql)) }
+    }
+
+    fn meaning(names: &Names, name: &str) -> Option<String> {
+        names.statement(name).map(|prepared| prepared.statement().as_str().to_owned())
+    }
+
+    #[test]
+    fn a_name_means_what_was_sent_last_until_that_fails() {
+        let mut names = Names::default();
+        names.change(prepared("a", "1"));
+        names.send(prepared("a", "2"));
+        assert_eq!(meaning(&names, "a").unwrap(), "EXECUTE \"2\"");
+        names.send(NameChange::Deallocated { name: "a".into() });
+        assert_eq!(meaning(&names, "a"), None);
+        names.roll_back();
+        assert_eq!(meaning(&names, "a").unwrap(), "EXECUTE \"1\"");
+    }
+
+    #[test]
+    fn what_is_confirmed_is_confirmed_in_the_order_of_sending() {
+        let mut names = Names::default();
+        names.send(prepared("a", "1"));
+        names.send(NameChange::AllDeallocated);
+        names.send(prepared("b", "2"));
+        names.confirm();
+        names.confirm();
+        names.roll_back();
+        assert!(meaning(&names, "a").is_none() && meaning(&names, "b").is_none());
+    }
+
+    #[test]
+    fn only_a_cursor_that_holds_outlives_its_transaction() {
+        let mut names = Names::default();
+        for (name, holds) in [("a", true), ("b", false)] {
+            let opened_as = Arc::new(Prepared::unseen(name));
+            names.change(NameChange::Opened { name: name.into(), opened_as, holds });
+        }
+        names.end_transaction();
+        assert!(names.cursor("a").is_some() && names.cursor("b").is_none());
+        names.change(NameChange::Discarded);
+        assert!(names.is_empty());
+    }
+
+    #[test]
+    fn two_names_that_are_one_to_postgresql_are_one() {
+        let long = |end: &str| Names::cut(format!("{}{end}", "n".repeat(63)));
+        assert_eq!(long("1"), long("2"));
+        assert_eq!(Names::cut(format!("{}\u{e9}", "n".repeat(62))), None);
+    }
+}

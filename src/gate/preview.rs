@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use crate::catalog::{Relation, RelationKind};
 use crate::identity::Identity;
@@ -12,6 +13,7 @@ use crate::policy::{Decision, Effect, Reason, SessionInput, StatementInput};
 use crate::sql::facts::{Access, Class, Condition, Destination, OutputFact, TableFact};
 use crate::sql::{Facts, Statement};
 
+use super::journal::Scene;
 use super::judge::{Case, Via};
 use super::{Context, Denial, DenialKind, Door, Gate, Names, Rules};
 
@@ -77,13 +79,14 @@ impl Gate {
     /// As [`Gate::explain`], for the identity called `name`, by whoever runs the gateway.
     pub async fn evaluate(&self, name: &str, database: &str, sql: &Statement) -> Explanation {
         let context = Context {
-            session_id: String::new(),
+            session_id: SmolStr::default(),
             door: Door::Wire,
             client: String::new(),
             application: String::new(),
-            database: database.to_owned(),
+            database: database.into(),
             role: None,
             settings: Vec::new(),
+            scene: Scene::default(),
             unjudged: None,
         };
         self.explain_as(name, &Arc::new(context), sql).await
@@ -103,7 +106,8 @@ impl Gate {
             Some(catalog) => self.analysed(sql, &catalog).await.ok(),
             None => None,
         };
-        let facts = facts.map(|analysis| analysis.items().iter().map(|item| item.facts.clone()).collect());
+        let facts =
+            facts.map(|analysis| analysis.items().iter().map(|item| Facts::clone(&item.facts)).collect());
         let revision = self.rules().policy.revision().to_owned();
         let blank = Explanation {
             verdict: "allow".to_owned(),
@@ -121,9 +125,9 @@ impl Gate {
                 Explanation {
                     verdict: if requirement.is_some() { "escalate" } else { "allow" }.to_owned(),
                     reasons: verdict.rulings.iter().flat_map(|r| r.decision.reasons.clone()).collect(),
-                    facts: verdict.analysis.items().iter().map(|item| item.facts.clone()).collect(),
-                    masked: verdict.rulings.iter().flat_map(|ruling| ruling.masked.clone()).collect(),
-                    sent: verdict.sql(),
+                    facts: verdict.analysis.items().iter().map(|item| Facts::clone(&item.facts)).collect(),
+                    masked: verdict.rulings.iter().flat_map(|ruling| ruling.masked.to_vec()).collect(),
+                    sent: verdict.sql().into_owned(),
                     approvers: requirement.map(|requirement| requirement.groups).unwrap_or_default(),
                     ..blank
                 }
@@ -169,6 +173,7 @@ impl Gate {
                 database: name,
                 door: door.as_str(),
                 roles: self.catalogs.roles(name).unwrap_or_default(),
+                settings: Vec::new(),
                 time: self.time(),
             };
             rules.policy.session(&input).allow

@@ -15,7 +15,9 @@ use crate::policy::{Reason, StatementInput};
 use crate::sql::facts::{Access, Class, TableFact};
 use crate::sql::{Analysis, Facts};
 
+use super::connect::Asked;
 use super::judge::Case;
+use super::memory::Reading;
 use super::{Connect, Context, Denial, DenialKind, Gate, Rules};
 
 /// The grant of one session, with what it was last proven against.
@@ -78,7 +80,9 @@ impl Gate {
 
     fn still_granted(&self, rules: &Rules, name: &str, context: &Context) -> Result<bool, Denial> {
         let roles = self.catalogs.roles(context.database()).unwrap_or_default();
-        Ok(self.session(rules, name, context.door(), context.database(), roles)?.unjudged)
+        let asked =
+            Asked { name, door: context.door(), database: context.database(), settings: context.settings() };
+        Ok(self.session(rules, &asked, roles)?.unjudged)
     }
 
     /// Asks the rulebook about a read of every relation. It denies that wherever it would mask anything.
@@ -132,7 +136,7 @@ impl Gate {
     pub(super) async fn understand_or_not(
         &self,
         case: &Case<'_>,
-    ) -> Result<(Arc<Analysis>, Arc<Snapshot>), Denial> {
+    ) -> Result<(Arc<Reading>, Arc<Snapshot>), Denial> {
         let database = case.context.database();
         let catalog = match self.catalogs.current(database) {
             Some(catalog) => catalog,
@@ -143,13 +147,13 @@ impl Gate {
         }
         if case.statement.is_unread() {
             let why = "is in another encoding, or longer than what is read";
-            return Ok((Arc::new(Analysis::unknown(case.statement, why)), catalog));
+            return Ok((Arc::new(Reading::new(Analysis::unknown(case.statement, why))), catalog));
         }
-        let analysis = match self.analysed(case.statement, &catalog).await {
+        let analysis = match self.reading(case, &catalog).await {
             Ok(analysis) => analysis,
             Err(denial) if matches!(denial.kind, DenialKind::Syntax | DenialKind::Unresolved(_)) => {
                 let why = denial.reason().map_or("", |reason| reason.message.as_str());
-                Arc::new(Analysis::unknown(case.statement, why))
+                Arc::new(Reading::new(Analysis::unknown(case.statement, why)))
             }
             Err(denial) => return Err(denial),
         };

@@ -54,7 +54,15 @@ impl Workers {
         Self(Mode::Inline)
     }
 
-    /// Runs `job` and gives its result.
+    /// Runs `job`, which needs no deep stack, on this thread.
+    ///
+    /// # Errors
+    /// When `job` panics.
+    pub fn here<T>(job: impl FnOnce() -> T) -> Result<T, WorkersError> {
+        catch_unwind(AssertUnwindSafe(job)).map_err(|_| WorkersError::Failed)
+    }
+
+    /// Runs `job` on a thread with a deep stack and gives its result.
     ///
     /// # Errors
     /// When too many jobs wait, or `job` panics.
@@ -102,6 +110,7 @@ mod tests {
     async fn a_job_that_panics_fails_alone() {
         let workers = Workers::start(1, 4).unwrap();
         assert_eq!(workers.run(|| panic!("as planned")).await, Err::<(), _>(WorkersError::Failed));
+        assert_eq!(Workers::here(|| panic!("as planned")), Err::<(), _>(WorkersError::Failed));
         assert_eq!(workers.run(|| 7).await, Ok(7));
     }
 

@@ -344,7 +344,7 @@ fn salted_password(password: &str, salt: &[u8], iterations: u32) -> Zeroizing<Ke
 }
 
 /// The name of the mechanism without channel binding, and of PostgreSQL's verifiers.
-pub(crate) const MECHANISM: &str = "SCRAM-SHA-256";
+const MECHANISM: &str = "SCRAM-SHA-256";
 
 /// The header of a client that can't bind, or won't.
 const UNBOUND: &str = "n,,";

@@ -15,11 +15,18 @@ use super::{Masks, Refusal, Strategy, expression, walk};
 /// Strategies by column name.
 pub(super) type Columns = BTreeMap<String, Strategy>;
 
-/// What masks mean on one catalog snapshot.
+/// What masks mean on one catalog snapshot: worked out once, for any number of statements.
+#[derive(Debug)]
+pub struct Governed {
+    masks: BTreeMap<RelationKey, Columns>,
+    forbidden: Arc<HashSet<(u32, i16)>>,
+}
+
+/// What is governed, for one statement.
 #[derive(Debug)]
 pub(super) struct Governance<'a> {
     catalog: &'a Snapshot,
-    masks: BTreeMap<RelationKey, Columns>,
+    governed: &'a Governed,
     none: Columns,
     reach: RefCell<HashMap<RelationKey, Reach>>,
 }
@@ -37,28 +44,23 @@ pub(super) enum Reach {
     Opaque,
 }
 
-impl<'a> Governance<'a> {
+impl Governed {
     /// Works `masks` out on `catalog`: the masks of a table hold for its children and partitions too, and
     /// those of a child for the parents that show its rows.
-    pub(super) fn new(masks: &Masks, catalog: &'a Snapshot) -> Self {
-        let mut children: HashMap<&RelationKey, Vec<RelationKey>> = HashMap::new();
-        for relation in catalog.relations() {
-            for parent in &relation.parents {
-                children.entry(parent).or_default().push(relation.key());
-            }
-        }
+    #[must_use]
+    pub fn new(masks: &Masks, catalog: &Snapshot) -> Self {
+        let children = |key: &RelationKey| Some(catalog.children(key).map(|child| child.key()).collect());
         let parents = |key: &RelationKey| catalog.relation(key).map(|relation| relation.parents.clone());
         let mut worked_out = Masks::default();
         for (key, columns) in masks.iter() {
-            let kin: HashSet<_> =
-                closure(key, parents).chain(closure(key, |key| children.get(key).cloned())).collect();
+            let kin: HashSet<_> = closure(key, parents).chain(closure(key, children)).collect();
             for relative in kin {
                 for (column, strategy) in columns {
                     worked_out.add(relative.clone(), column.clone(), strategy.clone());
                 }
             }
         }
-        let masks = worked_out
+        let masks: BTreeMap<RelationKey, Columns> = worked_out
             .iter()
             .filter_map(|(key, columns)| {
                 let relation = catalog.relation(key)?;
@@ -66,7 +68,30 @@ impl<'a> Governance<'a> {
                 (!present.is_empty()).then(|| (key.clone(), present))
             })
             .collect();
-        Self { catalog, masks, none: Columns::new(), reach: RefCell::default() }
+        let forbidden = Arc::new(forbidden(&masks, catalog));
+        Self { masks, forbidden }
+    }
+
+    /// `(relation OID, attnum)` of every masked column.
+    pub(super) fn forbidden(&self) -> &Arc<HashSet<(u32, i16)>> {
+        &self.forbidden
+    }
+}
+
+fn forbidden(masks: &BTreeMap<RelationKey, Columns>, catalog: &Snapshot) -> HashSet<(u32, i16)> {
+    let mut all = HashSet::new();
+    for (key, columns) in masks {
+        let Some(relation) = catalog.relation(key) else { continue };
+        let masked = relation.columns.iter().filter(|column| columns.contains_key(&column.name));
+        all.extend(masked.map(|column| (relation.oid, column.number)));
+    }
+    all
+}
+
+impl<'a> Governance<'a> {
+    /// `governed` must have been worked out on `catalog`.
+    pub(super) fn new(governed: &'a Governed, catalog: &'a Snapshot) -> Self {
+        Self { catalog, governed, none: Columns::new(), reach: RefCell::default() }
     }
 
     /// The snapshot.
@@ -74,20 +99,9 @@ impl<'a> Governance<'a> {
         self.catalog
     }
 
-    /// `(relation OID, attnum)` of every masked column.
-    pub(super) fn forbidden(&self) -> HashSet<(u32, i16)> {
-        let mut all = HashSet::new();
-        for (key, columns) in &self.masks {
-            let Some(relation) = self.catalog.relation(key) else { continue };
-            let masked = relation.columns.iter().filter(|column| columns.contains_key(&column.name));
-            all.extend(masked.map(|column| (relation.oid, column.number)));
-        }
-        all
-    }
-
     /// The masks of the relation's own columns; none for most.
     pub(super) fn masks(&self, key: &RelationKey) -> &Columns {
-        self.masks.get(key).unwrap_or(&self.none)
+        self.governed.masks.get(key).unwrap_or(&self.none)
     }
 
     /// Whether a mask of the relation is computed from the column that it hides.
@@ -123,10 +137,10 @@ impl<'a> Governance<'a> {
     }
 
     fn work_out(&self, relation: &Relation) -> Reach {
-        let own = self.masks.contains_key(&relation.key());
+        let own = self.governed.masks.contains_key(&relation.key());
         let is_view = relation.kind == RelationKind::View;
         let is_stored = relation.kind == RelationKind::MaterializedView;
-        if relation.is_system() || self.masks.is_empty() || !(is_view || is_stored) {
+        if relation.is_system() || self.governed.masks.is_empty() || !(is_view || is_stored) {
             return if own { Reach::Own } else { Reach::Clear };
         }
         match self.view_reads_governed(relation) {

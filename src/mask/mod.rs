@@ -26,7 +26,8 @@ mod walk;
 mod wrapper;
 mod writes;
 
+pub use governance::Governed;
 pub use release::{Release, Released, Stop};
-pub use rewrite::{Plan, Refusal, Rewritten, rewrite};
+pub use rewrite::{Plan, Refusal, Rewritten, rewrite, rewrite_as};
 pub use strategy::{Masks, Strategy};
 pub use verify::{Field, Mismatch};

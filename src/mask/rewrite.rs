@@ -10,7 +10,7 @@ use crate::catalog::Snapshot;
 use crate::sql::facts::Class;
 use crate::sql::{Facts, Item};
 
-use super::governance::Governance;
+use super::governance::{Governance, Governed};
 use super::reads::{Rewriter, laundering, unknown};
 use super::survey::Survey;
 use super::{Masks, proof, walk, writes};
@@ -55,14 +55,25 @@ pub struct Refusal {
 /// # Errors
 /// Refuses what it can't mask soundly.
 pub fn rewrite(text: &str, item: &Item, masks: &Masks, catalog: &Snapshot) -> Result<Rewritten, Refusal> {
-    let governance = Governance::new(masks, catalog);
-    let forbidden = governance.forbidden();
-    let clear = forbidden.is_empty();
-    let plan =
-        Plan { arity: arity(&item.facts), governed: false, verbatim: true, forbidden: Arc::new(forbidden) };
-    if clear {
+    rewrite_as(text, item, &Governed::new(masks, catalog), catalog)
+}
+
+/// As [`rewrite`], by masks that were worked out on `catalog` before.
+///
+/// # Errors
+/// As [`rewrite`].
+pub fn rewrite_as(
+    text: &str,
+    item: &Item,
+    governed: &Governed,
+    catalog: &Snapshot,
+) -> Result<Rewritten, Refusal> {
+    let forbidden = Arc::clone(governed.forbidden());
+    let plan = Plan { arity: arity(&item.facts), governed: false, verbatim: true, forbidden };
+    if plan.forbidden.is_empty() {
         return Ok(Rewritten { sql: text.to_owned(), plan });
     }
+    let governance = Governance::new(governed, catalog);
     let survey = Survey::of(&item.tree.stmt).map_err(|_| unknown("statement"))?;
     if !touches(&survey, &item.facts, &governance) {
         return Ok(Rewritten { sql: text.to_owned(), plan });

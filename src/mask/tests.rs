@@ -1,11 +1,14 @@
 //! The rewrite by its text, on a catalog made by hand; what a server makes of it is shown in `tests/it/masks.rs`.
 
+use std::sync::Arc;
+
 use pg_query::protobuf::RawStmt;
 
 use crate::catalog::{Column, Relation, RelationKey, RelationKind, Snapshot};
-use crate::sql::{Facts, Item, Naming};
+use crate::sql::analyze::SHALLOW_STACK_BYTES;
+use crate::sql::{Facts, Item, Naming, Statement, analyze_shallow};
 
-use super::governance::Governance;
+use super::governance::{Governance, Governed};
 use super::survey::{Survey, digest};
 use super::{Masks, Refusal, Rewritten, Strategy, proof, rewrite};
 
@@ -70,7 +73,8 @@ fn parse(sql: &str) -> RawStmt {
 }
 
 fn run(sql: &str, masks: &Masks, catalog: &Snapshot) -> Result<Rewritten, Refusal> {
-    let item = Item { range: 0..sql.len(), tree: parse(sql), facts: Facts::empty(), naming: Naming::Nothing };
+    let item =
+        Item { range: 0..sql.len(), tree: parse(sql), facts: Facts::empty().into(), naming: Naming::Nothing };
     rewrite(sql, &item, masks, catalog)
 }
 
@@ -198,7 +202,7 @@ fn a_masked_table_that_only_the_facts_know_of_is_refused() {
         has_triggers: false,
         has_rules: false,
     });
-    let item = Item { range: 0..sql.len(), tree: parse(sql), facts, naming: Naming::Nothing };
+    let item = Item { range: 0..sql.len(), tree: parse(sql), facts: facts.into(), naming: Naming::Nothing };
     assert!(rewrite(sql, &item, &masks("people", redact()), &catalog).is_err());
 }
 
@@ -206,7 +210,8 @@ fn a_masked_table_that_only_the_facts_know_of_is_refused() {
 fn nothing_is_printed_that_mentions_a_masked_table_once_more_than_meant() {
     let catalog = catalog(vec![people()]);
     let masks = masks("people", redact());
-    let governance = Governance::new(&masks, &catalog);
+    let governed = Governed::new(&masks, &catalog);
+    let governance = Governance::new(&governed, &catalog);
     let tree = parse("SELECT 1 FROM app.people");
     assert!(proof::emit(tree.clone(), 0, &governance).unwrap_err().what.contains("was left in it"));
     assert!(proof::emit(tree, 1, &governance).is_ok());
@@ -270,4 +275,36 @@ fn a_long_or_deep_statement_is_masked_or_refused_and_never_crashes() {
         assert!(run(&format!("SELECT id FROM people WHERE ssn IN ({list})"), &masks, &catalog).is_ok());
     };
     std::thread::Builder::new().stack_size(32 << 20).spawn(deep).unwrap().join().unwrap();
+}
+
+/// Threads of the runtime have twice the stack that this test has.
+#[test]
+fn the_rewrite_of_a_shallow_statement_needs_little_stack() {
+    let catalog = Arc::new(catalog(vec![people()]));
+    let mut rewritten = 0;
+    for (open, close) in [
+        ("(SELECT ssn FROM people WHERE id = ", ")"),
+        ("(SELECT max(id) FROM (SELECT * FROM people WHERE id = ", ") s)"),
+        ("upper(", ")"),
+        ("CASE WHEN id = 2 AND true THEN ", " ELSE 3 END"),
+        ("- ", ""),
+        ("", "::text"),
+        ("EXISTS (SELECT 1 FROM people a JOIN people b USING (id) WHERE a.id = ", ")"),
+    ] {
+        for levels in 1..50 {
+            let sql = format!("SELECT ssn, {}1{} FROM people", open.repeat(levels), close.repeat(levels));
+            let catalog = Arc::clone(&catalog);
+            let work = move || {
+                let statement = Statement::new(sql.as_bytes(), Statement::WIRE_CAP).unwrap();
+                let analysis = analyze_shallow(&statement, &catalog)?.unwrap();
+                let sent = rewrite(&sql, &analysis.items()[0], &masks("people", redact()), &catalog).unwrap();
+                Some(sent.sql)
+            };
+            let thread = std::thread::Builder::new().stack_size(SHALLOW_STACK_BYTES);
+            let Some(sql) = thread.spawn(work).unwrap().join().unwrap() else { break };
+            assert!(sql.contains("'***'"), "{sql}");
+            rewritten += 1;
+        }
+    }
+    assert!(rewritten > 50, "{rewritten} were shallow");
 }

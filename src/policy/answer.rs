@@ -99,6 +99,8 @@ pub(super) struct SessionGrant {
     pub(super) role: Option<String>,
     /// Whether statements that are not understood may run.
     pub(super) unjudged: bool,
+    /// Whether an unjudged session may be one of replication.
+    pub(super) allow_replication: bool,
 }
 
 /// A deny of what an unjudged session must not come near.
@@ -118,6 +120,7 @@ pub(super) fn session(
     let allow = answer.allow("allow")?;
     let role: Option<String> = answer.complete("role")?;
     let unjudged = answer.complete("unjudged")?.unwrap_or(false);
+    let allow_replication = answer.complete("allow_replication")?.unwrap_or(false);
     if !denies.is_empty() {
         return Ok(Err(denies.into_iter().collect()));
     }
@@ -128,7 +131,7 @@ pub(super) fn session(
         Some(role) if !offered.contains(&role) => {
             Err(answer.malformed("role", format!("the configuration offers no role `{role}`")))
         }
-        role => Ok(Ok(SessionGrant { role, unjudged })),
+        role => Ok(Ok(SessionGrant { role, unjudged, allow_replication })),
     }
 }
 

@@ -15,6 +15,7 @@
 //! | `portcullis.session` | `allow`, `deny contains` | as above |
 //! | | `role :=` | the name of an upstream role that `input.roles` offers |
 //! | | `unjudged :=` | `true`: at the wire door, statements that are not understood may run too |
+//! | | `allow_replication :=` | `true`: an unjudged session may ask for `replication` |
 //! | `portcullis.approval` | `eligible`, `deny contains` | as `allow` and `deny` above |
 //!
 //! Two masks on one column leave the stricter, ceilings leave the smaller, and all escalations must be
@@ -24,6 +25,8 @@
 //! An unjudged session is put to `portcullis.statement` all the same, with what is known: at worst a statement of
 //! kind and class `unknown` whose `parse_ok` is false. It holds only where nothing is masked for the identity: any
 //! answer with a mask is then a deny, by the rule `unjudged_with_masks`.
+
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,7 +41,7 @@ pub struct Decision {
     /// Why, most important first; never empty unless the effect is `Allow`.
     pub reasons: Vec<Reason>,
     /// What the identity sees instead of governed columns of the whole database.
-    pub masks: Masks,
+    pub masks: Arc<Masks>,
     /// Ceilings.
     pub limits: Limits,
     /// What operators should hear about; it changes nothing for the requester.
@@ -101,6 +104,8 @@ pub struct SessionDecision {
     pub role: Option<String>,
     /// Whether statements that are not understood may run too.
     pub unjudged: bool,
+    /// Whether an unjudged session may be one of replication.
+    pub allow_replication: bool,
     /// The rulebook's revision.
     pub revision: String,
 }

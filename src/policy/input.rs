@@ -97,8 +97,19 @@ pub struct SessionInput<'a> {
     pub door: &'a str,
     /// The names of the upstream roles that the configuration offers for the database.
     pub roles: &'a [String],
+    /// What the client sets when it connects, `options` included; `replication` among it.
+    pub settings: Vec<SettingInput<'a>>,
     /// When.
     pub time: Time,
+}
+
+/// A setting that a client brings.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SettingInput<'a> {
+    /// Its name in lower case, because PostgreSQL does not tell the difference.
+    pub name: String,
+    /// Its value as the client wrote it.
+    pub value: &'a str,
 }
 
 /// The input of `portcullis.approval`.

@@ -10,8 +10,9 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use super::projection::Reads;
 use super::snapshot::{RulebookError, Source};
-use super::vet;
+use super::vet::{self, Vetted};
 use super::vocabulary::POINTS;
 
 /// Whether a file holds tests of the rulebook.
@@ -43,8 +44,9 @@ pub(super) fn revision(sources: &[&Source], agents: &Value) -> String {
     })
 }
 
-/// An engine with vetted policies and their data, prepared: what is cloned from it shares everything.
-pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<Engine, RulebookError> {
+/// An engine with vetted policies and their data, prepared: what is cloned from it shares everything. With it comes
+/// what the rules of `portcullis.statement` read of their input.
+pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Reads), RulebookError> {
     let mut engine = Engine::new();
     engine.set_strict_builtin_errors(true);
     engine.set_execution_timer_config(ExecutionTimerConfig {
@@ -69,13 +71,13 @@ pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<Engine, Rule
         }
     }
     data.insert(AGENTS.to_owned(), agents.clone());
-    let rules = vet::vet(&engine, &data)?;
+    let Vetted { rules, reads } = vet::vet(&engine, &data)?;
     let whole = |problem: &anyhow::Error| error_at(problem, String::new());
     engine.add_policy(ANSWER_FILE.to_owned(), answer_module(&rules)).map_err(|problem| whole(&problem))?;
     engine.add_data(regorus::Value::from(Value::Object(data))).map_err(|problem| whole(&problem))?;
     // Compiles every rule, so that no decision pays for it and no broken rule waits for its first use.
     engine.eval_rule(answer_path("ready")).map_err(|problem| whole(&problem))?;
-    Ok(engine)
+    Ok((engine, reads))
 }
 
 /// The module that asks a decision point for all that it declares, in one evaluation. A comprehension turns an

@@ -8,9 +8,11 @@
 //! down at [`decision`].
 
 mod answer;
+mod cache;
 pub mod decision;
 pub mod input;
 mod load;
+mod projection;
 pub mod snapshot;
 mod syntax;
 pub mod testing;
@@ -19,6 +21,7 @@ mod vocabulary;
 
 pub use decision::{ApprovalDecision, Decision, Effect, Limits, Reason, Requirement, SessionDecision};
 pub use input::{ApprovalInput, SessionInput, StatementInput};
+pub use projection::Digested;
 pub use snapshot::{RulebookError, Snapshot, Source};
 
 #[cfg(test)]

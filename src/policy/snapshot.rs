@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use regorus::Engine;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::answer::{self, PolicyError, SessionGrant};
+use super::cache::Decisions;
 use super::input::IdentityInput;
 use super::load;
+use super::projection::{Digested, Projection};
 use super::{
     ApprovalDecision, ApprovalInput, Decision, Effect, Limits, Reason, SessionDecision, SessionInput,
     StatementInput,
@@ -44,6 +47,8 @@ pub struct Snapshot {
     agents: Value,
     stranger: Option<Value>,
     revision: String,
+    projection: Projection,
+    decisions: Decisions,
 }
 
 impl Snapshot {
@@ -56,16 +61,22 @@ impl Snapshot {
     /// Names the first file and line that can't be used.
     pub fn build(sources: &[Source], agents: &Value) -> Result<Self, RulebookError> {
         let rulebook: Vec<&Source> = sources.iter().filter(|source| !load::is_test(source)).collect();
-        let engine = load::engine(&rulebook, agents)?;
-        let revision = load::revision(&rulebook, agents);
-        Ok(Self { engine, agents: agents.clone(), stranger: None, revision })
+        let (engine, reads) = load::engine(&rulebook, agents)?;
+        Ok(Self {
+            engine,
+            agents: agents.clone(),
+            stranger: None,
+            revision: load::revision(&rulebook, agents),
+            projection: Projection::onto(&reads),
+            decisions: Decisions::new(),
+        })
     }
 
     /// The same rulebook, which also decides on identities without a file: by what `file` says of all of them.
     /// `data.agents` does not have them.
     #[must_use]
     pub fn with_strangers(self, file: Value) -> Self {
-        Self { stranger: Some(file), ..self }
+        Self { stranger: Some(file), decisions: Decisions::new(), ..self }
     }
 
     /// The digest over policies, data and identities: 16 hexadecimal digits.
@@ -80,26 +91,50 @@ impl Snapshot {
     /// all is a deny. An approval lifts escalations only, and only if one approver is in a group of each.
     #[must_use]
     pub fn decide(&self, input: &StatementInput<'_>) -> Decision {
-        let merged = self.known(&input.identity).and_then(|file| {
-            if let Some(unresolved) = input.statement.unresolved.first().filter(|_| !input.unjudged) {
-                let message = format!("{} `{}` {}", unresolved.what, unresolved.name, unresolved.why);
-                return Ok(answer::denied(Reason::new("unresolved", message, "")));
-            }
-            let answer = self.ask("statement", input)?;
-            let approvals = input
-                .approvals
-                .iter()
-                .filter(|approval| approval.by != input.identity.name && self.is_active_human(&approval.by));
-            let approvals: Vec<_> = approvals.collect();
-            let merged = answer::statement(&answer, &approvals, answer::file_limits(file))?;
-            let forbidden = input.unjudged && !merged.masks.is_empty();
-            Ok(if forbidden { answer::unjudged_with_masks() } else { merged })
-        });
-        let merged = merged.unwrap_or_else(|error| answer::denied(error.reason()));
+        self.decided(self.merged(input).unwrap_or_else(|error| answer::denied(error.reason())))
+    }
+
+    /// As [`Snapshot::decide`], from memory where the same was decided before: where nothing differs that the
+    /// rulebook can read. `facts` must be those of `input`. What failed is not remembered: it may have been the time.
+    #[must_use]
+    pub fn recall_or_decide(&self, input: &StatementInput<'_>, facts: &Digested) -> Arc<Decision> {
+        let Some(key) = self.key(input, facts) else { return Arc::new(self.decide(input)) };
+        if let Some(decision) = self.decisions.recall(&key) {
+            return decision;
+        }
+        match self.merged(input) {
+            Ok(merged) => self.decisions.keep(key, self.decided(merged)),
+            Err(error) => Arc::new(self.decided(answer::denied(error.reason()))),
+        }
+    }
+
+    /// The key of `input` in memory, if it has one.
+    pub(super) fn key(&self, input: &StatementInput<'_>, facts: &Digested) -> Option<Vec<u8>> {
+        self.projection.key(input, facts)
+    }
+
+    fn merged(&self, input: &StatementInput<'_>) -> Result<Merged, PolicyError> {
+        let file = self.known(&input.identity)?;
+        if let Some(unresolved) = input.statement.unresolved.first().filter(|_| !input.unjudged) {
+            let message = format!("{} `{}` {}", unresolved.what, unresolved.name, unresolved.why);
+            return Ok(answer::denied(Reason::new("unresolved", message, "")));
+        }
+        let answer = self.ask("statement", input)?;
+        let approvals = input
+            .approvals
+            .iter()
+            .filter(|approval| approval.by != input.identity.name && self.is_active_human(&approval.by));
+        let approvals: Vec<_> = approvals.collect();
+        let merged = answer::statement(&answer, &approvals, answer::file_limits(file))?;
+        let forbidden = input.unjudged && !merged.masks.is_empty();
+        Ok(if forbidden { answer::unjudged_with_masks() } else { merged })
+    }
+
+    fn decided(&self, merged: Merged) -> Decision {
         Decision {
             effect: merged.effect,
             reasons: merged.reasons,
-            masks: merged.masks,
+            masks: Arc::new(merged.masks),
             limits: merged.limits,
             alerts: merged.alerts,
             redact_parameters: merged.redact_parameters,
@@ -112,7 +147,7 @@ impl Snapshot {
     pub fn session(&self, input: &SessionInput<'_>) -> SessionDecision {
         let answer = self.known(&input.identity).and_then(|_| self.ask("session", input));
         let verdict = answer.and_then(|answer| answer::session(&answer, input.roles));
-        let (reasons, SessionGrant { role, unjudged }) = match verdict {
+        let (reasons, grant) = match verdict {
             Ok(Ok(grant)) => (Vec::new(), grant),
             Ok(Err(reasons)) => (reasons, SessionGrant::default()),
             Err(error) => (vec![error.reason()], SessionGrant::default()),
@@ -120,8 +155,9 @@ impl Snapshot {
         SessionDecision {
             allow: reasons.is_empty(),
             reasons,
-            role,
-            unjudged,
+            role: grant.role,
+            unjudged: grant.unjudged,
+            allow_replication: grant.allow_replication,
             revision: self.revision.clone(),
         }
     }

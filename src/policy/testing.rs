@@ -31,7 +31,7 @@ pub struct TestResult {
 /// When the rulebook, or a test, can't be loaded.
 pub fn run(sources: &[Source]) -> Result<Vec<TestResult>, RulebookError> {
     let all: Vec<&Source> = sources.iter().collect();
-    let engine = load::engine(&all, &Value::Object(Map::new()))?;
+    let (engine, _reads) = load::engine(&all, &Value::Object(Map::new()))?;
     let tree = engine.get_ast_as_json().map_err(|problem| load::error_at(&problem, String::new()))?;
     let mut seen = BTreeSet::new();
     let mut results = Vec::new();

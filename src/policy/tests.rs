@@ -427,6 +427,7 @@ fn a_session_gets_a_role_that_the_configuration_offers() {
             database: "shop",
             door: "wire",
             roles: &roles,
+            settings: Vec::new(),
             time: TIME,
         })
     };

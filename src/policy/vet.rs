@@ -7,12 +7,21 @@ use regorus::Engine;
 use serde_json::{Map, Value};
 
 use super::load::{AGENTS, error_at};
+use super::projection::Reads;
 use super::snapshot::RulebookError;
 use super::syntax::{Module, Reference, Rule, Site};
-use super::vocabulary::{self, BUILTINS, CALL_ONLY, POINTS, Point, ROOT};
+use super::vocabulary::{self, BUILTINS, CALL_ONLY, POINTS, Point, ROOT, STATEMENT};
 
-/// Checks every module of `engine` against itself and `data`, and returns the paths of all rules.
-pub(super) fn vet(engine: &Engine, data: &Map<String, Value>) -> Result<BTreeSet<String>, RulebookError> {
+/// What is known about a rulebook that holds.
+pub(super) struct Vetted {
+    /// The paths of all rules.
+    pub(super) rules: BTreeSet<String>,
+    /// What decisions on statements can read of their input.
+    pub(super) reads: Reads,
+}
+
+/// Checks every module of `engine` against itself and `data`.
+pub(super) fn vet(engine: &Engine, data: &Map<String, Value>) -> Result<Vetted, RulebookError> {
     let tree = engine.get_ast_as_json().map_err(|problem| error_at(&problem, String::new()))?;
     let modules = Module::read_all(&tree)?;
     let rules: BTreeSet<String> =
@@ -31,7 +40,32 @@ pub(super) fn vet(engine: &Engine, data: &Map<String, Value>) -> Result<BTreeSet
     for point in POINTS {
         book.check_point(point, &modules, &calls)?;
     }
-    Ok(book.rules)
+    Ok(Vetted { reads: statement_reads(&modules, &calls), rules: book.rules })
+}
+
+/// Every path below `input` that is named by a rule of `portcullis.statement`, or by one that these lead to. A name of
+/// a rule can't be made up while rules run, so `calls` holds every way there is. Imports count for whole packages.
+fn statement_reads(modules: &[Module], calls: &Calls<'_>) -> Reads {
+    let mut open: Vec<&str> = calls.keys().copied().filter(|path| is_below(path, STATEMENT)).collect();
+    let mut reached: BTreeSet<&str> = open.iter().copied().collect();
+    while let Some(path) = open.pop() {
+        let callees = calls.get(path).into_iter().flatten().map(String::as_str);
+        open.extend(callees.filter(|callee| reached.insert(callee)));
+    }
+    let rules = modules.iter().flat_map(|module| &module.rules);
+    let reached = rules.filter(|rule| reached.contains(rule.path.as_str()));
+    let named = reached.flat_map(|rule| {
+        let functions = rule.calls.iter().map(|call| &call.function);
+        rule.references.iter().chain(functions).map(|reference| &reference.path)
+    });
+    let imported = modules.iter().flat_map(|module| module.imports.values());
+    let mut reads = Reads::default();
+    for path in named.chain(imported) {
+        if let Some((_, below)) = path.split_first().filter(|(root, _)| *root == "input") {
+            reads.add(below);
+        }
+    }
+    reads
 }
 
 /// All that references are held against.

@@ -33,7 +33,7 @@ impl Point {
 pub(super) const POINTS: &[Point] = &[
     Point {
         name: "statement",
-        package: "portcullis.statement",
+        package: STATEMENT,
         values: &["allow"],
         sets: &["deny", "escalate", "mask", "limit", "alert", "redact"],
         required: "allow",
@@ -41,7 +41,7 @@ pub(super) const POINTS: &[Point] = &[
     Point {
         name: "session",
         package: "portcullis.session",
-        values: &["allow", "role", "unjudged"],
+        values: &["allow", "role", "unjudged", "allow_replication"],
         sets: &["deny"],
         required: "allow",
     },
@@ -56,6 +56,9 @@ pub(super) const POINTS: &[Point] = &[
 
 /// The root of all packages.
 pub(super) const ROOT: &str = "portcullis";
+
+/// The package that decides on statements.
+pub(super) const STATEMENT: &str = "portcullis.statement";
 
 /// Whether the input of `package` has a field at `path`. A package that is no decision point may serve any.
 pub(super) fn has_input(package: &str, path: &[String]) -> bool {

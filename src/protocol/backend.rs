@@ -8,7 +8,7 @@ use super::frame::{put, put_cstr};
 /// The fields of an ErrorResponse or NoticeResponse.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ErrorFields {
-    fields: Vec<(u8, String)>,
+    fields: Vec<(u8, Bytes)>,
 }
 
 /// How grave an error is.
@@ -35,10 +35,10 @@ impl ErrorFields {
             Severity::Notice => "NOTICE",
         };
         let fields = vec![
-            (SEVERITY, word.to_owned()),
-            (SEVERITY_UNLOCALIZED, word.to_owned()),
-            (CODE, sqlstate.to_owned()),
-            (MESSAGE, message.into()),
+            (SEVERITY, Bytes::from_static(word.as_bytes())),
+            (SEVERITY_UNLOCALIZED, Bytes::from_static(word.as_bytes())),
+            (CODE, Bytes::copy_from_slice(sqlstate.as_bytes())),
+            (MESSAGE, message.into().into()),
         ];
         Self { fields }
     }
@@ -111,7 +111,7 @@ impl ErrorFields {
                 0 => break,
                 kind => {
                     let value = body.cstr("a field")?;
-                    fields.push((kind, String::from_utf8_lossy(&value).into_owned()));
+                    fields.push((kind, value));
                 }
             }
         }
@@ -133,7 +133,9 @@ impl ErrorFields {
         put(out, tag, |body| {
             for (kind, value) in &self.fields {
                 body.put_u8(*kind);
-                put_cstr(body, value);
+                // A NUL of our own making ends the field, as it would for the reader.
+                body.put_slice(value.split(|&byte| byte == 0).next().unwrap_or_default());
+                body.put_u8(0);
             }
             body.put_u8(0);
         });
@@ -141,13 +143,14 @@ impl ErrorFields {
 
     fn with(mut self, kind: u8, value: String) -> Self {
         if !value.is_empty() {
-            self.fields.push((kind, value));
+            self.fields.push((kind, value.into()));
         }
         self
     }
 
     fn field(&self, kind: u8) -> &str {
-        self.fields.iter().find(|(found, _)| *found == kind).map_or("", |(_, value)| value)
+        let value = self.fields.iter().find(|(found, _)| *found == kind).map_or(&[][..], |(_, value)| value);
+        std::str::from_utf8(value).unwrap_or(FOREIGN)
     }
 }
 
@@ -227,6 +230,8 @@ const MESSAGE: u8 = b'M';
 const DETAIL: u8 = b'D';
 const HINT: u8 = b'H';
 const POSITION: u8 = b'P';
+/// What stands for a text in another encoding than UTF-8, wherever somebody reads it on its way through.
+const FOREIGN: &str = "(in another encoding)";
 
 #[cfg(test)]
 mod tests {

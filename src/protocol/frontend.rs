@@ -53,7 +53,7 @@ pub enum Message {
     /// A password or SASL message: out of place after the start-up.
     Password,
     /// A function call by OID.
-    FunctionCall,
+    FunctionCall(CallMessage),
 }
 
 /// What a Bind says.
@@ -69,6 +69,19 @@ pub struct BindMessage {
     pub values: Vec<Option<Bytes>>,
     /// Format codes of the result's columns: none, one, or one each.
     pub result_formats: Vec<i16>,
+}
+
+/// What a FunctionCall says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallMessage {
+    /// `pg_proc.oid`.
+    pub function: u32,
+    /// Format codes of the values: none, one, or one each.
+    pub formats: Vec<i16>,
+    /// The values; `None` is NULL.
+    pub values: Vec<Option<Bytes>>,
+    /// Format code of the result.
+    pub result_format: i16,
 }
 
 /// What a Describe or Close means.
@@ -112,7 +125,7 @@ impl Message {
                 Self::CopyFail { why: String::from_utf8_lossy(&why).into_owned() }
             }
             b'p' => return Ok(Self::Password),
-            b'F' => return Ok(Self::FunctionCall),
+            b'F' => Self::FunctionCall(call(&mut body)?),
             _ => return Err(BodyError::Invalid { field: "the message's type" }),
         };
         body.end()?;
@@ -129,14 +142,33 @@ fn parameter_types(body: &mut Body) -> Result<Vec<u32>, BodyError> {
 fn bind(body: &mut Body) -> Result<BindMessage, BodyError> {
     let portal = body.text("the portal's name")?;
     let statement = body.text("the statement's name")?;
+    let (formats, values) = values(body)?;
+    let result_formats = self::formats(body, "the result formats")?;
+    Ok(BindMessage { portal, statement, formats, values, result_formats })
+}
+
+fn call(body: &mut Body) -> Result<CallMessage, BodyError> {
+    let function = body.u32("the function's OID")?;
+    let (formats, values) = values(body)?;
+    let field = "the result format";
+    let result_format = body.i16(field)?;
+    if !matches!(result_format, 0 | 1) {
+        return Err(BodyError::Invalid { field });
+    }
+    Ok(CallMessage { function, formats, values, result_format })
+}
+
+type Values = (Vec<i16>, Vec<Option<Bytes>>);
+
+/// Format codes, and the values that they are of.
+fn values(body: &mut Body) -> Result<Values, BodyError> {
     let formats = formats(body, "the parameter formats")?;
     let count = body.count(4, "the parameter values")?;
     let values: Vec<_> = (0..count).map(|_| body.value("a parameter value")).collect::<Result<_, _>>()?;
     if formats.len() > 1 && formats.len() != values.len() {
         return Err(BodyError::Invalid { field: "the number of parameter formats" });
     }
-    let result_formats = self::formats(body, "the result formats")?;
-    Ok(BindMessage { portal, statement, formats, values, result_formats })
+    Ok((formats, values))
 }
 
 fn formats(body: &mut Body, field: &'static str) -> Result<Vec<i16>, BodyError> {

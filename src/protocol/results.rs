@@ -76,6 +76,19 @@ pub fn command_tag(body: Bytes) -> Result<String, BodyError> {
     Ok(tag)
 }
 
+/// The channel of a NotificationResponse.
+///
+/// # Errors
+/// When it is not what it should be.
+pub fn notification_channel(body: Bytes) -> Result<String, BodyError> {
+    let mut body = Body::new(body);
+    body.u32("the notifying process")?;
+    let channel = body.cstr("the channel")?;
+    body.cstr("the payload")?;
+    body.end()?;
+    Ok(String::from_utf8_lossy(&channel).into_owned())
+}
+
 /// Name and value of a ParameterStatus.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Text -> tree -> facts.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use pg_query::protobuf::{ParseResult, RawStmt};
 
@@ -13,6 +14,7 @@ use super::{Facts, Naming, Statement, naming, nesting, walk};
 pub struct Analysis {
     statement: Statement,
     items: Vec<Item>,
+    shallow: bool,
 }
 
 /// One statement of the string.
@@ -23,7 +25,7 @@ pub struct Item {
     /// Its tree.
     pub tree: RawStmt,
     /// What it would do.
-    pub facts: Facts,
+    pub facts: Arc<Facts>,
     /// What it does by names.
     pub naming: Naming,
 }
@@ -53,21 +55,64 @@ pub enum AnalyzeError {
 /// When the grammar refuses the text, or the tree is too deep.
 pub fn analyze(statement: &Statement, catalog: &Snapshot) -> Result<Analysis, AnalyzeError> {
     if statement.is_unread() {
-        return Err(AnalyzeError::GaveUp { why: "it is not for reading".to_owned() });
+        return Err(unread());
+    }
+    let parsed = parse(statement.as_str())?;
+    let deep = understood(statement, parsed, catalog, Depth::Any)?;
+    deep.ok_or_else(|| AnalyzeError::GaveUp { why: "it was thought to be shallow".to_owned() })
+}
+
+/// As [`analyze`], for a statement that needs no more than [`SHALLOW_STACK_BYTES`] of stack, on any thread: most do.
+/// `None` where it may need more, because it is long, nests deep, or reads a view.
+///
+/// # Errors
+/// As [`analyze`].
+pub fn analyze_shallow(statement: &Statement, catalog: &Snapshot) -> Option<Result<Analysis, AnalyzeError>> {
+    if statement.is_unread() {
+        return Some(Err(unread()));
     }
     let text = statement.as_str();
-    let parsed = parse(text)?;
+    if text.len() > MOST_SHALLOW_BYTES || nesting::exact(text)? > MOST_SHALLOW_NESTING {
+        return None;
+    }
+    match parse(text) {
+        Ok(parsed) => understood(statement, parsed, catalog, Depth::Shallow).transpose(),
+        Err(error) => Some(Err(error)),
+    }
+}
+
+/// The facts of every statement; `None` if they can't be found within `depth`.
+fn understood(
+    statement: &Statement,
+    parsed: ParseResult,
+    catalog: &Snapshot,
+    depth: Depth,
+) -> Result<Option<Analysis>, AnalyzeError> {
     let mut items = Vec::with_capacity(parsed.stmts.len());
     for tree in parsed.stmts {
-        let range = range_of(&tree, text)?;
+        let range = range_of(&tree, statement.as_str())?;
         let Some(node) = tree.stmt.as_deref() else {
             return Err(AnalyzeError::GaveUp { why: "the grammar gave no tree".to_owned() });
         };
-        let facts = walk::facts_of(node, catalog)?;
-        let naming = naming::of(node, text.get(range.clone()).unwrap_or_default());
-        items.push(Item { range, tree, facts, naming });
+        let Some(facts) = walk::facts_of(node, catalog, depth)? else { return Ok(None) };
+        let naming = naming::of(node, statement.as_str().get(range.clone()).unwrap_or_default());
+        items.push(Item { range, tree, facts: Arc::new(facts), naming });
     }
-    Ok(Analysis { statement: statement.clone(), items })
+    let shallow = depth == Depth::Shallow;
+    Ok(Some(Analysis { statement: statement.clone(), items, shallow }))
+}
+
+fn unread() -> AnalyzeError {
+    AnalyzeError::GaveUp { why: "it is not for reading".to_owned() }
+}
+
+/// How much stack there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// 32 MiB.
+    Any,
+    /// What a statement within the shallow bounds needs; definitions of views have no such bounds.
+    Shallow,
 }
 
 /// The trees of `text`.
@@ -109,14 +154,15 @@ impl Analysis {
     #[must_use]
     pub fn of_call(statement: &Statement, facts: Facts) -> Self {
         let range = 0..statement.as_str().len();
+        let facts = Arc::new(facts);
         let item = Item { range, tree: RawStmt::default(), facts, naming: Naming::Nothing };
-        Self { statement: statement.clone(), items: vec![item] }
+        Self { statement: statement.clone(), items: vec![item], shallow: true }
     }
 
     /// The same text with other items: completed by what its names stand for.
     #[must_use]
     pub fn with_items(&self, items: Vec<Item>) -> Self {
-        Self { statement: self.statement.clone(), items }
+        Self { statement: self.statement.clone(), items, shallow: self.shallow }
     }
 
     /// The text as it came in.
@@ -125,9 +171,23 @@ impl Analysis {
         &self.statement
     }
 
+    /// Whether the statement, and its rewrite too, needs no more than [`SHALLOW_STACK_BYTES`] of stack.
+    #[must_use]
+    pub fn is_shallow(&self) -> bool {
+        self.shallow
+    }
+
     /// The statements in order; none for an empty string.
     #[must_use]
     pub fn items(&self) -> &[Item] {
         &self.items
     }
 }
+
+/// The stack that a shallow statement needs at most, with room to spare: half of what threads of the runtime have.
+pub const SHALLOW_STACK_BYTES: usize = 1024 * 1024;
+
+/// Longest statement, in bytes, that may be shallow.
+const MOST_SHALLOW_BYTES: usize = 16 * 1024;
+/// Tokens that nest, at most, in a shallow statement.
+pub(super) const MOST_SHALLOW_NESTING: usize = 24;

@@ -4,7 +4,8 @@
 //! and for each statement its [`Facts`], resolved against a catalog snapshot. The room never decides and never
 //! rewrites. What it does not understand it says so (`unresolved`, `parse_ok`), and the gate denies it.
 //!
-//! Parsing is recursive: run [`analyze()`] on a thread with a stack of 32 MiB (the gate has a pool of them).
+//! Parsing is recursive: run [`analyze()`] on a thread with a stack of 32 MiB (the gate has a pool of them). Most
+//! statements are shallow; [`analyze_shallow()`] takes those on any thread.
 
 pub mod analyze;
 pub mod facts;
@@ -16,7 +17,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use analyze::{Analysis, AnalyzeError, Item, analyze};
+pub use analyze::{Analysis, AnalyzeError, Item, analyze, analyze_shallow};
 pub use facts::Facts;
 pub use naming::Naming;
 pub use statement::{Statement, StatementError};

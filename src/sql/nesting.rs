@@ -10,11 +10,17 @@ use pg_query::protobuf::Token;
 
 /// An upper bound, in tokens that nest, on the depth of the tree of `text`; `None` where the scanner itself
 /// refuses the text, as the grammar then will.
-#[expect(clippy::wildcard_enum_match_arm, reason = "every other token is counted by the level")]
 pub(super) fn bound(text: &str) -> Option<usize> {
-    if text.len() < MAX_NESTING {
-        // Each level takes a byte at least, so a short text needs no look.
-        return Some(text.len());
+    // Each level takes a byte at least, so a short text needs no look.
+    if text.len() < MAX_NESTING { Some(text.len()) } else { exact(text) }
+}
+
+/// As [`bound`], by a look at every token.
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other token is counted by the level")]
+pub(super) fn exact(text: &str) -> Option<usize> {
+    // The crate takes the tokens of a text that has none from a null pointer.
+    if text.bytes().all(|byte| matches!(byte, b' ' | b'\t'..=b'\r')) {
+        return Some(0);
     }
     let tokens = pg_query::scan_tokens(text).ok()?;
     let mut open = Vec::new();

@@ -17,11 +17,13 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::{ALPN, provider};
 
 /// What a client of one server needs.
 #[derive(Debug, Clone)]
@@ -130,7 +132,7 @@ impl Client {
     pub fn build(settings: &Settings) -> Result<Self, ClientError> {
         let name = ServerName::try_from(settings.server_name.clone())
             .map_err(|_| ClientError::Name { name: settings.server_name.clone() })?;
-        let provider = Arc::new(ring::default_provider());
+        let provider = provider();
         let verifier = verifier(settings, &provider)?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -293,9 +295,6 @@ impl ServerCertVerifier for Unnamed {
         self.algorithms.supported_schemes()
     }
 }
-
-/// PostgreSQL's name in TLS's own negotiation.
-pub const ALPN: &[u8] = b"postgresql";
 
 #[cfg(test)]
 mod tests {

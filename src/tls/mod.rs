@@ -1,8 +1,8 @@
 //! TLS on both legs: one stack (rustls with ring), TLS 1.2 and newer.
 //!
 //! [`server`] is the leg of those who connect to the gateway: certificates that can be read again while sessions
-//! run. [`client`] is the leg to databases. The room owns keys and certificates and what is computed of them (the channel binding of RFC 5929, a
-//! client's name and fingerprint); it opens no socket and decides about nobody.
+//! run. [`client`] is the leg to databases. The room owns keys and certificates and what is computed of them (the
+//! channel binding of RFC 5929, a client's name and fingerprint); it opens no socket and decides about nobody.
 
 pub mod certificate;
 pub mod client;

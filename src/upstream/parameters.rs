@@ -52,7 +52,8 @@ impl<'a> Session<'a> {
         let mut parameters = vec![own("user", user), own("database", &database.database)];
         let mut clients = self.settings.to_vec();
         if self.unjudged {
-            if !self.application.is_empty() {
+            let named = clients.iter().any(|(name, _)| is(name, &[APPLICATION_NAME]));
+            if !named && !self.application.is_empty() {
                 parameters.push(own(APPLICATION_NAME, self.application));
             }
         } else {
@@ -192,6 +193,9 @@ mod tests {
                 "work_mem=8MB",
             ]
         );
+        let named = [own("Application_Name", "as the client wrote it, at any length")];
+        let parameters = sent(session(&named, true));
+        assert_eq!(parameters[2..], ["Application_Name=as the client wrote it, at any length"]);
         let silent = Session { application: "", ..session(&[], true) };
         assert_eq!(sent(silent), ["user=svc", "database=store"]);
         let limited = Session { ceiling_ms: Some(500), ..silent };

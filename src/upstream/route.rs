@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::tls::client::{ALPN, Client, Verification};
+use crate::tls::ALPN;
+use crate::tls::client::{Client, Verification};
 
 use super::settings::DatabaseSettings;
 use super::socket::{Address, Socket};

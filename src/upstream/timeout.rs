@@ -14,7 +14,8 @@ pub(super) fn milliseconds(text: &str) -> Option<u64> {
     if !(0.0..=f64::from(i32::MAX)).contains(&rounded) {
         return None;
     }
-    format!("{rounded:.0}").parse().ok()
+    // Without the sign of a negative zero.
+    format!("{:.0}", rounded.abs()).parse().ok()
 }
 
 /// Where the number ends and its unit begins.

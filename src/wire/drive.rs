@@ -83,7 +83,7 @@ impl Drive {
         let Opened { who, link, registration, input, out } = opened;
         let (sender, holds) = mpsc::channel(4);
         let context = Arc::clone(link.context());
-        let mut session = Session::new(Arc::clone(&context));
+        let mut session = Session::new(Arc::clone(&context), link.parameters());
         session.client_bytes().extend_from_slice(&out);
         let shutdown = shared.shutdown.clone();
         Self {
@@ -366,6 +366,8 @@ async fn judge(gate: Arc<Gate>, who: Arc<Identity>, tell: Arc<Notifier>, questio
         Ask::Query(act) => Answer::Query(gate.admit(&who, act, &*tell).await),
         Ask::Prepare(act) => Answer::Prepare(Box::new(gate.admit(&who, act, &*tell).await)),
         Ask::Bind(act) => Answer::Bind(Box::new(gate.admit(&who, act, &*tell).await)),
+        Ask::Fetch(act) => Answer::Fetch(Box::new(gate.admit(&who, act, &*tell).await)),
+        Ask::Call(act) => Answer::Call(Box::new(gate.admit(&who, act, &*tell).await)),
     }
 }
 

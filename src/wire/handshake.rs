@@ -23,7 +23,7 @@ use super::drive;
 use super::listener::Shared;
 use super::places::Place;
 use super::refusals;
-use super::startup::{Channel, Fault, Opening, Progress, Rejection, Startup, Terms, welcome};
+use super::startup::{Channel, Fault, Opening, Progress, Rejection, Startup, Terms, readable, welcome};
 use super::stream::Stream;
 
 /// A session that was opened, with what its client sent ahead and what it has yet to be told.
@@ -125,13 +125,17 @@ impl Visit {
         };
         let session_id = link.context().session_id();
         let registration = self.shared.cancels.register(Arc::clone(&who), session_id, minor);
-        match welcome(link.parameters(), registration.process(), registration.key(), &mut out) {
-            Ok(()) => {
-                link.forget_parameters();
-                Ok(Some((Box::new(Opened { who, link, registration, input, out }), place)))
-            }
-            Err(violation) => self.end(out, &violation.to_fields()).await,
+        let is_unjudged = link.context().is_unjudged();
+        if let Err(violation) = readable(link.parameters())
+            && !is_unjudged
+        {
+            return self.end(out, &violation.to_fields()).await;
         }
+        welcome(link.parameters(), registration.process(), registration.key(), &mut out);
+        if !is_unjudged {
+            link.forget_parameters();
+        }
+        Ok(Some((Box::new(Opened { who, link, registration, input, out }), place)))
     }
 
     /// Finds a place for the session, asks the gate for it, and opens the connection that carries it.

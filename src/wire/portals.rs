@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::gate::{Denial, Outcome, Prepared, Receipt, Running};
+use crate::gate::{self, Denial, NameChange, Outcome, Prepared, Receipt, Running};
 use crate::mask::{Field, Release, Released, Stop};
 use crate::protocol::run::Run;
 use crate::sql::Facts;
@@ -17,7 +17,10 @@ use crate::sql::facts::Class;
 /// The names of a session, and the portals behind them.
 #[derive(Debug, Default)]
 pub(super) struct Portals {
-    statements: Names<Arc<Prepared>>,
+    /// What a name stands for, whether SQL or a message has made it so. The unnamed ones can't be named in SQL.
+    names: gate::Names,
+    unnamed: Names<Arc<Prepared>>,
+    /// Portals that a message has made.
     portals: Names<PortalId>,
     flows: HashMap<PortalId, Flow>,
     newest: u64,
@@ -38,6 +41,11 @@ pub(super) struct Flow {
     executed: bool,
     stopped: Option<String>,
     warning: Option<Box<Denial>>,
+    change: Option<NameChange>,
+    /// What the server said of the newest part, where it stands for several statements.
+    tag: Option<String>,
+    is_named: bool,
+    is_once: bool,
 }
 
 /// What names mean: as confirmed, and what was sent since.
@@ -50,7 +58,17 @@ struct Names<T> {
 impl Portals {
     /// What the statement `name` means for a message that is sent now.
     pub(super) fn statement(&self, name: &str) -> Option<&Arc<Prepared>> {
-        self.statements.meaning(name)
+        if name.is_empty() { self.unnamed.meaning(name) } else { self.names.statement(name) }
+    }
+
+    /// What all names mean for a message that is sent now.
+    pub(super) fn names(&self) -> gate::Names {
+        self.names.clone()
+    }
+
+    /// Whether `name` is a cursor, for a message that is sent now.
+    pub(super) fn is_cursor(&self, name: &str) -> bool {
+        self.names.cursor(name).is_some()
     }
 
     /// The portal that `name` means for a message that is sent now.
@@ -61,45 +79,72 @@ impl Portals {
 
     /// Whether no further statement or portal fits.
     pub(super) fn is_full(&self) -> bool {
-        self.statements.len() >= MOST_STATEMENTS || self.flows.len() >= MOST_PORTALS
+        self.names.len() >= MOST_NAMES || self.flows.len() >= MOST_PORTALS
     }
 
     /// A Parse was sent.
     pub(super) fn parse_sent(&mut self, name: String, prepared: Arc<Prepared>) {
-        self.statements.send(name, Some(prepared));
+        match name.as_str() {
+            "" => self.unnamed.send(name, Some(prepared)),
+            _ => self.names.send(NameChange::Prepared { name, prepared }),
+        }
     }
 
-    /// The server confirmed the oldest Parse or Close of a statement.
-    pub(super) fn statement_confirmed(&mut self) {
-        self.statements.confirm();
+    /// The server confirmed the oldest Parse or Close of a statement, which was of an unnamed one or not.
+    pub(super) fn statement_confirmed(&mut self, unnamed: bool) {
+        match unnamed {
+            true => drop(self.unnamed.confirm()),
+            false => self.names.confirm(),
+        }
     }
 
     /// A Close of a statement was sent.
     pub(super) fn statement_close_sent(&mut self, name: String) {
-        self.statements.send(name, None);
+        match name.as_str() {
+            "" => self.unnamed.send(name, None),
+            _ => self.names.send(NameChange::Deallocated { name }),
+        }
     }
 
     /// The server dropped the unnamed statement: by a simple Query, or by a Parse that failed.
     pub(super) fn drop_unnamed_statement(&mut self) {
-        self.statements.confirmed.remove("");
+        self.unnamed.confirmed.clear();
     }
 
-    /// SQL may have changed what any statement's name means.
-    pub(super) fn forget_statements(&mut self) {
-        self.statements.confirmed.clear();
+    /// The server confirmed what SQL has changed about names.
+    pub(super) fn change(&mut self, change: NameChange) {
+        match &change {
+            NameChange::Opened { name, .. } | NameChange::Closed { name } => self.forget_portal(name),
+            NameChange::AllClosed | NameChange::Discarded => self.end_portals(),
+            NameChange::Prepared { .. }
+            | NameChange::Deallocated { .. }
+            | NameChange::AllDeallocated
+            | NameChange::Listening { .. } => {}
+        }
+        self.names.change(change);
     }
 
-    /// A Bind was sent.
-    pub(super) fn bind_sent(&mut self, name: String, running: Running) -> PortalId {
-        self.newest = self.newest.wrapping_add(1);
-        let id = PortalId(self.newest);
-        self.flows.insert(id, Flow::new(running));
+    /// A Bind of `prepared` was sent.
+    pub(super) fn bind_sent(&mut self, name: String, prepared: Arc<Prepared>, running: Running) -> PortalId {
+        let id = self.add(Flow { is_named: !name.is_empty(), ..Flow::new(running) });
+        if !name.is_empty() {
+            let name = name.clone();
+            self.names.send(NameChange::Opened { name, opened_as: prepared, holds: false });
+        }
         self.portals.send(name, Some(id));
         id
     }
 
-    /// The server confirmed the oldest Bind or Close of a portal.
-    pub(super) fn portal_confirmed(&mut self) {
+    /// An Execute of a cursor was sent, which is good for this once.
+    pub(super) fn fetch_sent(&mut self, running: Running) -> PortalId {
+        self.add(Flow { is_once: true, ..Flow::new(running) })
+    }
+
+    /// The server confirmed the oldest Bind or Close of a portal, which was of an unnamed one or not.
+    pub(super) fn portal_confirmed(&mut self, unnamed: bool) {
+        if !unnamed {
+            self.names.confirm();
+        }
         if let Some(replaced) = self.portals.confirm() {
             self.end(replaced);
         }
@@ -107,7 +152,23 @@ impl Portals {
 
     /// A Close of a portal was sent.
     pub(super) fn portal_close_sent(&mut self, name: String) {
+        if !name.is_empty() {
+            self.names.send(NameChange::Closed { name: name.clone() });
+        }
         self.portals.send(name, None);
+    }
+
+    fn add(&mut self, flow: Flow) -> PortalId {
+        self.newest = self.newest.wrapping_add(1);
+        let id = PortalId(self.newest);
+        self.flows.insert(id, flow);
+        id
+    }
+
+    fn forget_portal(&mut self, name: &str) {
+        if let Some(id) = self.portals.confirmed.remove(name) {
+            self.end(id);
+        }
     }
 
     /// The portal with this id, unless it is gone.
@@ -117,7 +178,8 @@ impl Portals {
 
     /// An error came: what was sent and not confirmed never happened.
     pub(super) fn roll_back(&mut self) {
-        self.statements.sent.clear();
+        self.unnamed.sent.clear();
+        self.names.roll_back();
         for (_, id) in std::mem::take(&mut self.portals.sent) {
             if let Some(id) = id {
                 self.end(id);
@@ -125,8 +187,13 @@ impl Portals {
         }
     }
 
-    /// The transaction ended, and all portals with it.
-    pub(super) fn drop_portals(&mut self) {
+    /// The transaction ended, and with it all portals but cursors that outlive it.
+    pub(super) fn end_transaction(&mut self) {
+        self.names.end_transaction();
+        self.end_portals();
+    }
+
+    fn end_portals(&mut self) {
         self.portals.confirmed.clear();
         self.portals.sent.clear();
         for id in self.flows.keys().copied().collect::<Vec<_>>() {
@@ -134,7 +201,8 @@ impl Portals {
         }
     }
 
-    fn end(&mut self, id: PortalId) {
+    /// Ends the portal with this id.
+    pub(super) fn end(&mut self, id: PortalId) {
         if let Some(mut flow) = self.flows.remove(&id) {
             let outcome = match flow.executed {
                 // It gave the rows that were asked for, and nobody asked for more.
@@ -151,14 +219,18 @@ impl Flow {
     pub(super) fn new(running: Running) -> Self {
         let limited = running.limits.rows.is_some() || running.limits.bytes.is_some();
         Self {
+            asked: running.release.is_described(),
             release: running.release,
             receipt: Some(running.receipt),
             facts: running.facts,
             limited,
-            asked: false,
             executed: false,
             stopped: None,
             warning: running.warning,
+            change: running.change,
+            tag: None,
+            is_named: false,
+            is_once: false,
         }
     }
 
@@ -207,20 +279,45 @@ impl Flow {
     pub(super) fn holds_client(&self) -> bool {
         let writes = self.facts.class >= Class::Write;
         let kind = self.facts.kind.as_str();
-        (self.limited && writes) || HOLDING.contains(&kind) || kind.starts_with(DISCARD)
+        let unknown = !self.facts.unresolved.is_empty();
+        unknown || (self.limited && writes) || HOLDING.contains(&kind) || kind.starts_with(DISCARD)
     }
 
-    /// Whether SQL of this kind may change what the names of statements mean.
-    pub(super) fn redefines_statements(&self) -> bool {
-        let kind = self.facts.kind.as_str();
-        kind == "prepare" || kind.starts_with(DISCARD)
+    /// Whether it stands for a string that nobody could read, of any number of statements.
+    pub(super) fn is_unread(&self) -> bool {
+        !self.facts.parse_ok
     }
 
-    /// Whether portals don't outlive it.
-    pub(super) fn ends_portals(&self) -> bool {
-        let kind = self.facts.kind.as_str();
-        matches!(kind, "commit" | "rollback" | "prepare_transaction" | "declare_cursor")
-            || kind.starts_with(DISCARD)
+    /// Notes the end of one statement of an unread string.
+    pub(super) fn note_tag(&mut self, tag: String) {
+        self.tag = Some(tag);
+    }
+
+    /// Settles an unread string, all of which has ended well.
+    pub(super) fn settle_unread(&mut self) {
+        if let Some(tag) = self.tag.take() {
+            self.settle(&Outcome::Completed { tag });
+        }
+    }
+
+    /// Whether it is a portal with a name.
+    pub(super) fn is_named(&self) -> bool {
+        self.is_named
+    }
+
+    /// Whether it is over once it has been executed.
+    pub(super) fn is_once(&self) -> bool {
+        self.is_once
+    }
+
+    /// What it has changed about names, now that the server has confirmed it.
+    pub(super) fn take_change(&mut self) -> Option<NameChange> {
+        self.change.take()
+    }
+
+    /// Whether it ends its transaction.
+    pub(super) fn ends_transaction(&self) -> bool {
+        matches!(self.facts.kind.as_str(), "commit" | "rollback" | "prepare_transaction")
     }
 
     /// Whether it touches a governed relation.
@@ -280,10 +377,6 @@ impl<T> Names<T> {
             (name, None) => self.confirmed.remove(&name),
         }
     }
-
-    fn len(&self) -> usize {
-        self.confirmed.len().saturating_add(self.sent.len())
-    }
 }
 
 /// Kinds behind which the client waits: they decide what names mean, or turn the stream into COPY data.
@@ -301,7 +394,7 @@ const HOLDING: [&str; 9] = [
 /// What the kinds of DISCARD ALL, PLANS, SEQUENCES and TEMP begin with.
 const DISCARD: &str = "discard_";
 /// More than any driver's statement cache; a bound on what one session can make the gateway keep.
-const MOST_STATEMENTS: usize = 10_000;
+const MOST_NAMES: usize = 10_000;
 /// Likewise for portals, of which one series may make many.
 const MOST_PORTALS: usize = 10_000;
 

@@ -99,12 +99,11 @@ pub fn too_many_names() -> ErrorFields {
         .with_hint("close those that are no longer needed")
 }
 
-/// A function call by OID, which runs any function without SQL.
+/// A name that PostgreSQL would cut in the middle of a character.
 #[must_use]
-pub fn function_call() -> ErrorFields {
-    let message = "function calls by OID are not allowed";
-    ErrorFields::new(Severity::Error, sqlstate::INSUFFICIENT_PRIVILEGE, message)
-        .with_hint("call the function in a SELECT")
+pub fn unusable_name(name: &str) -> ErrorFields {
+    let message = format!("`{name}`: PostgreSQL cuts names after 63 bytes, which is within a character here");
+    ErrorFields::new(Severity::Error, sqlstate::INVALID_NAME, message).with_hint("choose a shorter name")
 }
 
 /// A statement that was cancelled while it waited.

@@ -32,6 +32,8 @@ pub enum Kind {
     Sync,
     /// A simple Query.
     Query,
+    /// A FunctionCall.
+    Call,
     /// A simple Query that must fail, in the place of a denied one.
     RefusedQuery,
 }
@@ -40,7 +42,7 @@ impl Kind {
     /// Whether ReadyForQuery answers it.
     #[must_use]
     pub fn closes(self) -> bool {
-        matches!(self, Self::Sync | Self::Query | Self::RefusedQuery)
+        matches!(self, Self::Sync | Self::Query | Self::Call | Self::RefusedQuery)
     }
 }
 
@@ -94,6 +96,7 @@ struct Entry<T> {
 enum Phase {
     Open,
     Parameters,
+    Answered,
     CopyIn,
     CopyOut,
     Broken,
@@ -188,7 +191,7 @@ impl<T> Replies<T> {
 
 /// How a message of type `tag` moves an answer on; `None` if it does not belong to it.
 fn step(kind: Kind, phase: Phase, tag: u8) -> Option<Step> {
-    use Phase::{Broken, CopyIn, CopyOut, Open, Parameters};
+    use Phase::{Answered, Broken, CopyIn, CopyOut, Open, Parameters};
     let step = match (kind, phase, tag) {
         (Kind::Parse, Open, b'1') | (Kind::Bind, Open, b'2') | (Kind::Close, Open, b'3') => Step::Done,
         (Kind::Check | Kind::DescribePortal, Open, b'T' | b'n') => Step::Done,
@@ -196,6 +199,8 @@ fn step(kind: Kind, phase: Phase, tag: u8) -> Option<Step> {
         (Kind::DescribeStatement, Parameters, b'T' | b'n') => Step::Done,
         (Kind::Sync, Open | Broken, b'Z') => Step::Done,
         (Kind::RefusedQuery, Broken, b'Z') => Step::Done,
+        (Kind::Call, Open, b'V') => Step::Stay(Answered),
+        (Kind::Call, Answered | Broken, b'Z') => Step::Done,
         (Kind::Query, Open, b'T' | b'I') => Step::Stay(Open),
         (Kind::Query, Open | Broken, b'Z') => Step::Done,
         (Kind::Execute | Kind::Query, Open, b'D') => Step::Stay(Open),

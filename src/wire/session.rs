@@ -8,13 +8,15 @@
 //! pipeline.) The session never awaits, never reads a clock, never names policy.
 
 mod client;
+mod names;
 mod server;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use crate::gate::{Authorized, Bind, Context, Denial, Hold, Prepare, Prepared, Query, Receipt};
+use crate::gate::{Authorized, Bind, Call, Context, Denial, Fetch, Hold, Prepare, Prepared, Query, Receipt};
 use crate::protocol::backend::{ErrorFields, ready_for_query};
 use crate::protocol::results::TransactionStatus;
 use crate::protocol::sqlstate;
@@ -58,6 +60,10 @@ pub struct Session {
     governed: bool,
     /// Whether the server has told the client that it ends the session.
     goodbye: bool,
+    /// Channels that a LISTEN of this session was allowed.
+    channels: HashSet<String>,
+    /// Settings under which what the client sends can't be read. Only in an unjudged session there are any.
+    unreadable: HashSet<String>,
     notes: Vec<String>,
 }
 
@@ -70,6 +76,10 @@ pub enum Ask {
     Prepare(Prepare),
     /// A portal to make.
     Bind(Bind),
+    /// A cursor to run.
+    Fetch(Fetch),
+    /// A function to call.
+    Call(Call),
 }
 
 /// What the gate says.
@@ -81,6 +91,10 @@ pub enum Answer {
     Prepare(Box<Result<Authorized<Prepare>, Denial>>),
     /// To [`Ask::Bind`].
     Bind(Box<Result<Authorized<Bind>, Denial>>),
+    /// To [`Ask::Fetch`].
+    Fetch(Box<Result<Authorized<Fetch>, Denial>>),
+    /// To [`Ask::Call`].
+    Call(Box<Result<Authorized<Call>, Denial>>),
 }
 
 /// Why a session must end at once.
@@ -135,8 +149,13 @@ enum Owed {
     Parse(Box<Preparing>),
     Portal(PortalId),
     Query(Vec<Flow>),
-    CloseStatement,
-    ClosePortal,
+    Call(Box<Flow>),
+    CloseStatement {
+        unnamed: bool,
+    },
+    ClosePortal {
+        unnamed: bool,
+    },
     Refused {
         error: ErrorFields,
         unnamed_parse: bool,
@@ -155,10 +174,12 @@ struct Preparing {
 }
 
 impl Session {
-    /// A session that is ready for queries.
+    /// A session that is ready for queries, with the settings that the server has reported.
     #[must_use]
-    pub fn new(context: Arc<Context>) -> Self {
+    pub fn new(context: Arc<Context>, settings: &[(String, String)]) -> Self {
+        let unreadable = settings.iter().filter(|(name, value)| check_setting(name, value).is_err());
         Self {
+            unreadable: unreadable.map(|(name, _)| name.clone()).collect(),
             context,
             outbox: Outbox::new(),
             client: BytesMut::new(),
@@ -178,6 +199,7 @@ impl Session {
             cancel: false,
             governed: false,
             goodbye: false,
+            channels: HashSet::new(),
             notes: Vec::new(),
         }
     }
@@ -194,6 +216,14 @@ impl Session {
             },
             Answer::Bind(answer) => match *answer {
                 Ok(proof) => self.send_bind(proof),
+                Err(denial) => self.refuse(asking, refusals::denied(&denial)),
+            },
+            Answer::Fetch(answer) => match *answer {
+                Ok(proof) => self.send_fetch(proof),
+                Err(denial) => self.refuse(asking, refusals::denied(&denial)),
+            },
+            Answer::Call(answer) => match *answer {
+                Ok(proof) => self.send_call(proof),
                 Err(denial) => self.refuse(asking, refusals::denied(&denial)),
             },
         }
@@ -304,12 +334,13 @@ impl Session {
 
     fn send_bind(&mut self, proof: Authorized<Bind>) {
         let name = proof.act().portal.clone();
+        let prepared = Arc::clone(&proof.act().prepared);
         let Bound { running, is_prepared_anew } = self.outbox.bind(proof);
         if is_prepared_anew {
             self.sent(Kind::Close, Owed::Own);
             self.sent(Kind::Parse, Owed::Own);
         }
-        let portal = self.portals.bind_sent(name, running);
+        let portal = self.portals.bind_sent(name, prepared, running);
         self.governed |= self.portals.flow_mut(portal).is_some_and(|flow| flow.is_governed());
         self.sent(Kind::Bind, Owed::Portal(portal));
     }

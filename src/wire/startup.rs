@@ -264,27 +264,23 @@ impl Startup {
     }
 }
 
-/// Appends what tells a client that its session is open: the server's settings, the session's own key, and that
-/// it is ready.
+/// Holds a server's settings against what the reading of statements rests on.
 ///
 /// # Errors
-/// When the server has a setting that the gateway can't work with.
-pub fn welcome(
-    parameters: &[(String, String)],
-    process: u32,
-    key: &[u8],
-    out: &mut BytesMut,
-) -> Result<(), Violation> {
-    for (name, value) in parameters {
-        check_setting(name, value)?;
-    }
+/// When it has one that a judged session can't work with.
+pub fn readable(parameters: &[(String, String)]) -> Result<(), Violation> {
+    parameters.iter().try_for_each(|(name, value)| check_setting(name, value))
+}
+
+/// Appends what tells a client that its session is open: the server's settings, the session's own key, and that
+/// it is ready.
+pub fn welcome(parameters: &[(String, String)], process: u32, key: &[u8], out: &mut BytesMut) {
     backend::authentication_ok(out);
     for (name, value) in parameters {
         backend::parameter_status(out, name, value);
     }
     backend::backend_key_data(out, process, key);
     backend::ready_for_query(out, b'I');
-    Ok(())
 }
 
 fn password(input: &mut BytesMut) -> Result<Option<Bytes>, Rejection> {

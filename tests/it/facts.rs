@@ -103,7 +103,7 @@ proptest! {
         let Ok(analysis) = analysis(&snapshot, &sql) else { return Ok(()) };
         for item in analysis.items() {
             let alone = &sql[item.range.clone()];
-            prop_assert_eq!(&only(&snapshot, alone), &item.facts, "{}", alone);
+            prop_assert_eq!(&only(&snapshot, alone), &*item.facts, "{}", alone);
             let document = serde_json::to_value(&item.facts).unwrap();
             prop_assert_eq!(document.as_object().unwrap().len(), 13);
         }
@@ -123,7 +123,7 @@ proptest! {
 fn only(snapshot: &Arc<Snapshot>, sql: &str) -> Facts {
     let analysis = analysis(snapshot, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     assert_eq!(analysis.items().len(), 1, "{sql}");
-    analysis.items()[0].facts.clone()
+    (*analysis.items()[0].facts).clone()
 }
 
 /// Runs the analyser on a stack as it asks for.

@@ -66,7 +66,7 @@ async fn approve(stand: &Stand, request: &Request) -> Result<Request, String> {
 /// The decided statements in the ledger.
 fn decided(stand: &Stand) -> Vec<(String, StatementRecord)> {
     let of = |entry: portcullis::audit::Entry| match entry.record.event {
-        Event::Decided(statement) => Some((entry.record.decision_id, *statement)),
+        Event::Decided(statement) => Some((entry.record.decision_id.to_string(), *statement)),
         _ => None,
     };
     stand.ledger().into_iter().filter_map(of).collect()
@@ -94,7 +94,7 @@ async fn readiness(stand: &Stand) -> (u16, String) {
 }
 
 /// Looks again and again until `done`; far more often than it ever takes.
-async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     for _ in 0..1500 {
         if done().await {
             return;

@@ -87,12 +87,12 @@ fn decisions(stand: &Stand) -> Vec<StatementRecord> {
 
 fn ruling(record: StatementRecord) -> Ruling {
     Ruling {
-        decision: record.decision,
-        rule: record.rule,
+        decision: record.decision.to_string(),
+        rule: record.rule.to_string(),
         sent: record.sent,
-        masked: record.masked,
+        masked: record.masked.to_vec(),
         limits: (record.max_rows, record.max_bytes),
-        facts: record.facts_digest,
+        facts: record.facts_digest.to_string(),
     }
 }
 

@@ -157,7 +157,14 @@ fn the_session_picks_the_upstream_role() {
     let snapshot = Snapshot::build(&shipped_rulebook(), &directory.to_data()).unwrap();
     let session = |name: &str, database: &str, roles: &[String]| {
         let who = identity(&directory, name);
-        snapshot.session(&SessionInput { identity: who, database, door: "wire", roles, time: TIME })
+        snapshot.session(&SessionInput {
+            identity: who,
+            database,
+            door: "wire",
+            roles,
+            settings: Vec::new(),
+            time: TIME,
+        })
     };
     let full = ["full".to_owned()];
     assert_eq!(session("dora", "shop", &full).role.as_deref(), Some("full"));

@@ -3,7 +3,10 @@
 mod catalog;
 mod connect;
 mod execute;
+mod newest;
+mod secure;
 mod stand;
+mod timeouts;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

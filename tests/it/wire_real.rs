@@ -3,6 +3,8 @@
 mod differential;
 mod psql;
 pub(crate) mod raw;
+mod settings;
+mod tls;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_postgres::types::ToSql;
@@ -84,22 +86,38 @@ async fn a_request_for_encryption_is_answered_and_nothing_may_hide_behind_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_up_that_asks_for_more_than_it_may_is_refused_by_name() {
     let stand = Stand::start().await;
+    for (name, value, named, code) in [
+        ("search_path", "hr", "search_path", "42501"),
+        ("options", "-c search_path=hr", "search_path", "42501"),
+        ("options", "-c DateStyle=ISO --role=postgres", "role", "42501"),
+        ("options", "-crow_security=off", "row_security", "42501"),
+        ("options", "--standard-conforming-strings=off", "standard_conforming_strings", "42501"),
+        ("work_mem", "1GB", "work_mem", "42501"),
+        ("replication", "database", "replication", "42501"),
+        ("client_encoding", "SJIS", "client_encoding", "42501"),
+    ] {
+        let mut raw = Raw::connect(&stand).await;
+        let startup = startup(&[("user", "ana"), ("database", "shop"), (name, value)]);
+        raw.prove("ana", &stand.secrets["ana"], &startup).await;
+        let frame = raw.frame().await.unwrap();
+        assert_eq!(word(&frame), format!("E({code})"));
+        assert!(String::from_utf8_lossy(&frame.body).contains(named), "{named} is not named");
+        assert!(raw.frame().await.is_none(), "AuthenticationOk was never sent");
+    }
     for (name, value, code) in [
-        ("search_path", "hr", "0A000"),
-        ("options", "-c search_path=hr", "0A000"),
-        ("replication", "database", "0A000"),
-        ("client_encoding", "SJIS", "22023"),
+        ("options", "-e", "42601"),
+        ("options", "-c user=postgres", "42704"),
+        ("options", "-c replication=database", "42704"),
+        ("replication", "perhaps", "22023"),
     ] {
         let mut raw = Raw::connect(&stand).await;
         raw.send(&startup(&[("user", "ana"), ("database", "shop"), (name, value)])).await;
-        let frame = raw.frame().await.unwrap();
-        assert_eq!(word(&frame), format!("E({code})"));
-        assert!(String::from_utf8_lossy(&frame.body).contains(name), "{name} is not named");
+        assert_eq!(word(&raw.frame().await.unwrap()), format!("E({code})"), "{value}");
     }
     let mut raw = Raw::connect(&stand).await;
     raw.send(&startup_of(3, 9999, &[("user", "ana"), ("_pq_.foo", "1")])).await;
     let frame = raw.frame().await.unwrap();
-    assert_eq!((frame.tag, &frame.body[..8]), (b'v', &[0, 0, 0, 0, 0, 0, 0, 1][..]));
+    assert_eq!((frame.tag, &frame.body[..8]), (b'v', &[0, 3, 0, 2, 0, 0, 0, 1][..]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

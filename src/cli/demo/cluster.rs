@@ -123,11 +123,18 @@ impl Cluster {
     /// # Errors
     /// See [`ClusterError`].
     pub async fn start_with(settings: &[&str]) -> Result<Self, ClusterError> {
+        Self::start_on(off_thread(Installation::find).await?, settings).await
+    }
+
+    /// As [`Cluster::start_with`], with an installation of the caller's choice.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub async fn start_on(installation: Installation, settings: &[&str]) -> Result<Self, ClusterError> {
         let password = random_password();
         let (installation, folder) = off_thread({
             let password = password.clone();
             move || {
-                let installation = Installation::find()?;
                 let folder = temporary_folder()?;
                 initialise(&installation, folder.path(), &password)?;
                 Ok((installation, folder))

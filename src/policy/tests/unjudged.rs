@@ -25,7 +25,14 @@ fn session(rules: &str) -> SessionDecision {
         source("session.rego", &format!("package portcullis.session\n{rules}\n")),
     ];
     let who = identity("bot", Kind::Agent);
-    let input = SessionInput { identity: who, database: "shop", door: "wire", roles: &[], time: TIME };
+    let input = SessionInput {
+        identity: who,
+        database: "shop",
+        door: "wire",
+        roles: &[],
+        settings: Vec::new(),
+        time: TIME,
+    };
     Snapshot::build(&sources, &agents()).unwrap().session(&input)
 }
 

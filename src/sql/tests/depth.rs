@@ -1,7 +1,8 @@
 //! Long and deep statements: understood, or refused with a reason; never a crash.
 
-use super::shop::{analysis, clear, outputs};
-use crate::sql::AnalyzeError;
+use super::shop::{analysis, clear, outputs, shop};
+use crate::sql::analyze::SHALLOW_STACK_BYTES;
+use crate::sql::{AnalyzeError, Statement, analyze_shallow};
 
 #[test]
 fn sixty_of_anything_is_nothing_special() {
@@ -95,3 +96,68 @@ const SHAPES: [(&str, &str); 18] = [
     ("1 FROM flags a JOIN (SELECT ", ") b ON true AND true"),
     ("EXISTS (VALUES (", "))"),
 ];
+
+/// Threads of the runtime have twice the stack that this test has.
+#[test]
+fn a_shallow_statement_needs_little_stack_whatever_its_shape() {
+    let mut taken = 0;
+    for (open, close) in SHAPES {
+        for levels in 1..60 {
+            let sql = format!("SELECT {}1{}", open.repeat(levels), close.repeat(levels));
+            let Some(outcome) = shallow(&sql) else { break };
+            assert!(
+                outcome.is_ok() || levels > 20 || close.contains("BETWEEN"),
+                "{open} {levels}: {outcome:?}"
+            );
+            taken += 1;
+        }
+    }
+    assert!(taken > 100, "{taken} statements are shallow");
+    let wide = vec!["ssn"; 1_600].join(", ");
+    let many = "UPDATE flags SET id = '1' WHERE id = '2';".repeat(200);
+    for sql in [
+        format!("SELECT {wide} FROM customers"),
+        many,
+        "SELECT 1".into(),
+        String::new(),
+        " \t\n\u{b}\u{c}\r".repeat(500),
+    ] {
+        assert!(matches!(shallow(&sql), Some(Ok(_))), "{}", &sql[..sql.len().min(50)]);
+    }
+}
+
+#[test]
+fn what_is_long_or_deep_or_reads_a_view_is_not_shallow() {
+    for sql in [
+        format!("SELECT '{}'", "x".repeat(20_000)),
+        format!("SELECT {}1{}", "(".repeat(60), ")".repeat(60)),
+        format!("SELECT {}1", "- ".repeat(60)),
+        format!("SELECT 1 {}", "UNION SELECT 1 ".repeat(60)),
+        "SELECT * FROM oslo".into(),
+        "SELECT 1; SELECT 2 WHERE EXISTS (SELECT 1 FROM oslo)".into(),
+        "SELECT 'unterminated".into(),
+    ] {
+        assert!(shallow(&sql).is_none(), "{}", &sql[..sql.len().min(50)]);
+    }
+}
+
+#[test]
+fn a_shallow_statement_has_the_same_facts_on_any_thread() {
+    for sql in
+        ["SELECT id, ssn FROM customers WHERE id = '1'", "DELETE FROM flags", "selec 1", "SELECT nothing"]
+    {
+        let facts = |analysis: Result<crate::sql::Analysis, AnalyzeError>| {
+            analysis
+                .map(|analysis| analysis.items().iter().map(|item| item.facts.clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(shallow(sql).map(facts), Some(facts(analysis(sql))), "{sql}");
+    }
+}
+
+/// Analyses `sql` on as much stack as a shallow statement may need.
+fn shallow(sql: &str) -> Option<Result<crate::sql::Analysis, AnalyzeError>> {
+    let statement = Statement::new(sql.as_bytes(), Statement::WIRE_CAP).unwrap();
+    let thread = std::thread::Builder::new().stack_size(SHALLOW_STACK_BYTES);
+    let work = move || analyze_shallow(&statement, &shop(150_018));
+    thread.spawn(work).unwrap().join().unwrap()
+}

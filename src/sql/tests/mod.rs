@@ -4,6 +4,7 @@ mod commands;
 mod depth;
 mod differentials;
 mod modifications;
+mod naming;
 mod queries;
 mod shop;
 mod tautologies;

@@ -2,7 +2,7 @@
 
 use crate::catalog::{Column, Function, Relation, RelationKey, RelationKind, Snapshot, Volatility};
 use crate::sql::facts::{Access, Facts, TableFact};
-use crate::sql::{Analysis, AnalyzeError, Statement, analyze};
+use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze};
 
 /// Analyses `sql` against the shop on PostgreSQL 15.
 pub(super) fn analysis(sql: &str) -> Result<Analysis, AnalyzeError> {
@@ -25,7 +25,12 @@ pub(super) fn facts(sql: &str) -> Facts {
 pub(super) fn facts_on(server_version_num: u32, sql: &str) -> Facts {
     let analysis = analysis_on(server_version_num, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     assert_eq!(analysis.items().len(), 1, "{sql}");
-    analysis.items()[0].facts.clone()
+    (*analysis.items()[0].facts).clone()
+}
+
+/// A single statement.
+pub(super) fn item(sql: &str) -> Item {
+    analysis(sql).unwrap_or_else(|error| panic!("{sql}: {error}")).items()[0].clone()
 }
 
 /// The facts of a statement that has to be understood completely.
@@ -73,7 +78,7 @@ pub(super) fn shown(facts: &Facts) -> Vec<String> {
     outputs.map(|output| format!("{}<-{}", output.name, sources(&output.sources))).collect()
 }
 
-fn shop(server_version_num: u32) -> Snapshot {
+pub(super) fn shop(server_version_num: u32) -> Snapshot {
     let view = "SELECT c.id, c.name, c.ssn AS number FROM public.customers c WHERE (c.city = 'Oslo'::text)";
     let nested = "SELECT oslo.id, upper(oslo.number) AS upper FROM public.oslo";
     let relations = vec![

@@ -9,10 +9,10 @@ use pg_query::protobuf::{JoinExpr, Node, RangeSubselect, RangeTableFunc, RangeTa
 use crate::catalog::Relation;
 use crate::sql::facts::Access;
 
-use super::Walker;
 use super::names::{alias_columns, dotted, strings};
 use super::scope::{Column, CteState, Ctes, Range, Scope, Sources, Visible, find_cte};
 use super::select::{Place, merge};
+use super::{Depth, Walker};
 
 impl Walker<'_> {
     /// Adds everything in a FROM or USING list to `scope`, from left to right.
@@ -108,6 +108,10 @@ impl Walker<'_> {
     /// What each column of a view may hold, by walking its definition; `None` for other relations.
     pub(super) fn open_view(&mut self, relation: &Arc<Relation>) -> Option<Rc<Vec<Sources>>> {
         let definition = relation.definition.as_deref().filter(|_| !relation.is_system())?;
+        if self.stack == Depth::Shallow {
+            self.is_too_deep = true;
+            return None;
+        }
         let key = relation.key();
         if let Some(opened) = self.opened.get(&key) {
             return Some(Rc::clone(opened));

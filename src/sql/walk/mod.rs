@@ -44,6 +44,7 @@ use pg_query::protobuf::Node;
 use crate::catalog::{RelationKey, Snapshot};
 
 use super::AnalyzeError;
+use super::analyze::Depth;
 use super::facts::{
     Access, Class, Condition, Destination, Facts, FunctionFact, Inner, LimitFact, OutputFact, SettingFact,
     Unresolved,
@@ -51,11 +52,14 @@ use super::facts::{
 use scope::{Column, Ctes, Sources};
 use touch::Touch;
 
-/// The facts of one statement.
-pub(super) fn facts_of(tree: &Node, catalog: &Snapshot) -> Result<Facts, AnalyzeError> {
-    let mut walker = Walker::new(catalog);
+/// The facts of one statement; `None` if they can't be found within `depth`.
+pub(super) fn facts_of(tree: &Node, catalog: &Snapshot, depth: Depth) -> Result<Option<Facts>, AnalyzeError> {
+    let mut walker = Walker::new(catalog, depth);
     let outline = walker.statement(tree);
-    walker.finish(outline)
+    if walker.is_too_deep {
+        return Ok(None);
+    }
+    walker.finish(outline).map(Some)
 }
 
 /// What a statement is, besides what it touches.
@@ -101,13 +105,16 @@ struct Walker<'c> {
     views: Vec<RelationKey>,
     /// What each column of an opened view may hold.
     opened: HashMap<RelationKey, Rc<Vec<Sources>>>,
+    stack: Depth,
+    /// Whether there was more to see than the stack allows.
+    is_too_deep: bool,
     depth: usize,
     steps: usize,
     gave_up: Option<String>,
 }
 
 impl<'c> Walker<'c> {
-    fn new(catalog: &'c Snapshot) -> Self {
+    fn new(catalog: &'c Snapshot, stack: Depth) -> Self {
         Self {
             catalog,
             touches: BTreeMap::new(),
@@ -126,6 +133,8 @@ impl<'c> Walker<'c> {
             named: None,
             views: Vec::new(),
             opened: HashMap::new(),
+            stack,
+            is_too_deep: false,
             depth: 0,
             steps: 0,
             gave_up: None,

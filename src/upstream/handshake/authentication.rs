@@ -8,7 +8,6 @@ use bytes::Bytes;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::message::frontend;
 
-use crate::identity::scram;
 use crate::identity::scram::client::{Binding, Client, ClientError, MECHANISM_PLUS};
 use crate::protocol::body::{Body, BodyError};
 
@@ -115,7 +114,7 @@ impl Starting {
                     .to_owned(),
             ));
         }
-        if !offers(scram::MECHANISM) {
+        if !offers(binding.mechanism()) {
             return Err(Failure::Protocol("it offers no SASL mechanism that the gateway knows".to_owned()));
         }
         Ok(binding)

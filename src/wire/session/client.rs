@@ -1,13 +1,14 @@
 //! What the client's messages do.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::gate::{Bind, Names, Parameters, Prepare, Query};
+use crate::gate::{Bind, Parameters, Prepare, Prepared, Query};
 use crate::protocol::backend::ErrorFields;
 use crate::protocol::frame::Frame;
 use crate::protocol::frontend::{BindMessage, Message, Target};
 use crate::protocol::run::Run;
-use crate::sql::Statement;
 
 use super::{Ask, Asking, Kind, Mode, Owed, Session, Violation, refusals};
 
@@ -55,11 +56,11 @@ impl Session {
             Message::Query { sql } => self.query(&sql),
             Message::Parse { name, sql, parameter_types } => self.parse(name, &sql, parameter_types),
             Message::Bind(bind) => self.bind(bind),
-            Message::Describe(target) => self.describe(&target),
-            Message::Execute { portal, max_rows } => self.execute(&portal, max_rows),
+            Message::Describe(target) => self.describe(target),
+            Message::Execute { portal, max_rows } => self.execute(portal, max_rows),
             Message::Close(target) => self.close(target),
             Message::Flush => self.outbox.flush(),
-            Message::FunctionCall => self.reject(Asking::Query, refusals::function_call()),
+            Message::FunctionCall(call) => self.call(call),
             // What is left of a COPY that failed: PostgreSQL ignores it too.
             Message::CopyDone | Message::CopyFail { .. } => {}
             // Taken care of before.
@@ -68,30 +69,25 @@ impl Session {
     }
 
     fn query(&mut self, sql: &Bytes) {
-        match Statement::new(sql, Statement::WIRE_CAP) {
+        match self.statement(sql) {
             Ok(sql) => {
-                let context = self.context.clone();
-                self.ask(Ask::Query(Query { context, sql, names: Names::default() }), Asking::Query);
+                let (context, names) = (self.context.clone(), self.portals.names());
+                self.ask(Ask::Query(Query { context, sql, names }), Asking::Query);
             }
             Err(error) => self.reject(Asking::Query, refusals::no_statement(&error)),
         }
     }
 
     fn parse(&mut self, name: String, sql: &Bytes, parameter_types: Vec<u32>) {
+        let Some(name) = self.new_name(name, |name| Asking::Parse { name }) else { return };
         let asking = Asking::Parse { name: name.clone() };
-        if refusals::is_reserved(&name) {
-            return self.reject(asking, refusals::reserved_name(&name));
-        }
         if self.portals.is_full() {
             return self.reject(asking, refusals::too_many_names());
         }
-        match Statement::new(sql, Statement::WIRE_CAP) {
+        match self.statement(sql) {
             Ok(sql) => {
-                let context = self.context.clone();
-                self.ask(
-                    Ask::Prepare(Prepare { context, sql, name, parameter_types, names: Names::default() }),
-                    asking,
-                );
+                let (context, names) = (self.context.clone(), self.portals.names());
+                self.ask(Ask::Prepare(Prepare { context, sql, name, parameter_types, names }), asking);
             }
             Err(error) => self.reject(asking, refusals::no_statement(&error)),
         }
@@ -99,38 +95,43 @@ impl Session {
 
     fn bind(&mut self, message: BindMessage) {
         let BindMessage { portal, statement, formats, values, result_formats } = message;
-        if refusals::is_reserved(&portal) {
-            return self.reject(Asking::Bind, refusals::reserved_name(&portal));
-        }
+        let Some(portal) = self.new_name(portal, |_| Asking::Bind) else { return };
+        let Some(statement) = self.name(statement, |_| Asking::Bind) else { return };
         if self.portals.is_full() {
             return self.reject(Asking::Bind, refusals::too_many_names());
         }
-        let Some(prepared) = self.portals.statement(&statement) else {
-            return self.refuse_portal(refusals::unknown_statement(&statement));
+        let prepared = match self.portals.statement(&statement) {
+            Some(prepared) => Arc::clone(prepared),
+            None if self.may_be_known(&statement) => Arc::new(Prepared::unseen(&statement)),
+            None => return self.refuse_portal(refusals::unknown_statement(&statement)),
         };
         let bind = Bind {
             context: self.context.clone(),
-            prepared: prepared.clone(),
+            prepared,
             statement_name: statement,
             portal,
             parameters: Parameters { formats, values, result_formats },
-            names: Names::default(),
+            names: self.portals.names(),
         };
         self.ask(Ask::Bind(bind), Asking::Bind);
     }
 
-    fn describe(&mut self, target: &Target) {
+    fn describe(&mut self, target: Target) {
         match target {
-            Target::Statement(name) if self.portals.statement(name).is_some() => {
-                self.outbox.describe_statement(name);
+            Target::Statement(name) => {
+                let Some(name) = self.name(name, |_| Asking::Bind) else { return };
+                if self.portals.statement(&name).is_none() && !self.may_be_known(&name) {
+                    return self.refuse_portal(refusals::unknown_statement(&name));
+                }
+                self.outbox.describe_statement(&name);
                 self.sent(Kind::DescribeStatement, Owed::Nothing);
             }
-            Target::Statement(name) => self.refuse_portal(refusals::unknown_statement(name)),
             // SQL cursors are portals of the server too, and drivers have them described. What made one was
             // judged and rewritten like any statement, and a description has no rows.
             Target::Portal(name) => {
-                self.outbox.describe_portal(name);
-                let owed = match self.portals.portal_mut(name) {
+                let Some(name) = self.name(name, |_| Asking::Bind) else { return };
+                self.outbox.describe_portal(&name);
+                let owed = match self.portals.portal_mut(&name) {
                     Some((portal, flow)) => {
                         flow.ask_description();
                         Owed::Portal(portal)
@@ -142,18 +143,22 @@ impl Session {
         }
     }
 
-    /// Runs a portal that a proof has made, and no other: a SQL cursor's rows come by FETCH, which is judged. A portal
-    /// that its client has not described is described before: no row passes unchecked.
-    fn execute(&mut self, name: &str, max_rows: u32) {
-        let Some((portal, flow)) = self.portals.portal_mut(name) else {
-            return self.refuse_portal(refusals::unknown_portal(name));
+    /// Runs a portal that a proof has made; a cursor is put to the gate as what it is, a FETCH. A portal that its
+    /// client has not described is described before: no row passes unchecked.
+    fn execute(&mut self, name: String, max_rows: u32) {
+        let Some(name) = self.name(name, |_| Asking::Bind) else { return };
+        let Some((portal, flow)) = self.portals.portal_mut(&name) else {
+            if self.portals.is_cursor(&name) || self.may_be_known(&name) {
+                return self.fetch(name, max_rows);
+            }
+            return self.refuse_portal(refusals::unknown_portal(&name));
         };
         let holds_client = flow.holds_client();
         if flow.ask_description() {
-            self.outbox.describe_portal(name);
+            self.outbox.describe_portal(&name);
             self.sent(Kind::Check, Owed::Portal(portal));
         }
-        self.outbox.execute(name, max_rows);
+        self.outbox.execute(&name, max_rows);
         self.sent(Kind::Execute, Owed::Portal(portal));
         if holds_client {
             self.outbox.flush();
@@ -164,14 +169,18 @@ impl Session {
     fn close(&mut self, target: Target) {
         match target {
             Target::Statement(name) => {
+                let Some(name) = self.name(name, |_| Asking::Bind) else { return };
+                let unnamed = name.is_empty();
                 self.outbox.close_statement(&name);
                 self.portals.statement_close_sent(name);
-                self.sent(Kind::Close, Owed::CloseStatement);
+                self.sent(Kind::Close, Owed::CloseStatement { unnamed });
             }
             Target::Portal(name) => {
+                let Some(name) = self.name(name, |_| Asking::Bind) else { return };
+                let unnamed = name.is_empty();
                 self.outbox.close_portal(&name);
                 self.portals.portal_close_sent(name);
-                self.sent(Kind::Close, Owed::ClosePortal);
+                self.sent(Kind::Close, Owed::ClosePortal { unnamed });
             }
         }
     }
@@ -200,7 +209,7 @@ impl Session {
             | Message::Describe(_)
             | Message::Execute { .. }
             | Message::Close(_)
-            | Message::FunctionCall
+            | Message::FunctionCall(_)
             | Message::CopyData
             | Message::Password
             | Message::Terminate => {
@@ -212,7 +221,7 @@ impl Session {
     }
 
     /// Refuses what is wrong in itself, without asking the gate.
-    fn reject(&mut self, asking: Asking, error: ErrorFields) {
+    pub(super) fn reject(&mut self, asking: Asking, error: ErrorFields) {
         self.notes.push(error.message().to_owned());
         self.refuse(asking, error);
     }

@@ -8,7 +8,7 @@ use crate::mask::{Field, Stop};
 use crate::protocol::backend::{ErrorFields, ready_for_query};
 use crate::protocol::body::BodyError;
 use crate::protocol::frame::Frame;
-use crate::protocol::results::{TransactionStatus, command_tag, parameter_status, row_description};
+use crate::protocol::results::{TransactionStatus, command_tag, row_description};
 use crate::protocol::run::Run;
 
 use super::{Flow, Kind, Mode, Owed, Session, Violation, refusals};
@@ -23,8 +23,7 @@ impl Session {
         match frame.tag {
             b'N' => self.notice(frame)?,
             b'S' => self.parameter(frame)?,
-            // No policy has allowed a channel to this client, and a payload may carry anything.
-            b'A' => {}
+            b'A' => self.notification(frame)?,
             b'E' => self.error(frame)?,
             b'D' | b'd' => self.server_run(Run::of(frame))?,
             _ => self.reply(frame)?,
@@ -46,6 +45,12 @@ impl Session {
             (Kind::Query, b'T') => self.describe_result(frame)?,
             (Kind::Query, b'C') => self.next_result(&Outcome::Completed { tag: tag(frame)? }, frame),
             (Kind::Query, b'I') => self.next_result(&Outcome::Completed { tag: String::new() }, frame),
+            (Kind::Call, b'V') => {
+                if let Some(flow) = self.current() {
+                    flow.settle(&Outcome::Completed { tag: String::new() });
+                }
+                self.relay(frame);
+            }
             (_, b'G') => {
                 self.mode = Mode::CopyIn;
                 self.relay(frame);
@@ -63,22 +68,28 @@ impl Session {
 
     fn done(&mut self, kind: Kind, owed: Owed, frame: &Frame) -> Result<(), Violation> {
         match (owed, frame.tag) {
-            (owed, b'Z') => {
+            (mut owed, b'Z') => {
+                if let Owed::Query(flows) = &mut owed {
+                    flows.iter_mut().for_each(Flow::settle_unread);
+                }
                 if matches!(owed, Owed::Query(_) | Owed::Refused { .. }) {
                     self.portals.drop_unnamed_statement();
                 }
                 return self.ready(frame);
             }
             (Owed::Parse(preparing), _) => {
-                self.portals.statement_confirmed();
+                self.portals.statement_confirmed(preparing.name.is_empty());
                 preparing.receipt.settle(&Outcome::Completed { tag: String::new() }, 0);
             }
             (Owed::Own, _) => return Ok(()),
-            (Owed::CloseStatement, _) => self.portals.statement_confirmed(),
-            (Owed::ClosePortal, _) => self.portals.portal_confirmed(),
-            (Owed::Portal(_), b'2') => self.portals.portal_confirmed(),
+            (Owed::CloseStatement { unnamed }, _) => self.portals.statement_confirmed(unnamed),
+            (Owed::ClosePortal { unnamed }, _) => self.portals.portal_confirmed(unnamed),
+            (Owed::Portal(portal), b'2') => {
+                let named = self.portals.flow_mut(portal).is_some_and(|flow| flow.is_named());
+                self.portals.portal_confirmed(!named);
+            }
             (Owed::Portal(portal), b'T' | b'n') => {
-                let fields = if frame.tag == b'T' { Some(fields(&frame.body)?) } else { None };
+                let fields = if frame.tag == b'T' { Some(self.fields(&frame.body)?) } else { None };
                 let checked = self.portals.flow_mut(portal).map(|flow| match fields {
                     Some(fields) => flow.describe(&fields),
                     None => flow.describe_nothing(),
@@ -92,7 +103,7 @@ impl Session {
                 }
             }
             (Owed::Portal(portal), _) => self.executed(portal, frame)?,
-            (Owed::Query(_) | Owed::Refused { .. } | Owed::Nothing, _) => {}
+            (Owed::Query(_) | Owed::Call(_) | Owed::Refused { .. } | Owed::Nothing, _) => {}
         }
         self.relay(frame);
         Ok(())
@@ -108,6 +119,9 @@ impl Session {
         let Some(flow) = self.portals.flow_mut(portal) else { return Ok(()) };
         flow.execute();
         if frame.tag == b's' {
+            if flow.is_once() {
+                self.portals.end(portal);
+            }
             return Ok(());
         }
         let tag = if frame.tag == b'C' { tag(frame)? } else { String::new() };
@@ -115,8 +129,11 @@ impl Session {
         if let Some(warning) = flow.take_warning() {
             refusals::undone(&warning).put_notice(&mut self.client);
         }
-        let (ends_portals, redefines) = (flow.ends_portals(), flow.redefines_statements());
-        self.names_after(ends_portals, redefines);
+        let (change, ends_transaction, once) = (flow.take_change(), flow.ends_transaction(), flow.is_once());
+        self.changed(change, ends_transaction);
+        if once {
+            self.portals.end(portal);
+        }
         Ok(())
     }
 
@@ -126,34 +143,32 @@ impl Session {
             self.mode = Mode::Normal;
         }
         let Some(Owed::Query(flows)) = self.replies.first_mut() else { return };
-        if !flows.is_empty() {
+        if let Some(flow) = flows.first_mut().filter(|flow| flow.is_unread()) {
+            flow.note_tag(outcome.tag().to_owned());
+        } else if !flows.is_empty() {
             let mut flow = flows.remove(0);
             flow.settle(outcome);
             if let Some(warning) = flow.take_warning() {
                 refusals::undone(&warning).put_notice(&mut self.client);
             }
-            let (ends_portals, redefines) = (flow.ends_portals(), flow.redefines_statements());
-            self.names_after(ends_portals, redefines);
+            self.changed(flow.take_change(), flow.ends_transaction());
         }
         self.relay(frame);
     }
 
-    fn names_after(&mut self, ends_portals: bool, redefines_statements: bool) {
-        if ends_portals {
-            self.portals.drop_portals();
-        }
-        if redefines_statements {
-            self.portals.forget_statements();
-        }
-    }
-
     fn describe_result(&mut self, frame: &Frame) -> Result<(), Violation> {
-        let fields = fields(&frame.body)?;
+        let fields = self.fields(&frame.body)?;
         match self.current().map_or(Err(Stop::Undescribed), |flow| flow.describe(&fields)) {
             Ok(()) => self.relay(frame),
             Err(stop) => self.stop(&stop),
         }
         Ok(())
+    }
+
+    /// A result's columns; in an unjudged session nothing is planned about them, and their names may be in any
+    /// encoding.
+    fn fields(&self, body: &Bytes) -> Result<Vec<Field>, Violation> {
+        if self.context.is_unjudged() { Ok(Vec::new()) } else { fields(body) }
     }
 
     /// Takes in row data as far as it has arrived: [`Frame`]s of any other type go to [`Session::server`].
@@ -212,7 +227,7 @@ impl Session {
         self.cancel = false;
         self.mode = if self.mode == Mode::Closed { Mode::Closed } else { Mode::Normal };
         if status == TransactionStatus::Idle {
-            self.portals.drop_portals();
+            self.portals.end_transaction();
             self.governed = false;
         }
         if let Some(error) = self.stop.clone() {
@@ -248,8 +263,9 @@ impl Session {
             Owed::Refused { unnamed_parse, .. } => *unnamed_parse,
             Owed::Portal(_)
             | Owed::Query(_)
-            | Owed::CloseStatement
-            | Owed::ClosePortal
+            | Owed::Call(_)
+            | Owed::CloseStatement { .. }
+            | Owed::ClosePortal { .. }
             | Owed::Own
             | Owed::Nothing => false,
         };
@@ -283,13 +299,17 @@ impl Session {
             self.mode = Mode::Normal;
         }
         self.cancel = false;
+        let failure = Outcome::Failed { sqlstate: fields.sqlstate().to_owned() };
         let mut flows = match self.replies.first_mut() {
             Some(Owed::Query(flows)) => std::mem::take(flows),
+            Some(Owed::Call(flow)) => {
+                flow.settle(&failure);
+                Vec::new()
+            }
             Some(Owed::Refused { error, .. }) => return error.clone(),
             _ => return self.scrubbed(fields, self.governed, true),
         };
         let verbatim = flows.iter().all(Flow::is_verbatim);
-        let failure = Outcome::Failed { sqlstate: fields.sqlstate().to_owned() };
         for (place, flow) in flows.iter_mut().enumerate() {
             flow.settle(if place == 0 { &failure } else { &Outcome::Skipped });
         }
@@ -314,9 +334,12 @@ impl Session {
                 let verbatim = self.portals.flow_mut(*portal).is_none_or(|flow| flow.is_verbatim());
                 self.scrubbed(fields, self.governed, verbatim)
             }
-            Owed::Query(_) | Owed::CloseStatement | Owed::ClosePortal | Owed::Own | Owed::Nothing => {
-                self.scrubbed(fields, self.governed, true)
-            }
+            Owed::Query(_)
+            | Owed::Call(_)
+            | Owed::CloseStatement { .. }
+            | Owed::ClosePortal { .. }
+            | Owed::Own
+            | Owed::Nothing => self.scrubbed(fields, self.governed, true),
         }
     }
 
@@ -337,7 +360,12 @@ impl Session {
                 }
             }
             Owed::Query(flows) => flows.into_iter().for_each(|mut flow| flow.settle(outcome)),
-            Owed::CloseStatement | Owed::ClosePortal | Owed::Refused { .. } | Owed::Own | Owed::Nothing => {}
+            Owed::Call(mut flow) => flow.settle(outcome),
+            Owed::CloseStatement { .. }
+            | Owed::ClosePortal { .. }
+            | Owed::Refused { .. }
+            | Owed::Own
+            | Owed::Nothing => {}
         }
     }
 
@@ -355,24 +383,18 @@ impl Session {
         Ok(())
     }
 
-    fn parameter(&mut self, frame: &Frame) -> Result<(), Violation> {
-        let (name, value) = parameter_status(frame.body.clone()).map_err(server)?;
-        check_setting(&name, &value)?;
-        frame.put(&mut self.client);
-        Ok(())
-    }
-
     /// The statement whose result is coming.
     fn current(&mut self) -> Option<&mut Flow> {
         match self.replies.first_mut()? {
             Owed::Query(flows) => flows.first_mut(),
+            Owed::Call(flow) => Some(flow),
             Owed::Portal(portal) => {
                 let portal = *portal;
                 self.portals.flow_mut(portal)
             }
             Owed::Parse(_)
-            | Owed::CloseStatement
-            | Owed::ClosePortal
+            | Owed::CloseStatement { .. }
+            | Owed::ClosePortal { .. }
             | Owed::Refused { .. }
             | Owed::Own
             | Owed::Nothing => None,
@@ -418,7 +440,7 @@ fn tag(frame: &Frame) -> Result<String, Violation> {
     command_tag(frame.body.clone()).map_err(server)
 }
 
-fn server(error: BodyError) -> Violation {
+pub(super) fn server(error: BodyError) -> Violation {
     Violation::Server { what: error.to_string() }
 }
 

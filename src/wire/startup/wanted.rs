@@ -28,12 +28,13 @@ impl Wanted {
         default_database: Option<&str>,
     ) -> (Self, Result<(), ErrorFields>) {
         let mut wanted = Self { minor, ..Self::default() };
-        let (mut options, mut settings) = (String::new(), Vec::new());
+        let (mut options, mut replication, mut settings) = (String::new(), String::new(), Vec::new());
         for (name, value) in parameters {
             match name.as_str() {
                 "user" => wanted.user = value,
                 "database" => wanted.database = value,
                 "options" => options = value,
+                "replication" => replication = value,
                 _ if name.starts_with("_pq_.") => wanted.extensions.push(name),
                 _ => settings.push((name, value)),
             }
@@ -41,7 +42,7 @@ impl Wanted {
         if wanted.database.is_empty() {
             wanted.database = default_database.unwrap_or(&wanted.user).to_owned();
         }
-        let usable = wanted.set(&options, settings);
+        let usable = wanted.set(&options, settings).and_then(|()| wanted.replicate(&replication));
         (wanted, usable)
     }
 
@@ -60,12 +61,43 @@ impl Wanted {
         let options =
             options::parse(options).map_err(|error| fatal(sqlstate::SYNTAX_ERROR, error.to_string()))?;
         for (name, value) in options.into_iter().chain(parameters) {
+            // Not settings, though they stand in the same packet: none of them may get there by `options`.
+            if OTHERS.iter().any(|other| other.eq_ignore_ascii_case(&name)) || name.starts_with("_pq_.") {
+                let message = format!("unrecognized configuration parameter \"{name}\"");
+                return Err(fatal(sqlstate::UNDEFINED_OBJECT, message));
+            }
             self.settings.retain(|(earlier, _)| !earlier.eq_ignore_ascii_case(&name));
             self.settings.push((name, value));
         }
         Ok(())
     }
+
+    /// `replication` is a setting here, so that it is judged; one that says no is none.
+    fn replicate(&mut self, value: &str) -> Result<(), ErrorFields> {
+        if value.is_empty() || is_prefix(value, &["false", "no", "off", "0"]) {
+            return Ok(());
+        }
+        let value = match value {
+            "database" => value,
+            _ if is_prefix(value, &["true", "yes", "on", "1"]) => "true",
+            _ => {
+                let message = format!("invalid value for parameter \"replication\": \"{value}\"");
+                return Err(fatal(sqlstate::INVALID_PARAMETER_VALUE, message)
+                    .with_hint("Valid values are: \"false\", 0, \"true\", 1, \"database\"."));
+            }
+        };
+        self.settings.push(("replication".to_owned(), value.to_owned()));
+        Ok(())
+    }
 }
+
+/// Whether `value` is one of `words`, or a beginning that no other word has: as `parse_bool` reads it.
+fn is_prefix(value: &str, words: &[&str]) -> bool {
+    let lower = value.to_ascii_lowercase();
+    lower != "o" && words.iter().any(|word| word.starts_with(&lower))
+}
+
+const OTHERS: [&str; 4] = ["user", "database", "options", "replication"];
 
 /// PostgreSQL keeps 63 bytes (`NAMEDATALEN`).
 const LONGEST_APPLICATION: usize = 63;

@@ -118,8 +118,8 @@ async fn a_name_of_ten_kilobytes_is_not_kept_whole() {
     let stand = Stand::start().await;
     let mut raw = Raw::connect(&stand).await;
     let user = "u".repeat(9000);
-    raw.send(&crate::wire_real::startup(&[("user", &user), ("search_path", "hr")])).await;
-    assert_eq!(raw.until_ready().await, "E(0A000)");
+    raw.send(&crate::wire_real::startup(&[("user", &user), ("options", "-e")])).await;
+    assert_eq!(raw.until_ready().await, "E(42601)");
     let segment = stand.home.path().join("state/ledger/000001.jsonl");
     until("it is on record", async || fs::read_to_string(&segment).unwrap().contains("uuuu...")).await;
     assert!(!fs::read_to_string(&segment).unwrap().contains(&"u".repeat(1000)));

@@ -71,10 +71,11 @@ async fn arguments_that_are_no_statement_leave_a_record_too() {
 async fn a_function_call_by_its_number_leaves_a_record() {
     let stand = Stand::start().await;
     let mut ana = Raw::session(&stand, "ana").await;
-    ana.send(&message(b'F', |body| body.extend_from_slice(b"\0\0\0\x01\0\0\0\0\0\0"))).await;
+    // random()
+    ana.send(&message(b'F', |body| body.extend_from_slice(b"\0\0\x06\x3e\0\0\0\0\0\0"))).await;
     assert_eq!(word(&ana.frame().await.unwrap()), "E(42501)");
     until("it is on record", async || {
-        let told = |event: &Event| matches!(event, Event::Malformed { context } if context.contains("function call"));
+        let told = |event: &Event| matches!(event, Event::Decided(record) if record.via == "function_call" && record.statement.contains("random"));
         stand.ledger().iter().any(|entry| told(&entry.record.event) && entry.record.identity == "ana")
     })
     .await;

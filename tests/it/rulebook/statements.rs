@@ -151,7 +151,14 @@ fn outside() -> Vec<(&'static str, Facts)> {
         ("execute p, a select", wrapping("execute", Class::Read, select_from("public.orders"))),
         ("execute p, an update", wrapping("execute", Class::Write, update())),
         ("prepare p as update", wrapping("prepare", Class::Write, update())),
-        ("FunctionCall", statement("function_call", Class::Utility)),
+        (
+            "FunctionCall of random",
+            Facts {
+                kind: "function_call".into(),
+                class: Class::Utility,
+                ..function("pg_catalog.random", true, Volatility::Volatile)
+            },
+        ),
         ("lock orders", statement("lock", Class::Utility)),
         ("listen c", to_channel("listen")),
         ("notify c", to_channel("notify")),

@@ -37,6 +37,11 @@ pub(crate) struct Stand {
 impl Stand {
     /// Starts a gateway on a cluster of its own.
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_, _| {}).await
+    }
+
+    /// Starts a gateway on a cluster of its own, after `change` was made to its home and settings.
+    pub(crate) async fn start_with(change: impl FnOnce(&Path, &mut Settings)) -> Self {
         let cluster = super::shop_cluster().await;
         for user in [shop::SERVICE_USER, shop::FULL_USER] {
             let sql = format!("ALTER ROLE {user} PASSWORD '{UPSTREAM_PASSWORD}'");
@@ -46,7 +51,8 @@ impl Stand {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         copy_folder(&root.join("policies"), &home.path().join("policies"));
         let secrets = identities(&root.join("agents"), &home.path().join("agents"));
-        let settings = settings(&cluster, home.path());
+        let mut settings = settings(&cluster, home.path());
+        change(home.path(), &mut settings);
         let gateway = Gateway::start(settings.clone()).await.unwrap();
         Self { gateway, home, secrets, settings, cluster }
     }

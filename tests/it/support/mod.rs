@@ -20,6 +20,11 @@ pub(crate) async fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(|| async { Cluster::restore(&template().await).await.unwrap() }).await
 }
 
+/// Another cluster, for a test that sets it up otherwise.
+pub(crate) async fn another_cluster() -> Cluster {
+    Cluster::restore(&template().await).await.unwrap()
+}
+
 /// A database of one's own on the process's cluster.
 #[derive(Debug)]
 pub(crate) struct Database {
@@ -32,8 +37,12 @@ pub(crate) struct Database {
 impl Database {
     /// An empty database in which `sql` was run by the superuser.
     pub(crate) async fn with(sql: &str) -> Self {
+        Self::on(cluster().await, sql).await
+    }
+
+    /// As [`Database::with`], on another cluster.
+    pub(crate) async fn on(cluster: &'static Cluster, sql: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(1);
-        let cluster = cluster().await;
         let name = format!("it_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         cluster.execute_sql("postgres", &format!("CREATE DATABASE {name}")).await.unwrap();
         let database = Self { cluster, name };

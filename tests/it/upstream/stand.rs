@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use portcullis::approval::Desk;
 use portcullis::audit::{Ledger, Memory};
+use portcullis::cli::demo::cluster::Cluster;
 use portcullis::clock::{Clock, SystemClock};
 use portcullis::gate::{
     Authorized, Connect, Context, Door, Gate, Parts, Rules, Run, RunMode, Silent, Workers,
@@ -37,7 +38,16 @@ impl Stand {
 
     /// With other settings than those that work.
     pub(super) async fn altered(sql: &str, alter: impl FnOnce(&mut DatabaseSettings)) -> Self {
-        let database = Database::with(sql).await;
+        Self::on(crate::support::cluster().await, sql, alter).await
+    }
+
+    /// As [`Stand::altered`], on another cluster.
+    pub(super) async fn on(
+        cluster: &'static Cluster,
+        sql: &str,
+        alter: impl FnOnce(&mut DatabaseSettings),
+    ) -> Self {
+        let database = Database::on(cluster, sql).await;
         let mut settings = DatabaseSettings {
             search_path: vec!["public".into(), "odd\"one".into()],
             ..DatabaseSettings::new(
@@ -80,16 +90,17 @@ impl Stand {
     }
 
     pub(super) async fn open(&self) -> Result<Link, ConnectError> {
+        self.open_with(vec![("timezone".into(), "Asia/Tokyo".into())]).await
+    }
+
+    /// Opens a link whose client brings `settings`.
+    pub(super) async fn open_with(&self, settings: Vec<(String, String)>) -> Result<Link, ConnectError> {
         let connect = Connect {
             door: Door::Mcp,
             database: "shop".into(),
             client: String::new(),
             application: "te\u{e9}st".into(),
-            settings: vec![
-                ("timezone".into(), "Asia/Tokyo".into()),
-                ("search_path".into(), "pg_temp, evil".into()),
-                ("role".into(), "nobody".into()),
-            ],
+            settings,
         };
         let proof = self.gate.admit(&self.ana, connect, &Silent).await.unwrap();
         self.upstream.connect(proof, &self.ana).await

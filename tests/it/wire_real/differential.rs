@@ -99,8 +99,9 @@ async fn a_cursor_is_described_and_fetched_with_its_mask() {
     assert_eq!(ana.ask(&[describe(b'P', "c"), sync()].concat()).await, "T Z(T)");
     assert_eq!(ana.ask(&query("fetch 1 from c")).await, "T D C(FETCH 1) Z(T)");
     assert!(ana.last_row().contains("***-**-****"), "{}", ana.last_row());
-    // Only a portal that was bound, and so judged, is executed.
-    assert_eq!(ana.ask(&[execute("c", 1), sync()].concat()).await, "E(34000) Z(E)");
+    // It is a portal like any other, but judged as the FETCH that this is.
+    assert_eq!(ana.ask(&[execute("c", 1), sync()].concat()).await, "D s Z(T)");
+    assert!(ana.last_row().contains("***-**-****"), "{}", ana.last_row());
 }
 
 /// Bytes, and the type of the message that ends their answer.

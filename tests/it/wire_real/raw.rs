@@ -47,8 +47,21 @@ impl Raw {
     }
 
     pub(crate) async fn log_in(&mut self, user: &str, password: &str, startup: &[u8]) {
+        self.prove(user, password, startup).await;
+        let greeting = self.until_ready().await;
+        assert!(greeting.starts_with('R') && greeting.ends_with("K Z(I)"), "{greeting}");
+    }
+
+    /// The start-up up to the server's own proof.
+    pub(crate) async fn prove(&mut self, user: &str, password: &str, startup: &[u8]) {
         self.send(startup).await;
-        assert_eq!(self.frame().await.unwrap().body[..4], [0, 0, 0, 10], "{user}");
+        let first = self.frame().await.unwrap();
+        self.answer(&first, user, password).await;
+    }
+
+    /// Answers AuthenticationSASL, up to the server's own proof.
+    pub(crate) async fn answer(&mut self, first: &Frame, user: &str, password: &str) {
+        assert_eq!(first.body[..4], [0, 0, 0, 10], "{user}");
         let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
         let first = message(b'p', |body| {
             put_cstr(body, "SCRAM-SHA-256");
@@ -61,8 +74,6 @@ impl Raw {
         self.send(&message(b'p', |body| body.put_slice(scram.message()))).await;
         let last = self.frame().await.unwrap();
         scram.finish(&last.body[4..]).unwrap();
-        let greeting = self.until_ready().await;
-        assert!(greeting.starts_with('R') && greeting.ends_with("K Z(I)"), "{greeting}");
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {

@@ -80,7 +80,7 @@ impl FakePostgres {
             | Message::Describe(_)
             | Message::Execute { .. }
             | Message::Close(_)
-            | Message::FunctionCall
+            | Message::FunctionCall(_)
             | Message::Password => {
                 if let Err(failure) = self.extended(&message) {
                     self.fail(&failure);
@@ -181,7 +181,7 @@ impl FakePostgres {
             | Message::CopyData
             | Message::CopyDone
             | Message::CopyFail { .. }
-            | Message::FunctionCall
+            | Message::FunctionCall(_)
             | Message::Password => panic!("the gateway sent {message:?}"),
         }
         Ok(())
@@ -296,7 +296,7 @@ impl FakePostgres {
             | Message::Execute { .. }
             | Message::Close(_)
             | Message::Terminate
-            | Message::FunctionCall
+            | Message::FunctionCall(_)
             | Message::Password => panic!("PostgreSQL would end the session on {message:?} during COPY"),
         }
     }

@@ -227,7 +227,7 @@ fn exchange(choice: usize) -> (Vec<u8>, usize) {
         14 => ([parse("", ssn), sync(), query(ssn), bind("", ""), sync()].concat(), 3),
         15 => ([run("copy orders from stdin"), copied, done, sync()].concat(), 1),
         16 => (query("copy customers to stdout"), 1),
-        _ => ([message(b'F', |body| body.extend_from_slice(&[0; 8])), sync()].concat(), 2),
+        _ => ([message(b'F', |body| body.extend_from_slice(&[0; 10])), sync()].concat(), 2),
     }
 }
 

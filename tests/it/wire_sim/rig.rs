@@ -77,7 +77,7 @@ impl Rig {
         Client {
             gate: self.gate.clone(),
             who: Arc::new(who),
-            session: Session::new(context),
+            session: Session::new(context, &[]),
             postgres: FakePostgres::default(),
             input: BytesMut::new(),
             output: BytesMut::new(),
@@ -156,6 +156,8 @@ impl Client {
                         Ask::Query(act) => Answer::Query(gate.admit(&who, act, &*holds).await),
                         Ask::Prepare(act) => Answer::Prepare(Box::new(gate.admit(&who, act, &*holds).await)),
                         Ask::Bind(act) => Answer::Bind(Box::new(gate.admit(&who, act, &*holds).await)),
+                        Ask::Fetch(act) => Answer::Fetch(Box::new(gate.admit(&who, act, &*holds).await)),
+                        Ask::Call(act) => Answer::Call(Box::new(gate.admit(&who, act, &*holds).await)),
                     }
                 }));
             }

@@ -277,8 +277,8 @@ fn another_message_during_copy_in_ends_the_session() {
 #[test]
 fn a_function_call_by_oid_is_refused() {
     let (_rig, mut client) = bot();
-    let call = message(b'F', |body| body.extend_from_slice(&[0, 0, 0x0c, 0x5f]));
-    assert_eq!(client.exchange(&call), "E(42501) Z(I)");
+    let call = message(b'F', |body| body.extend_from_slice(&[0, 0, 0x0c, 0x5f, 0, 0, 0, 0, 0, 0]));
+    assert_eq!(client.exchange(&call), "E(42883) Z(I)", "a function that nobody knows");
     assert!(client.postgres.input.is_empty());
 }
 

@@ -83,7 +83,9 @@ impl Installation {
         folders.iter().filter_map(|bin| Self::at(bin)).max_by_key(|found| found.version)
     }
 
-    fn at(bin: &Path) -> Option<Self> {
+    /// The server whose programs are in `bin`, if they are.
+    #[must_use]
+    pub fn at(bin: &Path) -> Option<Self> {
         if !bin.join("initdb").is_file() {
             return None;
         }

@@ -1,0 +1,132 @@
+//! What a client may not set when it connects, whatever the rulebook says: what would make the database read a
+//! statement otherwise than the gate has judged it, or run it as somebody else.
+
+use crate::policy::Reason;
+use crate::policy::input::SettingInput;
+
+use super::{Denial, DenialKind};
+
+/// What of `settings` an unjudged session gets: all of it, and `replication` only if that is `allowed`.
+pub(super) fn unjudged(
+    settings: &[(String, String)],
+    allowed: bool,
+) -> Result<Vec<(String, String)>, Denial> {
+    match settings.iter().any(|(name, _)| is(name, REPLICATION)) && !allowed {
+        true => Err(denial("replication", "connections for replication are not allowed here", "")),
+        false => Ok(settings.to_vec()),
+    }
+}
+
+/// What of `settings` a judged session gets: nothing that is pinned. Asking for what is pinned anyway does no harm.
+pub(super) fn judged(settings: &[(String, String)]) -> Result<Vec<(String, String)>, Denial> {
+    let mut admitted = Vec::new();
+    for (name, value) in settings {
+        match HELD.iter().find(|(held, _)| is(name, held)) {
+            Some((_, values)) if values.iter().any(|same| is(value, same)) => {}
+            Some((held, values)) => {
+                let message = format!("the setting `{held}` must stay `{}`", values.first().unwrap_or(&""));
+                return Err(denial("setting", &message, "leave it out when you connect"));
+            }
+            None if is(name, REPLICATION) => {
+                let message = "connections for replication are not allowed here";
+                return Err(denial("replication", message, "what they read is not judged"));
+            }
+            None if NEVER.iter().any(|never| is(name, never)) || name.contains('.') => {
+                let message = format!("the setting `{name}` is not yours to change");
+                return Err(denial("setting", &message, "leave it out when you connect"));
+            }
+            None => admitted.push((name.clone(), value.clone())),
+        }
+    }
+    Ok(admitted)
+}
+
+/// A setting as the rulebook sees it.
+pub(super) fn shown((name, value): &(String, String)) -> SettingInput<'_> {
+    SettingInput { name: name.to_ascii_lowercase(), value }
+}
+
+fn is(name: &str, known: &str) -> bool {
+    name.eq_ignore_ascii_case(known)
+}
+
+fn denial(rule: &str, message: &str, hint: &str) -> Denial {
+    let reason = Reason { rule: rule.to_owned(), message: message.to_owned(), hint: hint.to_owned() };
+    Denial::of(DenialKind::Policy, vec![reason])
+}
+
+const REPLICATION: &str = "replication";
+
+/// Settings that hold in every judged session, and the ways to write that: a client whose locale knows no encoding
+/// asks for `SQL_ASCII`, which leaves bytes as they are.
+const HELD: [(&str, &[&str]); 3] = [
+    ("client_encoding", &["UTF8", "UTF-8", "unicode", "SQL_ASCII"]),
+    ("standard_conforming_strings", &["on", "true", "yes", "1"]),
+    ("row_security", &["on", "true", "yes", "1"]),
+];
+
+/// Settings that the gateway chooses, or that change what a statement means: whose rights it has, which objects its
+/// names find, how its text and values are read, which code is loaded. So do all with a dot in their name, which
+/// belong to extensions and to row-level security.
+const NEVER: [&str; 14] = [
+    "search_path",
+    "role",
+    "session_authorization",
+    "session_replication_role",
+    "session_preload_libraries",
+    "local_preload_libraries",
+    "dynamic_library_path",
+    "allow_system_table_mods",
+    "transform_null_equals",
+    "backslash_quote",
+    "array_nulls",
+    "xmloption",
+    "default_tablespace",
+    "default_table_access_method",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+        settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_judged_session_gets_nothing_that_is_pinned() {
+        let asked = pairs(&[
+            ("TimeZone", "UTC"),
+            ("client_encoding", "utf8"),
+            ("Standard_Conforming_Strings", "ON"),
+            ("work_mem", "1GB"),
+        ]);
+        assert_eq!(judged(&asked).unwrap(), pairs(&[("TimeZone", "UTC"), ("work_mem", "1GB")]));
+        for (name, value) in [
+            ("search_path", "public"),
+            ("SEARCH_PATH", "public"),
+            ("role", "none"),
+            ("Session_Authorization", "postgres"),
+            ("row_security", "off"),
+            ("standard_conforming_strings", "off"),
+            ("client_encoding", "SJIS"),
+            ("client_encoding", "UTF8 "),
+            ("portcullis.tenant", "1"),
+            ("plpgsql.variable_conflict", "use_column"),
+            ("replication", "database"),
+        ] {
+            let denial = judged(&pairs(&[(name, value)])).unwrap_err();
+            let message = &denial.reason().unwrap().message;
+            assert!(message.contains(&name.to_ascii_lowercase()) || message.contains(name), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unjudged_session_gets_all_it_asks_for_but_replication_unasked() {
+        let asked = pairs(&[("search_path", "x"), ("client_encoding", "SJIS")]);
+        assert_eq!(unjudged(&asked, false).unwrap(), asked);
+        let replication = pairs(&[("replication", "database")]);
+        assert!(unjudged(&replication, false).is_err());
+        assert_eq!(unjudged(&replication, true).unwrap(), replication);
+    }
+}
