@@ -81,7 +81,7 @@ impl Session {
     fn parse(&mut self, name: String, sql: &Bytes, parameter_types: Vec<u32>) {
         let Some(name) = self.new_name(name, |name| Asking::Parse { name }) else { return };
         let asking = Asking::Parse { name: name.clone() };
-        if self.portals.is_full() {
+        if self.portals.is_full(self.limits) {
             return self.reject(asking, refusals::too_many_names());
         }
         match self.statement(sql) {
@@ -97,7 +97,7 @@ impl Session {
         let BindMessage { portal, statement, formats, values, result_formats } = message;
         let Some(portal) = self.new_name(portal, |_| Asking::Bind) else { return };
         let Some(statement) = self.name(statement, |_| Asking::Bind) else { return };
-        if self.portals.is_full() {
+        if self.portals.is_full(self.limits) {
             return self.reject(Asking::Bind, refusals::too_many_names());
         }
         let prepared = match self.portals.statement(&statement) {

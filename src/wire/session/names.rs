@@ -17,7 +17,7 @@ impl Session {
         if !self.unreadable.is_empty() {
             return Ok(Statement::unread(sql.clone()));
         }
-        match Statement::new(sql, Statement::WIRE_CAP) {
+        match Statement::new(sql, self.limits.statement_bytes) {
             Err(_) if self.context.is_unjudged() => Ok(Statement::unread(sql.clone())),
             statement => statement,
         }
