@@ -195,11 +195,11 @@ impl Session {
         match message {
             Message::CopyDone => {
                 self.outbox.copy_done();
-                self.mode = Mode::Normal;
+                self.copied();
             }
             Message::CopyFail { why } => {
                 self.outbox.copy_fail(&why);
-                self.mode = Mode::Normal;
+                self.copied();
             }
             // PostgreSQL ignores both while it reads COPY data: two Syncs, one ReadyForQuery.
             Message::Sync | Message::Flush => {}
@@ -218,6 +218,15 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The data of a COPY has ended. By the extended protocol the server keeps its answer until somebody asks for
+    /// it, and the client's own Sync waits behind that answer.
+    fn copied(&mut self) {
+        self.mode = Mode::Normal;
+        if self.holding {
+            self.outbox.flush();
+        }
     }
 
     /// Refuses what is wrong in itself, without asking the gate.
