@@ -51,7 +51,7 @@ pub enum Durability {
     /// Once the disk says so: it survives a power failure.
     #[default]
     Fsync,
-    /// Once the operating system has it: it survives a crash of the gateway only.
+    /// Once the operating system has it: it survives a crash of the gateway only. Notes of the last moment don't.
     Os,
 }
 

@@ -113,6 +113,25 @@ pub fn cancelled() -> ErrorFields {
     ErrorFields::new(Severity::Error, sqlstate::QUERY_CANCELED, message)
 }
 
+/// The end when the gateway stops, in PostgreSQL's words.
+#[must_use]
+pub fn shutdown() -> ErrorFields {
+    fatal(sqlstate::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+}
+
+/// The end of a session whose client was silent for too long, in PostgreSQL's words.
+#[must_use]
+pub fn idle() -> ErrorFields {
+    fatal(sqlstate::IDLE_SESSION_TIMEOUT, "terminating connection due to idle-session timeout")
+}
+
+/// The end of a session that has lasted as long as it may.
+#[must_use]
+pub fn expired() -> ErrorFields {
+    fatal(sqlstate::ADMIN_SHUTDOWN, "terminating connection: the session has lasted as long as it may")
+        .with_hint("connect again")
+}
+
 /// An end to the session.
 #[must_use]
 pub fn fatal(sqlstate: &str, message: impl Into<String>) -> ErrorFields {

@@ -375,6 +375,33 @@ fn outcomes_that_are_too_many_to_hold_are_counted_and_the_count_is_kept() {
     assert_eq!(ledger.failure(), None);
 }
 
+#[tokio::test]
+async fn a_folder_that_was_moved_away_is_noticed_and_taken_up_again_when_it_is_back() {
+    for durability in [Durability::Os, Durability::Fsync] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { durability, ..settings(folder.path()) };
+        let ledger = open(&settings);
+        drop(ledger.append(decided("SELECT 1")).await.unwrap());
+        let elsewhere = folder.path().join("elsewhere");
+        fs::rename(&settings.folder, &elsewhere).unwrap();
+        let mut unnoticed = 0;
+        let refused = loop {
+            match ledger.append(decided("SELECT 2")).await {
+                Ok(receipt) => unnoticed = receipt.sequence() - 1,
+                Err(refused) => break refused,
+            }
+        };
+        assert!(refused.to_string().contains("moved away or removed"), "{refused}");
+        assert!(durability == Durability::Os || unnoticed == 0, "synced records are looked after each time");
+        fs::rename(&elsewhere, &settings.folder).unwrap();
+        ledger.note(settled(1));
+        drop(ledger.append(decided("SELECT 3")).await.unwrap());
+        ledger.close().await.unwrap();
+        let verified = audit::verify(&settings.folder).unwrap();
+        assert_eq!(verified.records, unnoticed + 3, "what went elsewhere came back with it");
+    }
+}
+
 /// The real thing, where the tests may mount: a file system of 64 kB that fills up.
 #[tokio::test]
 async fn a_disk_that_is_really_full_leaves_no_torn_line() {

@@ -330,8 +330,17 @@ const FIELDS: [(&str, Change); 30] = [
 ];
 
 /// Fields that are in every key, or that keep an input from having one, or that follow from another.
-const ALWAYS: [&str; 8] =
-    ["identity.name", "identity.kind", "identity", "database", "door", "via", "tool", "statement.unresolved"];
+const ALWAYS: [&str; 9] = [
+    "identity.name",
+    "identity.kind",
+    "identity",
+    "database",
+    "door",
+    "via",
+    "tool",
+    "unjudged",
+    "statement.unresolved",
+];
 
 #[test]
 fn every_field_that_is_read_is_in_the_key_and_no_other() {

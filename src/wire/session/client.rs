@@ -81,7 +81,7 @@ impl Session {
     fn parse(&mut self, name: String, sql: &Bytes, parameter_types: Vec<u32>) {
         let Some(name) = self.new_name(name, |name| Asking::Parse { name }) else { return };
         let asking = Asking::Parse { name: name.clone() };
-        if self.portals.is_full() {
+        if self.portals.is_full(self.limits) {
             return self.reject(asking, refusals::too_many_names());
         }
         match self.statement(sql) {
@@ -97,7 +97,7 @@ impl Session {
         let BindMessage { portal, statement, formats, values, result_formats } = message;
         let Some(portal) = self.new_name(portal, |_| Asking::Bind) else { return };
         let Some(statement) = self.name(statement, |_| Asking::Bind) else { return };
-        if self.portals.is_full() {
+        if self.portals.is_full(self.limits) {
             return self.reject(Asking::Bind, refusals::too_many_names());
         }
         let prepared = match self.portals.statement(&statement) {
@@ -195,11 +195,11 @@ impl Session {
         match message {
             Message::CopyDone => {
                 self.outbox.copy_done();
-                self.mode = Mode::Normal;
+                self.copied();
             }
             Message::CopyFail { why } => {
                 self.outbox.copy_fail(&why);
-                self.mode = Mode::Normal;
+                self.copied();
             }
             // PostgreSQL ignores both while it reads COPY data: two Syncs, one ReadyForQuery.
             Message::Sync | Message::Flush => {}
@@ -218,6 +218,15 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The data of a COPY has ended. By the extended protocol the server keeps its answer until somebody asks for
+    /// it, and the client's own Sync waits behind that answer.
+    fn copied(&mut self) {
+        self.mode = Mode::Normal;
+        if self.holding {
+            self.outbox.flush();
+        }
     }
 
     /// Refuses what is wrong in itself, without asking the gate.
