@@ -19,7 +19,9 @@ test: ## Formatting, lints, documentation and all tests
 bench: ## Speed and memory beside a bare relay and a direct connection, in ROUNDS rounds (10); ONLY=words for some of it, RECORD=docs/bench.md to keep it
 	@scripts/with-setup.sh $(CARGO) bench --locked --quiet --bench wire -- --rounds $(or $(ROUNDS),10) $(if $(ONLY),--only '$(ONLY)') $(if $(RECORD),--record '$(CURDIR)/$(RECORD)')
 
-conformance: ## Real clients (Python, Node, Java) at the wire door of a demo; installs them below target/
+conformance: ## PostgreSQL's regression suite, its drivers' suites and real clients through the gateway; all below target/
+	@scripts/with-setup.sh scripts/regress.sh
+	@scripts/with-setup.sh python3 scripts/conformance/drivers.py
 	@scripts/with-setup.sh scripts/conformance.sh
 
 lint: ## Formatting and lints only

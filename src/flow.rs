@@ -7,9 +7,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::io::{poll_read_buf, poll_write_buf};
+use tokio_util::io::poll_read_buf;
 
 /// What has been read and not yet been used.
 #[derive(Debug, Default)]
@@ -79,8 +79,9 @@ pub fn poll_drain(
     bytes: &mut BytesMut,
 ) -> Poll<io::Result<()>> {
     while !bytes.is_empty() {
-        if ready!(poll_write_buf(Pin::new(&mut *socket), context, bytes))? == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        match ready!(Pin::new(&mut *socket).poll_write(context, bytes))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            written => bytes.advance(written),
         }
     }
     *bytes = BytesMut::new();

@@ -24,7 +24,7 @@ CREATE TABLE library.book (
 INSERT INTO library.book (title, price, pages, pair, tags, data, raw, span)
 SELECT
     CASE g % 5 WHEN 0 THEN E'tab\tand\nline' WHEN 1 THEN 'back\slash' WHEN 2 THEN 'ěšč €' WHEN 3 THEN '' ELSE '\N' END || g,
-    CASE WHEN g % 7 <> 0 THEN g / 3.0 END, g, row(g, 'x"y,' || g), ARRAY['a b', NULL, '{' || g], jsonb_build_object('g', g, 'n', NULL),
+    CASE WHEN g % 7 <> 0 THEN g / 3.0 END, g, row(g, 'x"y,' || g)::library.pair, ARRAY['a b', NULL, '{' || g], jsonb_build_object('g', g, 'n', NULL),
     decode(lpad(to_hex(g), 8, '0'), 'hex'), tstzrange(timestamptz '2024-01-01' + g * interval '1 h', timestamptz '2024-01-01' + (g + 1) * interval '1 h')
 FROM generate_series(1, 2000) g;
 CREATE INDEX ON library.book USING gin (data);

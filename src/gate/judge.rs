@@ -198,7 +198,7 @@ impl Gate {
             Some(known) => Arc::clone(&known.analysis),
             None => self.reading(case, &catalog).await?,
         };
-        if analysis.items().iter().all(|item| item.facts.unresolved.is_empty()) {
+        if !analysis.items().iter().any(names_unknown_objects) {
             return Ok((analysis, catalog));
         }
         let newer = self.refreshed(database).await?;
@@ -483,6 +483,12 @@ fn structure(case: &Case<'_>, analysis: &Analysis) -> Result<(), Denial> {
         ));
     }
     Ok(())
+}
+
+/// Whether a newer catalog may know what a statement names. It never knows prepared statements and cursors.
+fn names_unknown_objects(item: &Item) -> bool {
+    let of_the_session = |what: &str| matches!(Missing::of(what), Missing::Statement | Missing::Cursor);
+    item.facts.unresolved.iter().any(|thing| !of_the_session(&thing.what))
 }
 
 /// The denial of a statement that was not understood.

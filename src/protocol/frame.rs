@@ -31,6 +31,19 @@ pub enum FrameError {
         /// The length field, which counts itself.
         length: u32,
     },
+    /// The length may be what it says, but it is more than is held in memory.
+    #[error(
+        "a message of type {tag} has {length} bytes, and {most} are the most that pass here at once",
+        tag = tag.escape_ascii()
+    )]
+    TooLong {
+        /// The type byte.
+        tag: u8,
+        /// The length field, which counts itself.
+        length: u32,
+        /// The most that it may say.
+        most: usize,
+    },
     /// There is no such message.
     #[error("invalid message type {tag}", tag = tag.escape_ascii())]
     Tag {
@@ -52,11 +65,22 @@ impl Frame {
     /// # Errors
     /// When the bytes are no frame.
     pub fn decode(leg: Leg, buffer: &mut BytesMut) -> Result<Option<Self>, FrameError> {
+        Self::decode_within(leg, CLIENT_CAP, buffer)
+    }
+
+    /// As [`Frame::decode`], with `most` as the cap on the length of a client's statements and values.
+    ///
+    /// # Errors
+    /// When the bytes are no frame, or a frame that is too long.
+    pub fn decode_within(leg: Leg, most: usize, buffer: &mut BytesMut) -> Result<Option<Self>, FrameError> {
         let Some((&tag, rest)) = buffer.split_first() else { return Ok(None) };
-        let cap = leg.cap(tag)?;
+        let cap = leg.cap(tag, most)?;
         let Some(&prefix) = rest.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let length = u32::from_be_bytes(prefix);
         let size = usize::try_from(length).unwrap_or(usize::MAX);
+        if leg.carries_data(tag) && (cap + 1..=LONGEST).contains(&size) {
+            return Err(FrameError::TooLong { tag, length, most: cap });
+        }
         if !(LENGTH_BYTES..=cap).contains(&size) {
             return Err(FrameError::Length { tag, length });
         }
@@ -83,11 +107,16 @@ impl Frame {
 }
 
 impl Leg {
+    /// Whether messages of type `tag` may be as long as PostgreSQL allows.
+    fn carries_data(self, tag: u8) -> bool {
+        self == Self::Backend || matches!(tag, b'Q' | b'P' | b'B' | b'd' | b'F')
+    }
+
     /// The longest length field, in bytes, of a message of type `tag`.
-    fn cap(self, tag: u8) -> Result<usize, FrameError> {
+    fn cap(self, tag: u8, most: usize) -> Result<usize, FrameError> {
         match (self, tag) {
             (Self::Backend, _) => Ok(SERVER_CAP),
-            (Self::Frontend, b'Q' | b'P' | b'B' | b'd' | b'F') => Ok(CLIENT_CAP),
+            (Self::Frontend, b'Q' | b'P' | b'B' | b'd' | b'F') => Ok(most),
             (Self::Frontend, b'C' | b'D' | b'E' | b'H' | b'S' | b'X' | b'c' | b'f' | b'p') => Ok(SMALL_CAP),
             (Self::Frontend, _) => Err(FrameError::Tag { tag }),
         }
@@ -117,6 +146,8 @@ pub fn put_cstr(out: &mut BytesMut, text: &str) {
 const LENGTH_BYTES: usize = 4;
 /// What a client may send at once. Statements are capped further by the session.
 const CLIENT_CAP: usize = 64 * 1024 * 1024;
+/// PostgreSQL's own cap on any message.
+const LONGEST: usize = 0x3fff_ffff;
 /// PostgreSQL's own cap on messages that carry no data (`PQ_SMALL_MESSAGE_LIMIT`).
 const SMALL_CAP: usize = 10_000;
 /// What a server may send at once. PostgreSQL's own cap is 1 GiB, and a message waits in memory as a whole: whoever
@@ -146,12 +177,11 @@ mod tests {
 
     #[test]
     fn a_length_out_of_bounds_is_refused_before_its_bytes_arrive() {
-        let table: [(u8, u32); 9] = [
+        let table: [(u8, u32); 8] = [
             (b'Q', 3),
             (b'Q', 0),
             (b'Q', u32::MAX),
             (b'Q', 0x4000_0000),
-            (b'Q', 64 * 1024 * 1024 + 1),
             (b'S', 10_001),
             (b'E', 10_001),
             (b'p', 10_001),
@@ -164,6 +194,15 @@ mod tests {
         }
         assert_eq!(decode(Leg::Backend, b"D\x04\x00\x00\x00"), Ok(None));
         assert!(decode(Leg::Backend, b"D\x04\x00\x00\x01").is_err());
+    }
+
+    #[test]
+    fn a_statement_that_is_too_long_is_told_from_a_length_that_lies() {
+        for (most, length) in [(64 * 1024 * 1024, 64 * 1024 * 1024 + 1), (2_000, 2_001)] {
+            let bytes = [&b"Q"[..], &u32::try_from(length).unwrap().to_be_bytes()].concat();
+            let found = Frame::decode_within(Leg::Frontend, most, &mut BytesMut::from(&bytes[..]));
+            assert!(matches!(found, Err(FrameError::TooLong { tag: b'Q', .. })), "{found:?}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::frame::{Frame, FrameError, Leg};
 #[derive(Debug)]
 pub struct Frames {
     leg: Leg,
+    most: Option<usize>,
     /// Type of the message of which a part was handed out, and how many bytes of it are still to come.
     open: Option<(u8, usize)>,
 }
@@ -40,7 +41,13 @@ impl Frames {
     /// The frames of one direction, from its first byte on.
     #[must_use]
     pub fn new(leg: Leg) -> Self {
-        Self { leg, open: None }
+        Self { leg, most: None, open: None }
+    }
+
+    /// With `most` as the cap on the length of a client's statements and values, in bytes.
+    #[must_use]
+    pub fn within(self, most: usize) -> Self {
+        Self { most: Some(most), ..self }
     }
 
     /// Cuts the next piece off the front of `buffer`; `None` if more bytes are needed. A run takes all that is
@@ -53,7 +60,13 @@ impl Frames {
             (_, None) => return Ok(None),
             (Some((tag, _)), Some(_)) => tag,
             (None, Some(&tag)) if self.leg.streams(tag) => tag,
-            (None, Some(_)) => return Ok(Frame::decode(self.leg, buffer)?.map(Piece::Frame)),
+            (None, Some(_)) => {
+                let frame = match self.most {
+                    Some(most) => Frame::decode_within(self.leg, most, buffer),
+                    None => Frame::decode(self.leg, buffer),
+                };
+                return Ok(frame?.map(Piece::Frame));
+            }
         };
         Ok(self.run(tag, buffer)?.map(Piece::Run))
     }

@@ -54,3 +54,5 @@ pub const ADMIN_SHUTDOWN: &str = "57P01";
 pub const CANNOT_CONNECT_NOW: &str = "57P03";
 /// `system_error`: the gateway itself can't work.
 pub const SYSTEM_ERROR: &str = "58000";
+/// A session was idle for longer than it may.
+pub const IDLE_SESSION_TIMEOUT: &str = "57P05";

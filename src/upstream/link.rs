@@ -221,10 +221,14 @@ impl Line {
         outbox: &mut Outbox,
         context: &mut std::task::Context<'_>,
     ) -> Poll<Result<(), LinkError>> {
-        if !outbox.is_empty() {
-            append(&mut self.output, outbox.take());
+        // What the socket does not take stays in the outbox, so that whoever fills that can see how much waits.
+        while !self.output.is_empty() || !outbox.is_empty() {
+            if self.output.is_empty() {
+                self.output = outbox.take();
+            }
+            ready!(poll_drain(&mut self.socket, context, &mut self.output)).map_err(LinkError::Io)?;
         }
-        poll_drain(&mut self.socket, context, &mut self.output).map_err(LinkError::Io)
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -271,14 +275,12 @@ impl Canceller {
 impl From<FrameError> for LinkError {
     fn from(error: FrameError) -> Self {
         match error {
-            FrameError::Length { length, .. } if length > SHORTEST => Self::TooLong { bytes: length },
+            FrameError::TooLong { length, .. } => Self::TooLong { bytes: length },
             FrameError::Length { .. } | FrameError::Tag { .. } => Self::Protocol { what: error.to_string() },
         }
     }
 }
 
-/// A length field counts itself.
-const SHORTEST: u32 = 4;
 const CANCEL_DEADLINE: Duration = Duration::from_secs(5);
 /// The code of a CancelRequest: 1234.5678.
 const CANCEL_REQUEST: u32 = 80_877_102;

@@ -116,11 +116,10 @@ impl Outbox {
         Bound { running, is_prepared_anew }
     }
 
-    /// Sends an Execute of a cursor, and before it a Describe: its answer is ours to check and to swallow.
+    /// Sends an Execute of a cursor.
     pub fn fetch(&mut self, proof: Authorized<Fetch>) -> Running {
         let (act, clearance) = proof.spend();
         let (_, running) = clearance.split();
-        self.describe_portal(&act.portal);
         self.execute(&act.portal, act.max_rows);
         running
     }

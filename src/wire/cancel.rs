@@ -88,6 +88,11 @@ impl Cancels {
         Registration { cancels: Arc::clone(self), process, key, requests }
     }
 
+    /// Forgets all sessions, and so tells each of them that the gateway stops.
+    pub(super) fn close(&self) {
+        self.entries().clear();
+    }
+
     /// The way to the session, if the key is its own, and its bearer has not guessed too often.
     pub(super) fn find(&self, client: &str, process: u32, key: &[u8], now: Instant) -> Option<Way> {
         let source = source(client);
@@ -147,7 +152,7 @@ impl Registration {
         &self.key.0
     }
 
-    /// The next wish to cancel.
+    /// The next wish to cancel; `None` once the gateway stops.
     pub(super) fn poll_request(&mut self, waking: &mut Context<'_>) -> Poll<Option<Request>> {
         self.requests.poll_recv(waking)
     }

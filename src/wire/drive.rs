@@ -23,6 +23,7 @@ use crate::protocol::sqlstate;
 use crate::upstream::{Canceller, Link, LinkError};
 
 use super::cancel::{Registration, Request};
+use super::deadlines::Deadlines;
 use super::handshake::{Opened, hear_out};
 use super::listener::Shared;
 use super::refusals;
@@ -53,7 +54,7 @@ struct Drive {
     tell: Arc<Notifier>,
     holds: mpsc::Receiver<Hold>,
     is_held: bool,
-    shutdown: Working<()>,
+    deadlines: Deadlines,
     stopping: Option<Working<()>>,
     /// Whether the server has closed the connection because its client said goodbye.
     is_over: bool,
@@ -63,7 +64,7 @@ struct Drive {
 type Working<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Why a session ended.
-enum End {
+pub(super) enum End {
     /// The client said goodbye, or went away with nothing under way.
     Client,
     /// The client went away while something was under way.
@@ -76,6 +77,10 @@ enum End {
     Server(LinkError),
     /// The gateway stops.
     Shutdown,
+    /// The client was silent for too long.
+    Idle,
+    /// The session has lasted as long as it may.
+    Expired,
 }
 
 impl Drive {
@@ -83,9 +88,8 @@ impl Drive {
         let Opened { who, link, registration, input, out } = opened;
         let (sender, holds) = mpsc::channel(4);
         let context = Arc::clone(link.context());
-        let mut session = Session::new(Arc::clone(&context), link.parameters());
+        let mut session = Session::new(Arc::clone(&context), link.parameters(), shared.settings.limits());
         session.client_bytes().extend_from_slice(&out);
-        let shutdown = shared.shutdown.clone();
         Self {
             session,
             gate: Arc::clone(&shared.gate),
@@ -93,7 +97,7 @@ impl Drive {
             context,
             client,
             input: Intake::new(input),
-            frames: Frames::new(Leg::Frontend),
+            frames: Frames::new(Leg::Frontend).within(shared.settings.max_message_bytes),
             at_eof: false,
             canceller: link.canceller(),
             link,
@@ -103,7 +107,7 @@ impl Drive {
             tell: Arc::new(Notifier(sender)),
             holds,
             is_held: false,
-            shutdown: Box::pin(async move { shutdown.cancelled_owned().await }),
+            deadlines: Deadlines::new(&shared.settings),
             stopping: None,
             is_over: false,
         }
@@ -128,30 +132,22 @@ impl Drive {
         }
     }
 
-    /// What comes from neither side: the operator, and cancels by another connection.
+    /// What comes from neither side: the operator, cancels by another connection, the clock.
     fn poll_outside(&mut self, waking: &mut Waking<'_>) -> Poll<End> {
-        match &mut self.stopping {
-            None if self.shutdown.as_mut().poll(waking).is_ready() => {
-                let mut grace: Working<()> = Box::pin(tokio::time::sleep(GRACE));
-                let over = grace.as_mut().poll(waking);
-                self.stopping = Some(grace);
-                ready!(over);
-            }
-            None => return self.poll_cancels(waking),
-            Some(grace) => {
-                if grace.as_mut().poll(waking).is_pending() {
-                    return self.poll_cancels(waking);
-                }
+        while self.stopping.is_none()
+            && let Poll::Ready(request) = self.registration.poll_request(waking)
+        {
+            match request {
+                Some(request) => self.cancel(request),
+                None => self.stopping = Some(Box::pin(tokio::time::sleep(GRACE))),
             }
         }
-        Poll::Ready(End::Shutdown)
-    }
-
-    fn poll_cancels(&mut self, waking: &mut Waking<'_>) -> Poll<End> {
-        while let Poll::Ready(Some(request)) = self.registration.poll_request(waking) {
-            self.cancel(request);
+        if let Some(grace) = &mut self.stopping {
+            ready!(grace.as_mut().poll(waking));
+            return Poll::Ready(End::Shutdown);
         }
-        Poll::Pending
+        let is_waiting = self.session.is_idle() && !self.session.is_in_transaction();
+        self.deadlines.poll(waking, is_waiting)
     }
 
     /// Moves everything once that can move. Whether anything did.
@@ -342,13 +338,15 @@ impl Drive {
         let fields = match end {
             End::Client => return "the client closed the session".to_owned(),
             End::Abandoned => return "the client went away".to_owned(),
+            End::Frame(error @ FrameError::TooLong { .. }) => {
+                refusals::fatal(sqlstate::PROGRAM_LIMIT_EXCEEDED, error.to_string())
+            }
             End::Frame(error) => refusals::fatal(sqlstate::PROTOCOL_VIOLATION, error.to_string()),
             End::Violation(violation) => violation.to_fields(),
             End::Server(error) => refusals::fatal(sqlstate::CONNECTION_FAILURE, error.to_string()),
-            End::Shutdown => {
-                let message = "terminating connection due to administrator command";
-                refusals::fatal(sqlstate::ADMIN_SHUTDOWN, message)
-            }
+            End::Shutdown => refusals::shutdown(),
+            End::Idle => refusals::idle(),
+            End::Expired => refusals::expired(),
         };
         if matches!(end, End::Frame(_) | End::Violation(Violation::Client { .. })) {
             self.gate.malformed(Door::Wire, self.context.client(), Some(&self.who), fields.message());

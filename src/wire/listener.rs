@@ -78,7 +78,9 @@ impl Wire {
             }
         }
         drop(listener);
+        // Those who are not yet in a session, then those who are.
         self.shared.shutdown.cancel();
+        self.shared.cancels.close();
         while connections.join_next().await.is_some() {}
     }
 }

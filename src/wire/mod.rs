@@ -5,6 +5,7 @@
 //! outbox, never policy.
 
 mod cancel;
+mod deadlines;
 mod drive;
 mod handshake;
 pub mod listener;

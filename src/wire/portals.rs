@@ -14,6 +14,8 @@ use crate::protocol::run::Run;
 use crate::sql::Facts;
 use crate::sql::facts::Class;
 
+use super::session::Limits;
+
 /// The names of a session, and the portals behind them.
 #[derive(Debug, Default)]
 pub(super) struct Portals {
@@ -78,8 +80,8 @@ impl Portals {
     }
 
     /// Whether no further statement or portal fits.
-    pub(super) fn is_full(&self) -> bool {
-        self.names.len() >= MOST_NAMES || self.flows.len() >= MOST_PORTALS
+    pub(super) fn is_full(&self, limits: Limits) -> bool {
+        self.names.len() >= limits.statements || self.flows.len() >= limits.portals
     }
 
     /// A Parse was sent.
@@ -393,10 +395,6 @@ const HOLDING: [&str; 9] = [
 ];
 /// What the kinds of DISCARD ALL, PLANS, SEQUENCES and TEMP begin with.
 const DISCARD: &str = "discard_";
-/// More than any driver's statement cache; a bound on what one session can make the gateway keep.
-const MOST_NAMES: usize = 10_000;
-/// Likewise for portals, of which one series may make many.
-const MOST_PORTALS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

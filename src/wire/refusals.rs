@@ -4,6 +4,7 @@ use crate::gate::names::RESERVED;
 use crate::gate::{Denial, DenialKind, Hold, Missing, Names};
 use crate::mask::Stop;
 use crate::protocol::backend::{ErrorFields, Severity};
+use crate::protocol::body::BodyError;
 use crate::protocol::sqlstate;
 use crate::sql::StatementError;
 
@@ -106,11 +107,36 @@ pub fn unusable_name(name: &str) -> ErrorFields {
     ErrorFields::new(Severity::Error, sqlstate::INVALID_NAME, message).with_hint("choose a shorter name")
 }
 
+/// A message whose body is not what its type says.
+#[must_use]
+pub fn malformed(error: &BodyError) -> ErrorFields {
+    ErrorFields::new(Severity::Error, sqlstate::PROTOCOL_VIOLATION, error.to_string())
+}
+
 /// A statement that was cancelled while it waited.
 #[must_use]
 pub fn cancelled() -> ErrorFields {
     let message = "canceling statement due to user request";
     ErrorFields::new(Severity::Error, sqlstate::QUERY_CANCELED, message)
+}
+
+/// The end when the gateway stops, in PostgreSQL's words.
+#[must_use]
+pub fn shutdown() -> ErrorFields {
+    fatal(sqlstate::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+}
+
+/// The end of a session whose client was silent for too long, in PostgreSQL's words.
+#[must_use]
+pub fn idle() -> ErrorFields {
+    fatal(sqlstate::IDLE_SESSION_TIMEOUT, "terminating connection due to idle-session timeout")
+}
+
+/// The end of a session that has lasted as long as it may.
+#[must_use]
+pub fn expired() -> ErrorFields {
+    fatal(sqlstate::ADMIN_SHUTDOWN, "terminating connection: the session has lasted as long as it may")
+        .with_hint("connect again")
 }
 
 /// An end to the session.

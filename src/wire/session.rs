@@ -20,6 +20,7 @@ use crate::gate::{Authorized, Bind, Call, Context, Denial, Fetch, Hold, Prepare,
 use crate::protocol::backend::{ErrorFields, ready_for_query};
 use crate::protocol::results::TransactionStatus;
 use crate::protocol::sqlstate;
+use crate::sql::Statement;
 use crate::upstream::{Bound, Outbox};
 
 pub use server::check_setting;
@@ -44,6 +45,7 @@ pub struct Session {
     asking: Option<Asking>,
     replies: Replies<Owed>,
     portals: Portals,
+    limits: Limits,
     status: TransactionStatus,
     mode: Mode,
     /// Whether extended-protocol messages were sent since the last ReadyForQuery.
@@ -65,6 +67,24 @@ pub struct Session {
     /// Settings under which what the client sends can't be read. Only in an unjudged session there are any.
     unreadable: HashSet<String>,
     notes: Vec<String>,
+}
+
+/// What one session may make the gateway keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest statement, in bytes.
+    pub statement_bytes: usize,
+    /// Most prepared statements.
+    pub statements: usize,
+    /// Most portals.
+    pub portals: usize,
+}
+
+impl Default for Limits {
+    /// More than any driver's statement cache, and portals likewise, of which one series may make many.
+    fn default() -> Self {
+        Self { statement_bytes: Statement::WIRE_CAP, statements: 10_000, portals: 10_000 }
+    }
 }
 
 /// An act that the gate must judge before the session goes on.
@@ -176,7 +196,7 @@ struct Preparing {
 impl Session {
     /// A session that is ready for queries, with the settings that the server has reported.
     #[must_use]
-    pub fn new(context: Arc<Context>, settings: &[(String, String)]) -> Self {
+    pub fn new(context: Arc<Context>, settings: &[(String, String)], limits: Limits) -> Self {
         let unreadable = settings.iter().filter(|(name, value)| check_setting(name, value).is_err());
         Self {
             unreadable: unreadable.map(|(name, _)| name.clone()).collect(),
@@ -190,6 +210,7 @@ impl Session {
             asking: None,
             replies: Replies::default(),
             portals: Portals::default(),
+            limits,
             status: TransactionStatus::Idle,
             mode: Mode::Normal,
             in_series: false,
@@ -301,6 +322,12 @@ impl Session {
     #[must_use]
     pub fn is_copying(&self) -> bool {
         self.is_copying
+    }
+
+    /// Whether a transaction is open, or has failed and not ended.
+    #[must_use]
+    pub fn is_in_transaction(&self) -> bool {
+        self.status != TransactionStatus::Idle
     }
 
     /// Bytes for the server.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::tls::server::Certificates;
 
+use super::session::Limits;
 use super::startup::{Auth, Encryption};
 
 /// How the wire door behaves.
@@ -41,6 +42,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What one session may make the gateway keep.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            statement_bytes: self.max_statement_bytes,
+            statements: self.max_statements,
+            portals: self.max_portals,
+        }
+    }
+
     /// Whether and from whom TLS is asked.
     pub(super) fn encryption(&self) -> Encryption {
         match (&self.certificates, self.tls_required) {

@@ -92,7 +92,7 @@ password_file = "password"
     file
 }
 
-/// What psql prints on both outputs, but for the ids of processes.
+/// What psql prints on both outputs, but for the port and the ids of processes.
 async fn psql(script: &str, port: u16) -> String {
     let program = Installation::find().unwrap().program("psql");
     let words = format!(
@@ -108,7 +108,7 @@ async fn psql(script: &str, port: u16) -> String {
         shell.env("PGCONNECT_TIMEOUT", "20").output().unwrap()
     };
     let printed = tokio::task::spawn_blocking(run).await.unwrap().stdout;
-    let text = String::from_utf8_lossy(&printed).into_owned();
+    let text = String::from_utf8_lossy(&printed).replace(&format!("port {port} "), "port ");
     text.lines()
         .map(|line| line.split_once("process with PID ").map_or(line, |(before, _)| before).to_owned() + "\n")
         .collect()

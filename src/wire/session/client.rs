@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::gate::{Bind, Parameters, Prepare, Prepared, Query};
 use crate::protocol::backend::ErrorFields;
+use crate::protocol::body::BodyError;
 use crate::protocol::frame::Frame;
 use crate::protocol::frontend::{BindMessage, Message, Target};
 use crate::protocol::run::Run;
@@ -18,7 +19,10 @@ impl Session {
     /// # Errors
     /// When the client breaks the protocol; the session must end.
     pub fn client(&mut self, frame: &Frame) -> Result<(), Violation> {
-        let message = Message::parse(frame).map_err(|error| Violation::Client { what: error.to_string() })?;
+        let message = match Message::parse(frame) {
+            Ok(message) => message,
+            Err(error) => return self.malformed(frame.tag, &error),
+        };
         match (self.mode, message) {
             (Mode::Closed, _) => {}
             (_, Message::Terminate) => {
@@ -34,6 +38,21 @@ impl Session {
             (Mode::Skipping, _) => {}
             (Mode::Normal, message) => self.message(message),
         }
+        Ok(())
+    }
+
+    /// A body that lies about itself never goes up: what must fail goes in its place, and the session goes on, as
+    /// PostgreSQL has it. The frame itself was whole, so what follows can still be told apart.
+    fn malformed(&mut self, tag: u8, error: &BodyError) -> Result<(), Violation> {
+        let asking = match (self.mode, tag) {
+            (Mode::Skipping, b'S') | (Mode::CopyIn, _) | (_, b'p') => {
+                return Err(Violation::Client { what: error.to_string() });
+            }
+            (Mode::Skipping | Mode::Closed, _) => return Ok(()),
+            (Mode::Normal, b'Q' | b'F' | b'S') => Asking::Query,
+            (Mode::Normal, _) => Asking::Bind,
+        };
+        self.reject(asking, refusals::malformed(error));
         Ok(())
     }
 
@@ -81,7 +100,7 @@ impl Session {
     fn parse(&mut self, name: String, sql: &Bytes, parameter_types: Vec<u32>) {
         let Some(name) = self.new_name(name, |name| Asking::Parse { name }) else { return };
         let asking = Asking::Parse { name: name.clone() };
-        if self.portals.is_full() {
+        if self.portals.is_full(self.limits) {
             return self.reject(asking, refusals::too_many_names());
         }
         match self.statement(sql) {
@@ -97,7 +116,7 @@ impl Session {
         let BindMessage { portal, statement, formats, values, result_formats } = message;
         let Some(portal) = self.new_name(portal, |_| Asking::Bind) else { return };
         let Some(statement) = self.name(statement, |_| Asking::Bind) else { return };
-        if self.portals.is_full() {
+        if self.portals.is_full(self.limits) {
             return self.reject(Asking::Bind, refusals::too_many_names());
         }
         let prepared = match self.portals.statement(&statement) {
@@ -195,11 +214,11 @@ impl Session {
         match message {
             Message::CopyDone => {
                 self.outbox.copy_done();
-                self.mode = Mode::Normal;
+                self.copied();
             }
             Message::CopyFail { why } => {
                 self.outbox.copy_fail(&why);
-                self.mode = Mode::Normal;
+                self.copied();
             }
             // PostgreSQL ignores both while it reads COPY data: two Syncs, one ReadyForQuery.
             Message::Sync | Message::Flush => {}
@@ -218,6 +237,15 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The data of a COPY has ended. By the extended protocol the server keeps its answer until somebody asks for
+    /// it, and the client's own Sync waits behind that answer.
+    fn copied(&mut self) {
+        self.mode = Mode::Normal;
+        if self.holding {
+            self.outbox.flush();
+        }
     }
 
     /// Refuses what is wrong in itself, without asking the gate.

@@ -17,7 +17,7 @@ impl Session {
         if !self.unreadable.is_empty() {
             return Ok(Statement::unread(sql.clone()));
         }
-        match Statement::new(sql, Statement::WIRE_CAP) {
+        match Statement::new(sql, self.limits.statement_bytes) {
             Err(_) if self.context.is_unjudged() => Ok(Statement::unread(sql.clone())),
             statement => statement,
         }
@@ -55,10 +55,17 @@ impl Session {
     }
 
     pub(super) fn send_fetch(&mut self, proof: Authorized<Fetch>) {
+        // Where nothing is planned about the result, its description is nobody's to check.
+        let is_checked = !self.context.is_unjudged();
+        if is_checked {
+            self.outbox.describe_portal(&proof.act().portal);
+        }
         let running = self.outbox.fetch(proof);
         let portal = self.portals.fetch_sent(running);
         self.governed |= self.portals.flow_mut(portal).is_some_and(|flow| flow.is_governed());
-        self.sent(Kind::Check, Owed::Portal(portal));
+        if is_checked {
+            self.sent(Kind::Check, Owed::Portal(portal));
+        }
         self.sent(Kind::Execute, Owed::Portal(portal));
         // What nobody has seen the making of may turn the stream into COPY data, or change what names mean.
         if self.portals.flow_mut(portal).is_some_and(|flow| flow.holds_client()) {

@@ -193,8 +193,10 @@ async fn new_certificates_are_put_in_force_and_sessions_go_on() {
     })
     .await;
     assert_eq!(presented().await, before);
+    // From here on the old one, of another authority, would be refused.
     Authority::new(home).issue(home, "localhost");
-    until("the new one is in force", async || presented().await != before).await;
+    let trusted = async || shake_hands(&stand, tcp(&stand).await, &["postgresql"]).await.is_ok();
+    until("the new one is in force", trusted).await;
     assert_eq!(session.ask(&query("SELECT 1")).await, "T D C(SELECT 1) Z(I)");
 }
 
@@ -241,13 +243,13 @@ struct Authority {
 }
 
 impl Authority {
-    /// A new one; its certificate is `ca.pem` in `folder`.
+    /// A new one, called like its folder; its certificate is `ca.pem` in `folder`.
     fn new(folder: &Path) -> Self {
         fs::create_dir_all(folder).unwrap();
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::new(Vec::new()).unwrap();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        parameters.distinguished_name.push(DnType::CommonName, "test authority");
+        parameters.distinguished_name.push(DnType::CommonName, format!("of {}", folder.display()));
         fs::write(folder.join("ca.pem"), parameters.self_signed(&key).unwrap().pem()).unwrap();
         Self { issuer: Issuer::new(parameters, key) }
     }

@@ -21,7 +21,7 @@ use portcullis::identity::token::TokenDigest;
 use portcullis::policy;
 use portcullis::protocol::frame::{Frame, Leg, put, put_cstr};
 use portcullis::store::Store;
-use portcullis::wire::session::{Answer, Ask, Session, Violation};
+use portcullis::wire::session::{Answer, Ask, Limits, Session, Violation};
 
 use super::postgres::{CUSTOMERS, FakePostgres, ORDERS};
 
@@ -77,7 +77,7 @@ impl Rig {
         Client {
             gate: self.gate.clone(),
             who: Arc::new(who),
-            session: Session::new(context, &[]),
+            session: Session::new(context, &[], Limits::default()),
             postgres: FakePostgres::default(),
             input: BytesMut::new(),
             output: BytesMut::new(),
