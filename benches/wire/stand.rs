@@ -100,6 +100,7 @@ impl Stand {
         cluster.execute_sql("postgres", &format!("CREATE DATABASE {DATABASE}")).await?;
         fill(&pgbench, &cluster)?;
         cluster.execute_sql(DATABASE, ROLE).await?;
+        cluster.trust_everyone().await?;
 
         // Below the target folder, which is on a disk; a folder for temporary files may be in memory.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
@@ -123,7 +124,7 @@ impl Stand {
             endpoints.push(Endpoint { way, port, user: SERVICE, password, process });
         }
         for endpoint in &endpoints {
-            until_it_answers(endpoint).await?;
+            until_it_answers(endpoint, folder.path()).await?;
         }
         let version = cluster.version().to_string();
         Ok(Self { endpoints, version, pgbench, folder, _children: children, _cluster: cluster })
@@ -225,6 +226,7 @@ fn configuration(way: Way, port: u16, upstream: u16) -> anyhow::Result<String> {
     let (mcp, console) = (free_port()?, free_port()?);
     Ok(format!(
         r#"wire.listen = "127.0.0.1:{port}"
+wire.auth = "trust"
 mcp.listen = "127.0.0.1:{mcp}"
 console.listen = "127.0.0.1:{console}"
 ledger.durability = "{durability}"
@@ -266,7 +268,7 @@ fn ceilings(text: &str) -> anyhow::Result<Value> {
     Ok(numbers)
 }
 
-async fn until_it_answers(endpoint: &Endpoint) -> anyhow::Result<()> {
+async fn until_it_answers(endpoint: &Endpoint, home: &Path) -> anyhow::Result<()> {
     for _ in 0..START_POLLS {
         if let Ok(session) = endpoint.connect().await {
             session.simple_query("SELECT 1").await?;
@@ -274,7 +276,8 @@ async fn until_it_answers(endpoint: &Endpoint) -> anyhow::Result<()> {
         }
         sleep(POLL).await;
     }
-    endpoint.connect().await.map(drop)
+    let log = fs::read_to_string(home.join(format!("{:?}/log", endpoint.way))).unwrap_or_default();
+    endpoint.connect().await.map(drop).with_context(|| log)
 }
 
 fn put(path: &Path, text: &str) -> anyhow::Result<()> {

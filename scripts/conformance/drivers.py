@@ -165,7 +165,7 @@ def pytest(stand, port, interpreter, folder, *words, **more):
     """Runs pytest; the outcome of each test."""
     report = stand.work / f"junit-{port}.xml"
     done = run(
-        stand, port, [interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *words],
+        stand, port, [interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=120", f"--junitxml={report}", *words],
         cwd=folder, **more,
     )
     if not report.exists():
@@ -179,7 +179,7 @@ def pytest(stand, port, interpreter, folder, *words, **more):
 
 
 def asyncpg(stand, port):
-    interpreter = python(f"asyncpg=={ASYNCPG}", "pytest<9", "distro", "uvloop")
+    interpreter = python(f"asyncpg=={ASYNCPG}", "pytest<9", "pytest-timeout", "distro", "uvloop")
     folder = HOME / f"asyncpg-{ASYNCPG}"
     if not folder.exists():
         sdist("asyncpg", ASYNCPG)
@@ -189,14 +189,14 @@ def asyncpg(stand, port):
 
 
 def psycopg(stand, port):
-    interpreter = python(f"psycopg[binary,pool]=={PSYCOPG}", "pytest<9", "anyio", "dnspython")
+    interpreter = python(f"psycopg[binary,pool]=={PSYCOPG}", "pytest<9", "pytest-timeout", "anyio", "dnspython")
     folder = clone("PSYCOPG_SOURCE", "https://github.com/psycopg/psycopg", PSYCOPG, "psycopg")
     dsn = f"host=127.0.0.1 port={port} user=postgres dbname=conformance"
     return pytest(stand, port, interpreter, folder, "tests", f"--test-dsn={dsn}", "-m", "not slow and not mypy and not subprocess")
 
 
 def sqlalchemy(stand, port):
-    interpreter = python(f"sqlalchemy=={SQLALCHEMY}", "psycopg2-binary", "pytest<9")
+    interpreter = python(f"sqlalchemy=={SQLALCHEMY}", "psycopg2-binary", "pytest<9", "pytest-timeout")
     folder = HOME / "sqlalchemy"
     folder.mkdir(exist_ok=True)
     (folder / "conftest.py").write_text("from sqlalchemy.testing.plugin.pytestplugin import *\n")

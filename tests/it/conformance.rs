@@ -60,10 +60,7 @@ async fn same_as_direct(script: &str) {
 /// A cluster that believes every name on loopback.
 async fn trusting_cluster() -> Cluster {
     let cluster = support::fresh_cluster().await;
-    let trust = "DO $$ BEGIN EXECUTE format('COPY (SELECT ''host all all 127.0.0.1/32 trust'' UNION ALL \
-                 SELECT ''local all all scram-sha-256'') TO %L', current_setting('hba_file')); END $$; \
-                 SELECT pg_reload_conf()";
-    cluster.execute_sql("postgres", trust).await.unwrap();
+    cluster.trust_everyone().await.unwrap();
     cluster
 }
 

@@ -227,6 +227,14 @@ impl Cluster {
         self.connect(database).await?.batch_execute(sql).await.map_err(sql_error(database))
     }
 
+    /// From now on believes every name on its loopback port, without a password: for suites and measurements.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn trust_everyone(&self) -> Result<(), ClusterError> {
+        self.execute_sql("postgres", TRUST).await
+    }
+
     /// Stops the server and removes its folder.
     ///
     /// # Errors
@@ -537,6 +545,12 @@ const SETTINGS: [&str; 14] = [
     "log_destination=stderr",
     "timezone=UTC",
 ];
+
+const TRUST: &str = "DO $$ BEGIN
+    EXECUTE format('COPY (SELECT ''host all all 127.0.0.1/32 trust'' UNION ALL SELECT ''local all all scram-sha-256'') TO %L',
+        current_setting('hba_file'));
+END $$;
+SELECT pg_reload_conf();";
 
 const WATCH: &str = r#"read -r _
 kill -s QUIT "$1"
