@@ -102,6 +102,12 @@ impl Link {
         self.parameters = Vec::new();
     }
 
+    /// The server's process number for this connection; 0 where it gave none.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.canceller.key.as_ref().map_or(0, |key| key.process)
+    }
+
     /// A handle that cancels what runs here.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
