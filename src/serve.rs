@@ -73,7 +73,7 @@ pub enum ServeError {
         source: io::Error,
     },
     /// The operating system gives no threads.
-    #[error("the analyser's threads can't be started")]
+    #[error("the threads of the gateway can't be started")]
     Threads(#[source] io::Error),
 }
 
@@ -118,7 +118,7 @@ impl Gateway {
         let gate = Arc::new(build_gate(&settings, rules, &upstream, addresses.console).await?);
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        doors.open(&settings, &gate, &upstream, &shutdown, &mut tasks);
+        doors.open(&settings, &gate, &upstream, &shutdown, &mut tasks)?;
         tasks.spawn(watch::catalogs(upstream, shutdown.clone()));
         tasks.spawn(watch::ledger(Arc::clone(&gate), shutdown.clone()));
         tasks.spawn(watch::desk(Arc::clone(&gate), shutdown.clone()));
@@ -229,14 +229,15 @@ impl Doors {
         upstream: &Arc<Upstream>,
         shutdown: &CancellationToken,
         tasks: &mut JoinSet<()>,
-    ) {
+    ) -> Result<(), ServeError> {
         let console_settings = console::Settings::new(
             settings.state_path.join("ledger"),
             self.addresses().console,
             &settings.console_url,
             Arc::new(SystemClock),
         );
-        let wire = wire::Wire::new(Arc::clone(gate), Arc::clone(upstream), settings.wire_door.clone());
+        let wire = wire::Wire::new(Arc::clone(gate), Arc::clone(upstream), settings.wire_door.clone())
+            .map_err(ServeError::Threads)?;
         tasks.spawn(wire.serve(self.wire, shutdown.clone()));
         let mcp_settings =
             mcp::Settings { hosts: settings.mcp_allowed_hosts.clone(), ..mcp::Settings::default() };
@@ -244,6 +245,7 @@ impl Doors {
         tasks.spawn(serve_http("mcp", self.mcp, router, shutdown.clone()));
         let router = console::router(Arc::clone(gate), console_settings);
         tasks.spawn(serve_http("console", self.console, router, shutdown.clone()));
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Accepts connections, as many as are allowed, until it is told to stop.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use crate::upstream::Upstream;
 
 use super::Settings;
 use super::cancel::Cancels;
+use super::lanes::Lanes;
 use super::places::Places;
 use super::stream::Stream;
 use super::{handshake, refusals};
@@ -25,6 +28,7 @@ use super::{handshake, refusals};
 #[derive(Debug)]
 pub struct Wire {
     shared: Arc<Shared>,
+    lanes: Lanes,
 }
 
 /// What all connections share.
@@ -39,12 +43,14 @@ pub(super) struct Shared {
 }
 
 impl Wire {
-    /// A door that leads through `gate` to `upstream`.
-    #[must_use]
-    pub fn new(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Self {
+    /// A door that leads through `gate` to `upstream`. Starts the threads that sessions run on.
+    ///
+    /// # Errors
+    /// When the operating system gives no threads.
+    pub fn new(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> io::Result<Self> {
         let (cancels, places) = (Arc::default(), Places::new(&settings));
         let shared = Shared { gate, upstream, settings, cancels, places, shutdown: CancellationToken::new() };
-        Self { shared: Arc::new(shared) }
+        Ok(Self { shared: Arc::new(shared), lanes: Lanes::start()? })
     }
 
     /// Serves `listener` until `shutdown`; returns once every session has ended.
@@ -60,14 +66,11 @@ impl Wire {
                     Ok((stream, peer)) => {
                         prepare(&stream);
                         let (shared, places) = (Arc::clone(&self.shared), Arc::clone(&places));
-                        let porch = Arc::clone(&porch);
-                        connections.spawn(async move {
-                            let client = peer.to_string();
-                            match places.try_acquire_owned() {
-                                Ok(_place) => handshake::connection(stream, client, shared).await,
-                                Err(_) => turn_away(stream, &client, &shared, &porch).await,
-                            }
-                        });
+                        let visit = visit(stream, peer, shared, places, Arc::clone(&porch));
+                        match self.lanes.next() {
+                            Some(lane) => connections.spawn_on(visit, lane),
+                            None => connections.spawn(visit),
+                        };
                     }
                     Err(error) => {
                         // Out of file descriptors, mostly: sessions that end give some back.
@@ -82,6 +85,25 @@ impl Wire {
         self.shared.shutdown.cancel();
         self.shared.cancels.close();
         while connections.join_next().await.is_some() {}
+    }
+}
+
+/// One connection, on the thread that it stays on. Its socket was accepted on another.
+async fn visit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    places: Arc<Semaphore>,
+    porch: Arc<Semaphore>,
+) {
+    let client = peer.to_string();
+    let stream = match stream.into_std().and_then(TcpStream::from_std) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%error, "wire.socket_lost"),
+    };
+    match places.try_acquire_owned() {
+        Ok(_place) => handshake::connection(stream, client, shared).await,
+        Err(_) => turn_away(stream, &client, &shared, &porch).await,
     }
 }
 

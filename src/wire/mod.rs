@@ -8,6 +8,7 @@ mod cancel;
 mod deadlines;
 mod drive;
 mod handshake;
+mod lanes;
 pub mod listener;
 mod places;
 mod portals;

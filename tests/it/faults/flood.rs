@@ -32,7 +32,7 @@ async fn one_connection_too_many_is_told_so_and_a_place_that_is_left_can_be_take
     let shutdown = CancellationToken::new();
     let settings = Settings { max_connections: 3, ..Settings::default() };
     let upstream = Arc::new(Upstream::new(stand.settings.databases.clone()));
-    let wire = Wire::new(Arc::clone(stand.gateway.gate()), upstream, settings);
+    let wire = Wire::new(Arc::clone(stand.gateway.gate()), upstream, settings).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let served = tokio::spawn(wire.serve(listener, shutdown.clone()));

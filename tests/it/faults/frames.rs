@@ -214,7 +214,7 @@ async fn whoever_takes_too_long_to_log_in_is_told_and_let_go() {
     let shutdown = CancellationToken::new();
     let settings = Settings { handshake_timeout: Duration::from_millis(300), ..Settings::default() };
     let upstream = Arc::new(Upstream::new(stand.settings.databases.clone()));
-    let wire = Wire::new(Arc::clone(stand.gateway.gate()), upstream, settings);
+    let wire = Wire::new(Arc::clone(stand.gateway.gate()), upstream, settings).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let served = tokio::spawn(wire.serve(listener, shutdown.clone()));
