@@ -60,11 +60,10 @@ impl Intake {
             Poll::Ready(Ok(_)) => self.appetite = READ_LEAST,
             Poll::Ready(Err(_)) | Poll::Pending => {}
         }
-        self.release();
         polled
     }
 
-    /// Gives the memory back where nothing is in it.
+    /// Gives the memory back where nothing is in it: for when nothing more is expected soon.
     pub fn release(&mut self) {
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
@@ -128,6 +127,7 @@ mod tests {
         }
         assert_eq!(total, 1_000_000);
         assert!(reads <= 12, "{reads} reads");
+        intake.release();
         assert_eq!(intake.buffer().capacity(), 0);
     }
 

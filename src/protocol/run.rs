@@ -78,16 +78,22 @@ impl Frames {
     }
 
     fn run(&mut self, tag: u8, buffer: &mut BytesMut) -> Result<Option<Run>, FrameError> {
-        let lead = self.open.map_or(0, |(_, missing)| missing.min(buffer.len()));
+        let bytes: &[u8] = buffer;
+        let lead = self.open.map_or(0, |(_, missing)| missing.min(bytes.len()));
         let mut missing = self.open.map_or(0, |(_, missing)| missing - lead);
-        let (mut end, mut begun) = (lead, 0);
+        let (mut rest, mut begun) = (bytes.get(lead..).unwrap_or_default(), 0);
         while missing == 0 {
-            let Some(size) = size(tag, buffer.get(end..).unwrap_or_default())? else { break };
-            let there = buffer.len() - end;
-            missing = size.saturating_sub(there);
-            end += size.min(there);
+            let Some(size) = size(tag, rest)? else { break };
             begun += 1;
+            match rest.get(size..) {
+                Some(behind) => rest = behind,
+                None => {
+                    missing = size - rest.len();
+                    rest = &[];
+                }
+            }
         }
+        let end = bytes.len() - rest.len();
         self.open = (missing > 0).then_some((tag, missing));
         if end == 0 {
             return Ok(None);
@@ -99,8 +105,10 @@ impl Frames {
 /// The size of the message of type `tag` that `bytes` begin with; `None` if another type begins there, or its head is
 /// not yet there.
 fn size(tag: u8, bytes: &[u8]) -> Result<Option<usize>, FrameError> {
-    let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-    let (true, Some(&prefix)) = (first == tag, rest.first_chunk()) else { return Ok(None) };
+    let Some(&[first, prefix @ ..]) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
+    if first != tag {
+        return Ok(None);
+    }
     let length = u32::from_be_bytes(prefix);
     match usize::try_from(length) {
         Ok(size @ SHORTEST..=LONGEST) => Ok(Some(size + 1)),

@@ -102,6 +102,12 @@ impl Link {
         self.parameters = Vec::new();
     }
 
+    /// The server's process number for this connection; 0 where it gave none.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.canceller.key.as_ref().map_or(0, |key| key.process)
+    }
+
     /// A handle that cancels what runs here.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
@@ -113,11 +119,12 @@ impl Link {
     /// # Errors
     /// When the server sent what is no frame.
     pub fn piece(&mut self) -> Result<Option<Piece>, LinkError> {
-        let piece = self.line.frames.next(self.line.input.buffer())?;
-        if piece.is_none() {
-            self.line.input.release();
-        }
-        Ok(piece)
+        Ok(self.line.frames.next(self.line.input.buffer())?)
+    }
+
+    /// Gives the memory of its buffer back, for when nothing more is expected soon.
+    pub fn release(&mut self) {
+        self.line.input.release();
     }
 
     /// Reads once from the server. Ready when something has come.

@@ -18,8 +18,16 @@ use crate::identity::Identity;
 /// All sessions that can be cancelled.
 #[derive(Debug, Default)]
 pub(super) struct Cancels {
-    entries: Mutex<HashMap<u32, Entry>>,
+    entries: Mutex<Entries>,
     guesses: Mutex<HashMap<Source, Guesses>>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// By process number: servers give them, and two of them may give the same.
+    sessions: HashMap<u32, Vec<Entry>>,
+    /// Whether the gateway stops, so that no session may begin.
+    is_closed: bool,
 }
 
 /// A session that can be cancelled, for as long as this lives.
@@ -65,32 +73,31 @@ struct Guesses {
 }
 
 impl Cancels {
-    /// Registers a session that speaks protocol 3.`minor`, under a random process number and key.
+    /// Registers a session that speaks protocol 3.`minor`, under its server's process number, which the client may
+    /// compare with what `pg_backend_pid()` says, and a key of our own.
     pub(super) fn register(
         self: &Arc<Self>,
         who: Arc<Identity>,
         session_id: &str,
+        process: u32,
         minor: u16,
     ) -> Registration {
         let (sender, requests) = mpsc::channel(1);
         let way = Way { who, session_id: session_id.to_owned(), requests: sender };
         let key = Key::generate(minor);
         let mut entries = self.entries();
-        let process = loop {
-            // Clients print it as a signed number: it stays positive.
-            let process = rand::random::<u32>() >> 1;
-            if process != 0 && !entries.contains_key(&process) {
-                break process;
-            }
-        };
-        entries.insert(process, Entry { key: key.clone(), way });
+        if !entries.is_closed {
+            entries.sessions.entry(process).or_default().push(Entry { key: key.clone(), way });
+        }
         drop(entries);
         Registration { cancels: Arc::clone(self), process, key, requests }
     }
 
-    /// Forgets all sessions, and so tells each of them that the gateway stops.
+    /// Forgets all sessions, those to come too, and so tells each of them that the gateway stops.
     pub(super) fn close(&self) {
-        self.entries().clear();
+        let mut entries = self.entries();
+        entries.is_closed = true;
+        entries.sessions.clear();
     }
 
     /// The way to the session, if the key is its own, and its bearer has not guessed too often.
@@ -100,8 +107,8 @@ impl Cancels {
             return None;
         }
         let entries = self.entries();
-        let entry = entries.get(&process);
-        let found = entry.filter(|entry| bool::from(entry.key.0.ct_eq(key))).map(|entry| entry.way.clone());
+        let mut known = entries.sessions.get(&process).into_iter().flatten();
+        let found = known.find(|entry| bool::from(entry.key.0.ct_eq(key))).map(|entry| entry.way.clone());
         drop(entries);
         if found.is_none() {
             self.guessed_wrong(source, now);
@@ -132,7 +139,7 @@ impl Cancels {
         minute.wrong = minute.wrong.saturating_add(1);
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<u32, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -160,7 +167,13 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.cancels.entries().remove(&self.process);
+        let mut entries = self.cancels.entries();
+        if let Some(known) = entries.sessions.get_mut(&self.process) {
+            known.retain(|entry| entry.key.0 != self.key.0);
+            if known.is_empty() {
+                entries.sessions.remove(&self.process);
+            }
+        }
     }
 }
 
@@ -222,28 +235,29 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_the_length_of_its_protocol_and_opens_one_session() {
+    fn a_key_has_the_length_of_its_protocol_and_opens_one_session_of_those_with_its_number() {
         let cancels = Arc::new(Cancels::default());
-        let short = cancels.register(somebody(), "s1", 0);
-        let long = cancels.register(somebody(), "s2", 2);
+        let short = cancels.register(somebody(), "s1", 7, 0);
+        let long = cancels.register(somebody(), "s2", 7, 2);
         assert_eq!((short.key().len(), long.key().len()), (4, 32));
         let found = |process, key: &[u8]| {
             cancels.find("192.0.2.1:1", process, key, Instant::now()).map(|way| way.session_id)
         };
         assert_eq!(found(short.process(), short.key()), Some("s1".to_owned()));
         assert_eq!(found(long.process(), long.key()), Some("s2".to_owned()));
-        assert_eq!(found(long.process(), short.key()), None);
+        assert_eq!(found(8, short.key()), None, "another number");
         assert_eq!(found(long.process(), &long.key()[..4]), None, "a part of a key is none");
         assert_eq!(found(short.process(), b""), None);
         let (process, key) = (short.process(), short.key().to_vec());
         drop(short);
         assert_eq!(found(process, &key), None, "a session that is over");
+        assert_eq!(found(long.process(), long.key()), Some("s2".to_owned()));
     }
 
     #[test]
     fn an_address_that_guesses_is_not_listened_to_for_a_minute() {
         let cancels = Arc::new(Cancels::default());
-        let session = cancels.register(somebody(), "s", 0);
+        let session = cancels.register(somebody(), "s", 7, 0);
         let start = Instant::now();
         let present =
             |client: &str, key: &[u8]| cancels.find(client, session.process(), key, start).is_some();

@@ -127,6 +127,10 @@ impl Drive {
                 return Poll::Ready(end);
             }
             if !moved {
+                if self.session.is_idle() {
+                    self.input.release();
+                    self.link.release();
+                }
                 return Poll::Pending;
             }
         }
@@ -177,9 +181,6 @@ impl Drive {
                 let (gate, who, tell) = (self.gate.clone(), self.who.clone(), self.tell.clone());
                 self.judging = Some(Box::pin(judge(gate, who, tell, question)));
             }
-        }
-        if moved {
-            self.input.release();
         }
         Ok(moved)
     }

@@ -123,8 +123,8 @@ impl Visit {
             Ok(session) => session,
             Err(fields) => return self.end(out, &fields).await,
         };
-        let session_id = link.context().session_id();
-        let registration = self.shared.cancels.register(Arc::clone(&who), session_id, minor);
+        let (session_id, process) = (link.context().session_id(), link.process());
+        let registration = self.shared.cancels.register(Arc::clone(&who), session_id, process, minor);
         let is_unjudged = link.context().is_unjudged();
         if let Err(violation) = readable(link.parameters())
             && !is_unjudged

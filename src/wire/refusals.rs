@@ -4,6 +4,7 @@ use crate::gate::names::RESERVED;
 use crate::gate::{Denial, DenialKind, Hold, Missing, Names};
 use crate::mask::Stop;
 use crate::protocol::backend::{ErrorFields, Severity};
+use crate::protocol::body::BodyError;
 use crate::protocol::sqlstate;
 use crate::sql::StatementError;
 
@@ -104,6 +105,12 @@ pub fn too_many_names() -> ErrorFields {
 pub fn unusable_name(name: &str) -> ErrorFields {
     let message = format!("`{name}`: PostgreSQL cuts names after 63 bytes, which is within a character here");
     ErrorFields::new(Severity::Error, sqlstate::INVALID_NAME, message).with_hint("choose a shorter name")
+}
+
+/// A message whose body is not what its type says.
+#[must_use]
+pub fn malformed(error: &BodyError) -> ErrorFields {
+    ErrorFields::new(Severity::Error, sqlstate::PROTOCOL_VIOLATION, error.to_string())
 }
 
 /// A statement that was cancelled while it waited.

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod names;
+mod unjudged;
 
 use portcullis::approval::{Request, State, Vote};
 use portcullis::audit::Event;

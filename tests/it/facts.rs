@@ -105,7 +105,7 @@ proptest! {
             let alone = &sql[item.range.clone()];
             prop_assert_eq!(&only(&snapshot, alone), &*item.facts, "{}", alone);
             let document = serde_json::to_value(&item.facts).unwrap();
-            prop_assert_eq!(document.as_object().unwrap().len(), 13);
+            prop_assert_eq!(document.as_object().unwrap().len(), 15);
         }
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::gate::{Bind, Parameters, Prepare, Prepared, Query};
 use crate::protocol::backend::ErrorFields;
+use crate::protocol::body::BodyError;
 use crate::protocol::frame::Frame;
 use crate::protocol::frontend::{BindMessage, Message, Target};
 use crate::protocol::run::Run;
@@ -18,7 +19,10 @@ impl Session {
     /// # Errors
     /// When the client breaks the protocol; the session must end.
     pub fn client(&mut self, frame: &Frame) -> Result<(), Violation> {
-        let message = Message::parse(frame).map_err(|error| Violation::Client { what: error.to_string() })?;
+        let message = match Message::parse(frame) {
+            Ok(message) => message,
+            Err(error) => return self.malformed(frame.tag, &error),
+        };
         match (self.mode, message) {
             (Mode::Closed, _) => {}
             (_, Message::Terminate) => {
@@ -34,6 +38,21 @@ impl Session {
             (Mode::Skipping, _) => {}
             (Mode::Normal, message) => self.message(message),
         }
+        Ok(())
+    }
+
+    /// A body that lies about itself never goes up: what must fail goes in its place, and the session goes on, as
+    /// PostgreSQL has it. The frame itself was whole, so what follows can still be told apart.
+    fn malformed(&mut self, tag: u8, error: &BodyError) -> Result<(), Violation> {
+        let asking = match (self.mode, tag) {
+            (Mode::Skipping, b'S') | (Mode::CopyIn, _) | (_, b'p') => {
+                return Err(Violation::Client { what: error.to_string() });
+            }
+            (Mode::Skipping | Mode::Closed, _) => return Ok(()),
+            (Mode::Normal, b'Q' | b'F' | b'S') => Asking::Query,
+            (Mode::Normal, _) => Asking::Bind,
+        };
+        self.reject(asking, refusals::malformed(error));
         Ok(())
     }
 

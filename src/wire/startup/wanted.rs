@@ -4,7 +4,7 @@ use crate::protocol::backend::ErrorFields;
 use crate::protocol::sqlstate;
 use crate::wire::refusals::fatal;
 
-use super::options;
+use super::options::{self, OptionsError};
 
 /// What a client asks for in its start-up packet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -58,8 +58,13 @@ impl Wanted {
             let message = "no PostgreSQL user name specified in startup packet";
             return Err(fatal(sqlstate::INVALID_AUTHORIZATION_SPECIFICATION, message));
         }
-        let options =
-            options::parse(options).map_err(|error| fatal(sqlstate::SYNTAX_ERROR, error.to_string()))?;
+        let options = options::parse(options).map_err(|error| {
+            let hint = match error {
+                OptionsError::Argument { .. } => "Try \"postgres --help\" for more information.",
+                OptionsError::Value { .. } => "",
+            };
+            fatal(sqlstate::SYNTAX_ERROR, error.to_string()).with_hint(hint)
+        })?;
         for (name, value) in options.into_iter().chain(parameters) {
             // Not settings, though they stand in the same packet: none of them may get there by `options`.
             if OTHERS.iter().any(|other| other.eq_ignore_ascii_case(&name)) || name.starts_with("_pq_.") {

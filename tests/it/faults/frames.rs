@@ -78,25 +78,13 @@ async fn an_authentication_that_lies_is_refused_and_on_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn frames_that_lie_end_their_session_only() {
+async fn frames_that_lie_about_their_length_or_type_end_their_session_only() {
     let stand = Stand::start().await;
     let mut other = Raw::session(&stand, "ana").await;
-    let table: [(&str, Vec<u8>); 14] = [
-        ("a query without NUL", message(b'Q', |body| body.put_slice(b"SELECT 1"))),
-        ("a query with a NUL inside", message(b'Q', |body| body.put_slice(b"SELECT 1\0DROP TABLE orders\0"))),
-        ("a query without a body", message(b'Q', |_| {})),
+    let table: [(&str, Vec<u8>); 5] = [
         ("a length of 3", b"Q\0\0\0\x03".to_vec()),
         ("a query of 4 GiB", b"Q\xff\xff\xff\xff".to_vec()),
         ("a query of 1 GiB that is coming", [&b"Q\x40\0\0\0"[..], &[b' '; 300_000]].concat()),
-        ("a Sync with a body", message(b'S', |body| body.put_u8(1))),
-        ("a Parse with 65535 types and none", message(b'P', |body| body.put_slice(b"\0SELECT 1\0\xff\xff"))),
-        ("a Bind with 65535 values and none", message(b'B', |body| body.put_slice(b"\0\0\0\0\xff\xff\0\0"))),
-        ("a value of length -2", message(b'B', |body| body.put_slice(b"\0\0\0\0\0\x01\xff\xff\xff\xfe\0\0"))),
-        (
-            "a value longer than its message",
-            message(b'B', |body| body.put_slice(b"\0\0\0\0\0\x01\x7f\xff\xff\xffx")),
-        ),
-        ("a Describe of nothing", message(b'D', |body| body.put_slice(b"Xname\0"))),
         ("a password in a session", message(b'p', |body| put_cstr(body, "secret"))),
         ("a server's message", b"T\0\0\0\x06\0\0".to_vec()),
     ];
@@ -106,6 +94,37 @@ async fn frames_that_lie_end_their_session_only() {
         fatal(&mut raw, what).await;
         malformed(&stand, count, what).await;
         assert_eq!(other.ask(&query("SELECT 1")).await, "T D C(SELECT 1) Z(I)", "{what}");
+    }
+    let mut raw = Raw::session(&stand, "ana").await;
+    raw.send(b"Q\x04\0\0\x01").await;
+    refused(&mut raw, "a query that is longer than passes", "54000").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_lies_fails_its_statement_and_never_goes_up() {
+    let stand = Stand::start().await;
+    let mut ana = Raw::session(&stand, "ana").await;
+    let table: [(&str, Vec<u8>); 9] = [
+        ("a query without NUL", message(b'Q', |body| body.put_slice(b"SELECT 1"))),
+        ("a query with a NUL inside", message(b'Q', |body| body.put_slice(b"SELECT 1\0DROP TABLE orders\0"))),
+        ("a query without a body", message(b'Q', |_| {})),
+        ("a Sync with a body", message(b'S', |body| body.put_u8(1))),
+        ("a Parse with 65535 types and none", message(b'P', |body| body.put_slice(b"\0SELECT 1\0\xff\xff"))),
+        ("a Bind with 65535 values and none", message(b'B', |body| body.put_slice(b"\0\0\0\0\xff\xff\0\0"))),
+        ("a value of length -2", message(b'B', |body| body.put_slice(b"\0\0\0\0\0\x01\xff\xff\xff\xfe\0\0"))),
+        (
+            "a value longer than its message",
+            message(b'B', |body| body.put_slice(b"\0\0\0\0\0\x01\x7f\xff\xff\xffx")),
+        ),
+        ("a Describe of nothing", message(b'D', |body| body.put_slice(b"Xname\0"))),
+    ];
+    for (count, (what, bytes)) in (1..).zip(&table) {
+        assert_eq!(ana.ask(&query("BEGIN")).await, "C(BEGIN) Z(T)", "{what}");
+        let series = bytes[0] != b'Q' && bytes[0] != b'S';
+        let sent = if series { [bytes.clone(), sync()].concat() } else { bytes.clone() };
+        assert_eq!(ana.ask(&sent).await, "E(08P01) Z(E)", "{what}");
+        malformed(&stand, count, what).await;
+        assert_eq!(ana.ask(&query("ROLLBACK")).await, "C(ROLLBACK) Z(I)", "{what}");
     }
 }
 

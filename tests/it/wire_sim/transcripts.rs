@@ -304,19 +304,41 @@ fn what_a_server_says_unasked_ends_the_session_unless_it_is_a_notice() {
 }
 
 #[test]
-fn what_breaks_the_protocol_ends_the_session() {
-    let table: [(&str, Vec<u8>); 5] = [
-        ("a query with bytes behind its NUL", message(b'Q', |body| body.extend_from_slice(b"a\0b\0"))),
-        ("a query without NUL", message(b'Q', |body| body.extend_from_slice(b"a"))),
-        ("a bind that ends early", message(b'B', |body| body.extend_from_slice(b"\0\0\xff\xff"))),
-        ("a sync with a body", message(b'S', |body| body.extend_from_slice(b"x"))),
-        ("a password", message(b'p', |body| body.extend_from_slice(b"x\0"))),
+fn a_body_that_lies_fails_its_statement() {
+    let table: [(&str, Vec<u8>, &str); 5] = [
+        ("bytes behind its NUL", message(b'Q', |body| body.extend_from_slice(b"a\0b\0")), "E(08P01) Z(I)"),
+        ("a query without NUL", message(b'Q', |body| body.extend_from_slice(b"a")), "E(08P01) Z(I)"),
+        ("a sync with a body", message(b'S', |body| body.extend_from_slice(b"x")), "E(08P01) Z(I)"),
+        (
+            "a bind that ends early undoes what came before, and what comes behind it is skipped",
+            [
+                run(INSERT),
+                message(b'B', |body| body.extend_from_slice(b"\0\0\xff\xff")),
+                run(INSERT),
+                message(b'P', |body| body.extend_from_slice(b"skipped, so not even read")),
+                sync(),
+            ]
+            .concat(),
+            "1 2 C(INSERT 0 1) E(08P01) Z(I)",
+        ),
+        (
+            "a describe of nothing, with nothing behind it",
+            [message(b'D', |body| body.extend_from_slice(b"X\0")), sync()].concat(),
+            "E(08P01) Z(I)",
+        ),
     ];
-    for (what, bytes) in table {
+    for (what, bytes, heard) in table {
         let (_rig, mut client) = bot();
-        client.input.extend_from_slice(&bytes);
-        assert!(client.feed().is_err(), "{what}");
+        assert_eq!(client.exchange(&bytes), heard, "{what}");
+        assert_eq!(client.exchange(&query(ORDERS)), "T D D D C(SELECT 3) Z(I)", "{what}");
     }
+}
+
+#[test]
+fn a_password_within_a_session_ends_it() {
+    let (_rig, mut client) = bot();
+    client.input.extend_from_slice(&message(b'p', |body| body.extend_from_slice(b"x\0")));
+    assert!(client.feed().is_err());
 }
 
 #[test]
