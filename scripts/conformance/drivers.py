@@ -203,7 +203,7 @@ def sqlalchemy(stand, port):
     (folder / "test_suite.py").write_text("from sqlalchemy.testing.suite import *\n")
     (folder / "setup.cfg").write_text(
         "[tool:pytest]\naddopts = --tb native -r fxX\npython_files = test_*.py\n"
-        "[sqla_testing]\nrequirement_cls = sqlalchemy.testing.requirements:SuiteRequirements\n[db]\n"
+        "[sqla_testing]\nrequirement_cls = sqlalchemy.testing.requirements:SuiteRequirements\nprofile_file = profiles.txt\n[db]\n"
     )
     stand.psql(stand.port, "conformance", "CREATE SCHEMA test_schema")
     url = f"postgresql+psycopg2://postgres@127.0.0.1:{port}/conformance"
