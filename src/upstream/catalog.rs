@@ -13,6 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_postgres::error::SqlState;
 
 use crate::catalog::Snapshot;
 use crate::gate::CatalogError;
@@ -68,7 +69,7 @@ impl Shelf {
     async fn load(&self, target: &Target, loads: &mut Loads) -> Result<Arc<Snapshot>, CatalogError> {
         let database = target.settings();
         let error = |why| CatalogError { database: database.name.clone(), why };
-        let definitions = timeout(DEADLINE, Definitions::load(target))
+        let definitions = timeout(DEADLINE, read(target))
             .await
             .map_err(|_| error(format!("it took longer than {} s", DEADLINE.as_secs())))?
             .map_err(|source| error(source.in_words()))?;
@@ -83,6 +84,18 @@ impl Shelf {
     }
 }
 
+/// Reads the catalog; again where something in it was dropped meanwhile. PostgreSQL's functions that put definitions
+/// into words look at the catalog as it is now, not as it was when the statement began.
+async fn read(target: &Target) -> Result<Definitions, LoadError> {
+    for _ in 1..MOST_READS {
+        match Definitions::load(target).await {
+            Err(error) if error.is_of_a_moment() => tracing::debug!(why = error.in_words(), "catalog.moved"),
+            read => return read,
+        }
+    }
+    Definitions::load(target).await
+}
+
 /// Why a catalog could not be read.
 #[derive(Debug)]
 enum LoadError {
@@ -93,6 +106,14 @@ enum LoadError {
 }
 
 impl LoadError {
+    /// Whether something that was there when the statement began was gone when it was looked at.
+    fn is_of_a_moment(&self) -> bool {
+        let Self::Statement(error) = self else { return false };
+        let moved = [SqlState::INTERNAL_ERROR, SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_OBJECT];
+        let gone = [SqlState::UNDEFINED_COLUMN, SqlState::UNDEFINED_FUNCTION, SqlState::INVALID_SCHEMA_NAME];
+        error.code().is_some_and(|code| moved.contains(code) || gone.contains(code))
+    }
+
     /// The server's own words, or else the whole chain of causes: the outermost says only that something failed.
     fn in_words(&self) -> String {
         match self {
@@ -132,5 +153,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// Loads of one database begin at least so far apart.
 const DISTANCE: Duration = Duration::from_millis(200);
 
+/// How often a catalog is read that changes while it is read.
+const MOST_READS: u8 = 4;
 /// A load takes tens of milliseconds; a server that needs longer than this is not well.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -156,8 +156,11 @@ impl Drive {
 
     /// Moves everything once that can move. Whether anything did.
     fn turn(&mut self, waking: &mut Waking<'_>) -> Result<bool, End> {
-        let mut moved = self.feed()?;
-        moved |= self.poll_gate(waking);
+        let mut moved = false;
+        // What the gate knows already it answers at once, so that a whole series goes up in one piece.
+        while self.feed()? | self.poll_gate(waking) {
+            moved = true;
+        }
         moved |= self.poll_cancelling(waking);
         moved |= self.poll_server(waking)?;
         moved |= self.poll_client(waking)?;
