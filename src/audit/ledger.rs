@@ -1,7 +1,7 @@
 //! The handle: records go in, receipts come out.
 //!
 //! Where a record must be on disk, a thread of its own writes and syncs, for everybody who waits at that moment. Where
-//! the operating system's word is enough, whoever appends writes (see [`super::combine`]).
+//! the operating system's word is enough, whoever appends writes (see `combine`).
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

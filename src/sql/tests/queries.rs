@@ -340,6 +340,16 @@ fn locks_and_new_tables_are_no_plain_reads() {
     assert_eq!(into.destinations, [Destination::Table]);
     let temporary = clear("SELECT 1 INTO TEMP leak");
     assert_eq!(tables(&temporary), ["define pg_temp.leak"]);
+    for hidden in [
+        "SELECT 1 INTO TEMP orders",
+        "CREATE TEMP TABLE orders (id int)",
+        "CREATE TABLE pg_temp.orders AS SELECT 1",
+        "CREATE TEMP VIEW orders AS SELECT 1",
+    ] {
+        let facts = facts(hidden);
+        let found: Vec<&str> = facts.unresolved.iter().map(|thing| thing.what.as_str()).collect();
+        assert_eq!(found, ["temporary relation"], "{hidden}");
+    }
 }
 
 #[test]

@@ -71,6 +71,14 @@ impl<'c> Walker<'c> {
             (_, "") => path.map_or("?", String::as_str),
             (_, schema) => schema,
         };
+        let is_temporary = schema == "pg_temp";
+        if is_temporary && self.catalog.resolve_relation(None, &range.relname).is_some() {
+            // Temporary tables come last on a judged session's search path, so that none can stand before one that
+            // was judged: statements would go on reaching the other one, and be answered by it.
+            let why =
+                "is the name of another relation, which would go on being meant by it: use another name";
+            self.unresolved("temporary relation", &range.relname, why);
+        }
         let key = RelationKey::new(schema, &range.relname);
         self.touches.entry((key, Access::Define)).or_insert_with(|| Touch {
             schema: schema.to_owned(),
