@@ -20,6 +20,8 @@ bench: ## Speed and memory beside a bare relay and a direct connection, in ROUND
 	@scripts/with-setup.sh $(CARGO) bench --locked --quiet --bench wire -- --rounds $(or $(ROUNDS),10) $(if $(ONLY),--only '$(ONLY)') $(if $(RECORD),--record '$(CURDIR)/$(RECORD)')
 
 conformance: ## PostgreSQL's regression suite, its drivers' suites and real clients through the gateway; all below target/
+	@scripts/postgres18.sh
+	@scripts/with-setup.sh $(CARGO) test --locked --test it newest
 	@scripts/with-setup.sh scripts/regress.sh
 	@scripts/with-setup.sh python3 scripts/conformance/drivers.py
 	@scripts/with-setup.sh scripts/conformance.sh
