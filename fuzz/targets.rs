@@ -1,6 +1,9 @@
 //! What is fuzzed: every place where bytes of a peer become something. Shared by the fuzzer and by
 //! `tests/it/fuzz.rs`, which replays the corpus as an ordinary test.
 
+#[path = "session.rs"]
+mod play;
+
 use bytes::BytesMut;
 use portcullis::catalog::Snapshot;
 use portcullis::identity::directory::Directory;
@@ -52,6 +55,11 @@ pub(super) fn statement(data: &[u8]) {
         }
     });
     analysed.expect("a thread").join().expect("no panic");
+}
+
+/// A session, from both of its sides.
+pub(super) fn session(data: &[u8]) {
+    play::run(data);
 }
 
 /// Both messages of a SCRAM exchange, split at the first line feed, for a user who does not exist.

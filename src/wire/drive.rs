@@ -27,7 +27,7 @@ use super::deadlines::Deadlines;
 use super::handshake::{Opened, hear_out};
 use super::listener::Shared;
 use super::refusals;
-use super::session::{Answer, Ask, Session, Violation};
+use super::session::{Answer, Session, Violation};
 use super::stream::Stream;
 
 /// Runs an opened session to its end.
@@ -182,7 +182,7 @@ impl Drive {
             }
             if let Some(question) = self.session.take_question() {
                 let (gate, who, tell) = (self.gate.clone(), self.who.clone(), self.tell.clone());
-                self.judging = Some(Box::pin(judge(gate, who, tell, question)));
+                self.judging = Some(Box::pin(async move { question.put(&gate, &who, &*tell).await }));
             }
         }
         Ok(moved)
@@ -360,16 +360,6 @@ impl Drive {
             fields.put_error(self.session.client_bytes());
         }
         fields.message().to_owned()
-    }
-}
-
-async fn judge(gate: Arc<Gate>, who: Arc<Identity>, tell: Arc<Notifier>, question: Ask) -> Answer {
-    match question {
-        Ask::Query(act) => Answer::Query(gate.admit(&who, act, &*tell).await),
-        Ask::Prepare(act) => Answer::Prepare(Box::new(gate.admit(&who, act, &*tell).await)),
-        Ask::Bind(act) => Answer::Bind(Box::new(gate.admit(&who, act, &*tell).await)),
-        Ask::Fetch(act) => Answer::Fetch(Box::new(gate.admit(&who, act, &*tell).await)),
-        Ask::Call(act) => Answer::Call(Box::new(gate.admit(&who, act, &*tell).await)),
     }
 }
 

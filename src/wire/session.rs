@@ -16,7 +16,10 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use crate::gate::{Authorized, Bind, Call, Context, Denial, Fetch, Hold, Prepare, Prepared, Query, Receipt};
+use crate::gate::{
+    Authorized, Bind, Call, Context, Denial, Fetch, Gate, Hold, Prepare, Prepared, Query, Receipt, Tell,
+};
+use crate::identity::Identity;
 use crate::protocol::backend::{ErrorFields, ready_for_query};
 use crate::protocol::results::TransactionStatus;
 use crate::protocol::sqlstate;
@@ -100,6 +103,19 @@ pub enum Ask {
     Fetch(Fetch),
     /// A function to call.
     Call(Call),
+}
+
+impl Ask {
+    /// Puts the question to the gate for `who`; `tell` hears of a wait for approval.
+    pub async fn put(self, gate: &Gate, who: &Identity, tell: &dyn Tell) -> Answer {
+        match self {
+            Self::Query(act) => Answer::Query(gate.admit(who, act, tell).await),
+            Self::Prepare(act) => Answer::Prepare(Box::new(gate.admit(who, act, tell).await)),
+            Self::Bind(act) => Answer::Bind(Box::new(gate.admit(who, act, tell).await)),
+            Self::Fetch(act) => Answer::Fetch(Box::new(gate.admit(who, act, tell).await)),
+            Self::Call(act) => Answer::Call(Box::new(gate.admit(who, act, tell).await)),
+        }
+    }
 }
 
 /// What the gate says.

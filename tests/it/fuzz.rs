@@ -11,12 +11,13 @@ type Target = fn(&[u8]);
 
 #[test]
 fn the_whole_corpus_is_taken_without_a_panic() {
-    let all: [(&str, Target); 5] = [
+    let all: [(&str, Target); 6] = [
         ("startup", targets::startup),
         ("frontend", targets::frontend),
         ("backend", targets::backend),
         ("statement", targets::statement),
         ("scram", targets::scram),
+        ("session", targets::session),
     ];
     for (name, target) in all {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);

@@ -9,7 +9,8 @@
 //! use portcullis::identity::scram::client::{Binding, Client, Keys};
 //!
 //! let client = Client::new(Binding::None);
-//! let challenge = client.challenged(&ask_the_server(client.first().as_bytes()))?;
+//! let answer = ask_the_server(client.first().as_bytes());
+//! let challenge = client.challenged(&answer)?;
 //! let keys = Keys::derive("secret", challenge.salt(), challenge.iterations());
 //! let (answer, expected) = challenge.answer(&keys);
 //! expected.verify(&ask_the_server(answer.as_bytes()))?;

@@ -21,7 +21,7 @@ use portcullis::identity::token::TokenDigest;
 use portcullis::policy;
 use portcullis::protocol::frame::{Frame, Leg, put, put_cstr};
 use portcullis::store::Store;
-use portcullis::wire::session::{Answer, Ask, Limits, Session, Violation};
+use portcullis::wire::session::{Answer, Limits, Session, Violation};
 
 use super::postgres::{CUSTOMERS, FakePostgres, ORDERS};
 
@@ -151,15 +151,7 @@ impl Client {
             moved = true;
             if let Some(question) = self.session.take_question() {
                 let (gate, who, holds) = (self.gate.clone(), self.who.clone(), self.holds.clone());
-                self.judging = Some(Box::pin(async move {
-                    match question {
-                        Ask::Query(act) => Answer::Query(gate.admit(&who, act, &*holds).await),
-                        Ask::Prepare(act) => Answer::Prepare(Box::new(gate.admit(&who, act, &*holds).await)),
-                        Ask::Bind(act) => Answer::Bind(Box::new(gate.admit(&who, act, &*holds).await)),
-                        Ask::Fetch(act) => Answer::Fetch(Box::new(gate.admit(&who, act, &*holds).await)),
-                        Ask::Call(act) => Answer::Call(Box::new(gate.admit(&who, act, &*holds).await)),
-                    }
-                }));
+                self.judging = Some(Box::pin(async move { question.put(&gate, &who, &*holds).await }));
             }
         }
         Ok(moved)
