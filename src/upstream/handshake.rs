@@ -200,7 +200,8 @@ fn older_version(body: Bytes, asked: u16) -> Result<u16, Failure> {
 fn backend_key(body: Bytes, minor: u16) -> Result<BackendKey, Failure> {
     let mut body = Body::new(body);
     let process = body.u32("the process number").map_err(invalid)?;
-    let secret = body.rest();
+    // A copy: what was read with it must not stay in memory for as long as the session.
+    let secret = Bytes::copy_from_slice(&body.rest());
     let longest = if minor < LONG_KEYS { SHORTEST_KEY } else { LONGEST_KEY };
     if !(SHORTEST_KEY..=longest).contains(&secret.len()) {
         let what =

@@ -38,7 +38,8 @@ pub(super) struct Opened {
 /// Serves one connection from its first byte to its last.
 pub(super) async fn connection(socket: TcpStream, client: String, shared: Arc<Shared>) {
     let mut visit = Visit { stream: Some(Stream::Plain(socket)), client, shared: Arc::clone(&shared) };
-    let deadline = tokio::time::timeout(shared.settings.handshake_timeout, visit.open());
+    // In a box, so that a session does not carry the room that its start-up took.
+    let deadline = tokio::time::timeout(shared.settings.handshake_timeout, Box::pin(visit.open()));
     let opened = tokio::select! {
         () = shared.shutdown.cancelled() => return,
         opened = deadline => opened,
