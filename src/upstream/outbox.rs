@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use crate::flow::append;
-use crate::gate::{Authorized, Bind, Call, Fetch, Prepare, Prepared, Query, Receipt, Run, Running};
+use crate::gate::{
+    Authorized, Bind, Call, Fetch, Parameters, Prepare, Prepared, Query, Receipt, Run, Running,
+};
 use crate::protocol::frame::{put, put_cstr};
 use crate::protocol::run;
 use crate::sql::Statement;
@@ -92,8 +94,8 @@ impl Outbox {
         (prepared, receipt)
     }
 
-    /// Sends a Bind. Where the gate lets another text run than the one that was prepared (a rollback in the place of a commit),
-    /// a statement of our own is bound instead.
+    /// Sends a Bind. Where the gate lets another text run than the one that was prepared (a rollback in the place of a
+    /// commit), a statement of our own is bound instead.
     pub fn bind(&mut self, proof: Authorized<Bind>) -> Bound {
         let (act, clearance) = proof.spend();
         let (sql, running) = clearance.split();
@@ -106,11 +108,7 @@ impl Outbox {
         self.frame(b'B', |body| {
             put_cstr(body, &act.portal);
             put_cstr(body, statement);
-            put_formats(body, &act.parameters.formats);
-            put_count(body, act.parameters.values.len());
-            for value in &act.parameters.values {
-                put_value(body, value.as_deref());
-            }
+            put_parameters(body, &act.parameters);
             put_formats(body, &act.parameters.result_formats);
         });
         Bound { running, is_prepared_anew }
@@ -130,11 +128,7 @@ impl Outbox {
         let (_, running) = clearance.split();
         self.frame(b'F', |body| {
             body.extend_from_slice(&act.function.to_be_bytes());
-            put_formats(body, &act.parameters.formats);
-            put_count(body, act.parameters.values.len());
-            for value in &act.parameters.values {
-                put_value(body, value.as_deref());
-            }
+            put_parameters(body, &act.parameters);
             let result = act.parameters.result_formats.first().copied().unwrap_or(0);
             body.extend_from_slice(&result.to_be_bytes());
         });
@@ -301,6 +295,14 @@ fn cleared<'a>(statement: &'a Statement, sql: &'a str) -> &'a [u8] {
 fn put_text(body: &mut BytesMut, text: &[u8]) {
     body.extend_from_slice(text);
     body.extend_from_slice(&[0]);
+}
+
+fn put_parameters(body: &mut BytesMut, parameters: &Parameters) {
+    put_formats(body, &parameters.formats);
+    put_count(body, parameters.values.len());
+    for value in &parameters.values {
+        put_value(body, value.as_deref());
+    }
 }
 
 fn put_count(body: &mut BytesMut, count: usize) {
