@@ -193,6 +193,10 @@ fn code(kind: &DenialKind) -> &'static str {
 pub const WITHHELD: &str =
     "the database refused the statement; details are withheld because it touches masked columns";
 
+/// What stands in for the text of a notice in such a transaction, for the same reason.
+pub const NOTICE_WITHHELD: &str =
+    "the database has a notice; its text is withheld because the transaction touches masked columns";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -378,7 +378,8 @@ impl Session {
     fn notice(&mut self, frame: &Frame) -> Result<(), Violation> {
         let fields = ErrorFields::parse(frame.body.clone()).map_err(server)?;
         if self.stop.is_none() {
-            self.scrubbed(fields, self.governed, true).put_notice(&mut self.client);
+            let shown = if self.governed { fields.scrubbed(refusals::NOTICE_WITHHELD) } else { fields };
+            shown.put_notice(&mut self.client);
         }
         Ok(())
     }
