@@ -140,6 +140,9 @@ pub struct Rejection {
 pub enum Fault {
     /// The client broke the protocol.
     Protocol,
+    /// The client speaks another protocol, or says goodbye before anything else: like PostgreSQL, hang up without a
+    /// word.
+    Noise,
     /// The login was refused.
     Login,
 }
@@ -310,7 +313,8 @@ fn undecodable(error: &PacketError) -> Rejection {
             sqlstate::PROTOCOL_VIOLATION
         }
     };
-    Rejection { fields: fatal(code, error.to_string()), ..broken("") }
+    let fault = if matches!(error, PacketError::Length { .. }) { Fault::Noise } else { Fault::Protocol };
+    Rejection { fields: fatal(code, error.to_string()), fault, ..broken("") }
 }
 
 /// A request that came twice is a version that does not exist: PostgreSQL's own words.
