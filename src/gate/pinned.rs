@@ -3,6 +3,7 @@
 
 use crate::policy::Reason;
 use crate::policy::input::SettingInput;
+use crate::sql::Facts;
 
 use super::{Denial, DenialKind};
 
@@ -39,6 +40,32 @@ pub(super) fn judged(settings: &[(String, String)]) -> Result<Vec<(String, Strin
         }
     }
     Ok(admitted)
+}
+
+/// Holds what a statement of a judged session sets against what the reading of statements rests on. To reset is to go
+/// back to what the gateway has chosen. A name that is worked out as it runs could be any of them.
+pub(super) fn kept(facts: &Facts) -> Result<(), Denial> {
+    let changes =
+        facts.settings.iter().filter(|setting| matches!(setting.action.as_str(), "set" | "set_local"));
+    for setting in changes {
+        let values = HELD.iter().find(|(held, _)| *held == setting.name).map(|(_, values)| *values);
+        let holds = match (setting.name.as_str(), values, setting.values.as_slice()) {
+            ("search_path" | "?", ..) => false,
+            (_, Some(values), [value]) => values.iter().any(|same| is(value, same)),
+            (_, Some(_), _) => false,
+            (_, None, _) => true,
+        };
+        if !holds {
+            let message = match setting.name.as_str() {
+                "?" => {
+                    "a setting whose name is not written out may be one of those that must stay".to_owned()
+                }
+                name => format!("the setting `{name}` must stay as it is: statements are read by it"),
+            };
+            return Err(denial("pinned_setting", &message, "write names with their schema"));
+        }
+    }
+    Ok(())
 }
 
 /// A setting as the rulebook sees it.
