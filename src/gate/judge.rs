@@ -19,7 +19,7 @@ use super::complete::{self, Blocked, Change, Completed, Written};
 use super::memory::{Name, Notes, Reading, Rewrite, masked_columns};
 use super::workers::{Workers, WorkersError};
 use super::{Context, Denial, DenialKind, Gate, Missing, Names, Prepared, Rules};
-use super::pinned;
+use super::{definitions, pinned};
 
 /// A statement string that somebody wants judged.
 pub(super) struct Case<'a> {
@@ -205,7 +205,8 @@ impl Gate {
             Some(known) => Arc::clone(&known.analysis),
             None => self.reading(case, &catalog).await?,
         };
-        if !analysis.items().iter().any(names_unknown_objects) {
+        let is_old = self.catalogs.is_expired(database) && analysis.items().iter().any(definitions::decide);
+        if !is_old && !analysis.items().iter().any(names_unknown_objects) {
             return Ok((analysis, catalog));
         }
         let newer = self.refreshed(database).await?;
