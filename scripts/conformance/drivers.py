@@ -18,6 +18,8 @@ import xml.etree.ElementTree
 
 from stand import ROOT, Stand
 
+# Databases that suites use or make besides: a gateway serves those that its configuration names.
+OTHER_DATABASES = ["asyncpg_intro_test", "template1"]
 HOME = ROOT / "target/conformance/drivers"
 PSYCOPG, ASYNCPG, SQLALCHEMY, NODE_POSTGRES = "3.3.4", "0.32.0", "2.1.9", "8.23.0"
 
@@ -35,7 +37,7 @@ def main():
         if arguments.way == "relay":
             port = stand.relay()
         else:
-            port = stand.gateway(ROOT / "examples/policies/allow-all", ["conformance", "postgres"])
+            port = stand.gateway(ROOT / "examples/policies/allow-all", ["conformance", "postgres", *OTHER_DATABASES])
         for name in arguments.suites or SUITES:
             outcomes = []
             for endpoint in (stand.port, port):
@@ -162,10 +164,11 @@ def python(*packages):
 
 
 def pytest(stand, port, interpreter, folder, *words, **more):
-    """Runs pytest; the outcome of each test."""
+    """Runs pytest; the outcome of each test. One that fails is tried again, direct and through the gateway: there are
+    some that go by when an answer comes, like those that count how often client and server take turns."""
     report = stand.work / f"junit-{port}.xml"
     done = run(
-        stand, port, [interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=120", f"--junitxml={report}", *words],
+        stand, port, [interpreter, "-m", "pytest", "-q", "-o", f"cache_dir={stand.work}/cache", "--timeout=120", "--reruns=3", f"--junitxml={report}", *words],
         cwd=folder, **more,
     )
     if not report.exists():
@@ -179,7 +182,7 @@ def pytest(stand, port, interpreter, folder, *words, **more):
 
 
 def asyncpg(stand, port):
-    interpreter = python(f"asyncpg=={ASYNCPG}", "pytest<9", "pytest-timeout", "distro", "uvloop")
+    interpreter = python(f"asyncpg=={ASYNCPG}", "pytest<9", "pytest-timeout", "pytest-rerunfailures", "distro", "uvloop")
     folder = HOME / f"asyncpg-{ASYNCPG}"
     if not folder.exists():
         sdist("asyncpg", ASYNCPG)
@@ -189,14 +192,14 @@ def asyncpg(stand, port):
 
 
 def psycopg(stand, port):
-    interpreter = python(f"psycopg[binary,pool]=={PSYCOPG}", "pytest<9", "pytest-timeout", "anyio", "dnspython")
+    interpreter = python(f"psycopg[binary,pool]=={PSYCOPG}", "pytest<9", "pytest-timeout", "pytest-rerunfailures", "anyio", "dnspython")
     folder = clone("PSYCOPG_SOURCE", "https://github.com/psycopg/psycopg", PSYCOPG, "psycopg")
     dsn = f"host=127.0.0.1 port={port} user=postgres dbname=conformance"
     return pytest(stand, port, interpreter, folder, "tests", f"--test-dsn={dsn}", "-m", "not slow and not mypy and not subprocess")
 
 
 def sqlalchemy(stand, port):
-    interpreter = python(f"sqlalchemy=={SQLALCHEMY}", "psycopg2-binary", "pytest<9", "pytest-timeout")
+    interpreter = python(f"sqlalchemy=={SQLALCHEMY}", "psycopg2-binary", "pytest<9", "pytest-timeout", "pytest-rerunfailures")
     folder = HOME / "sqlalchemy"
     folder.mkdir(exist_ok=True)
     (folder / "conftest.py").write_text("from sqlalchemy.testing.plugin.pytestplugin import *\n")
