@@ -172,6 +172,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 const DISTANCE: Duration = Duration::from_millis(200);
 
 /// How often a catalog is read that changes while it is read.
-const MOST_READS: u8 = 4;
+const MOST_READS: u8 = 10;
 /// A load takes tens of milliseconds; a server that needs longer than this is not well.
 const DEADLINE: Duration = Duration::from_secs(30);
