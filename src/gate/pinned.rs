@@ -23,7 +23,7 @@ pub(super) fn judged(settings: &[(String, String)]) -> Result<Vec<(String, Strin
     let mut admitted = Vec::new();
     for (name, value) in settings {
         match HELD.iter().find(|(held, _)| is(name, held)) {
-            Some((_, values)) if values.iter().any(|same| is(value, same)) => {}
+            Some((_, values)) if values.iter().any(|same| is(meant(name, value), same)) => {}
             Some((held, values)) => {
                 let message = format!("the setting `{held}` must stay `{}`", values.first().unwrap_or(&""));
                 return Err(denial("setting", &message, "leave it out when you connect"));
@@ -70,7 +70,12 @@ pub(super) fn kept(facts: &Facts) -> Result<(), Denial> {
 
 /// A setting as the rulebook sees it.
 pub(super) fn shown((name, value): &(String, String)) -> SettingInput<'_> {
-    SettingInput { name: name.to_ascii_lowercase(), value }
+    SettingInput { name: name.to_ascii_lowercase(), value: meant(name, value) }
+}
+
+/// A value without what PostgreSQL passes over in the name of an encoding: asyncpg asks for `'utf-8'`, quotes included.
+fn meant<'a>(name: &str, value: &'a str) -> &'a str {
+    if is(name, "client_encoding") { value.trim_matches('\'') } else { value }
 }
 
 fn is(name: &str, known: &str) -> bool {
@@ -125,6 +130,7 @@ mod tests {
         let asked = pairs(&[
             ("TimeZone", "UTC"),
             ("client_encoding", "utf8"),
+            ("client_encoding", "'utf-8'"),
             ("Standard_Conforming_Strings", "ON"),
             ("work_mem", "1GB"),
         ]);
