@@ -237,13 +237,16 @@ impl Drive {
         // What the gate decides in a moment goes up together with what waits already.
         let decides_soon =
             self.judging.is_some() && !self.is_held && self.session.outbox().len() < MOST_WAITING;
+        let mut moved = false;
+        let was_full = self.session.outbox().len() >= MOST_WAITING;
         if !decides_soon && let Poll::Ready(sent) = self.link.poll_send(self.session.outbox(), waking) {
             sent.map_err(End::Server)?;
+            // What the client has sent already may have waited for the room: nobody else wakes the session for it.
+            moved = was_full;
         }
         if self.session.client_bytes().len() >= MOST_WAITING {
-            return Ok(false);
+            return Ok(moved);
         }
-        let mut moved = false;
         match self.link.poll_fill(waking) {
             // Its last words are out.
             Poll::Ready(Err(LinkError::Closed)) if self.session.is_closed() => self.is_over = true,

@@ -55,6 +55,12 @@ COPY item (id) FROM STDIN;
 20
 21
 \.
+-- A server that takes its data more slowly than the client sends it, up to the very end.
+CREATE TABLE slowly (line text);
+CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END $$;
+CREATE TRIGGER slowly BEFORE INSERT ON slowly FOR EACH ROW EXECUTE FUNCTION slowly();
+\copy slowly FROM PROGRAM 'yes x | tr -d "\n" | head -c 32000000 | fold -w 64000'
+SELECT count(*), min(length(line)), max(length(line)) FROM slowly;
 -- psql sends the rest of the file, whatever it is.
 COPY item FROM STDIN (FORMAT binary);
 nonsense
