@@ -1,5 +1,6 @@
 //! Builds every room once, and owns start and shutdown.
 
+mod secret;
 mod watch;
 
 use std::fs::{self, Permissions};
@@ -21,9 +22,10 @@ use crate::config::Settings;
 use crate::config::sources::{self, SourcesError};
 use crate::gate::{Catalogs, Gate, Parts, Rules, Workers};
 use crate::identity::directory::{AgentError, Directory};
+use crate::mask::Key;
 use crate::policy::{self, RulebookError};
 use crate::store::{Store, StoreError};
-use crate::upstream::Upstream;
+use crate::upstream::{DatabaseSettings, Upstream};
 use crate::{console, mcp, wire};
 
 /// A gateway that runs.
@@ -114,7 +116,7 @@ impl Gateway {
             console: listen("console", settings.console).await?,
         };
         let addresses = doors.addresses();
-        let upstream = Arc::new(Upstream::new(settings.databases.clone()));
+        let upstream = Arc::new(Upstream::new(databases(&settings)?));
         let gate = Arc::new(build_gate(&settings, rules, &upstream, addresses.console).await?);
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -172,6 +174,19 @@ pub fn load_rules(settings: &Settings) -> Result<Rules, RulesError> {
     Ok(Rules { policy, directory: Arc::new(directory) })
 }
 
+/// The databases, each with its key of masks.
+fn databases(settings: &Settings) -> Result<Vec<DatabaseSettings>, ServeError> {
+    let state = &settings.state_path;
+    let failed = |source| ServeError::State { path: state.clone(), source };
+    make_private(state).map_err(failed)?;
+    let secret = secret::read_or_make(&state.join("mask.key")).map_err(failed)?;
+    let keyed = |database: &DatabaseSettings| DatabaseSettings {
+        mask_key: Some(Key::of(&secret, &database.name)),
+        ..database.clone()
+    };
+    Ok(settings.databases.iter().map(keyed).collect())
+}
+
 /// Builds the gate and everything behind it, and records that it started.
 async fn build_gate(
     settings: &Settings,
@@ -181,7 +196,6 @@ async fn build_gate(
 ) -> Result<Gate, ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let state = &settings.state_path;
-    make_private(state).map_err(|source| ServeError::State { path: state.clone(), source })?;
     let store = Store::open(&state.join("store.db")).map_err(ServeError::Store)?;
     let desk = Desk::new(store, Arc::clone(&clock)).map_err(ServeError::Desk)?;
     let ledger = audit::Settings::new(state.join("ledger"), settings.durability);
