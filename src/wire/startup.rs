@@ -272,10 +272,19 @@ pub fn readable(parameters: &[(String, String)]) -> Result<(), Violation> {
     parameters.iter().try_for_each(|(name, value)| check_setting(name, value))
 }
 
-/// Appends what tells a client that its session is open: the server's settings, the session's own key, and that
-/// it is ready.
-pub fn welcome(parameters: &[(String, String)], process: u32, key: &[u8], out: &mut BytesMut) {
+/// Appends what tells a client that its session is open: what the server had to remark, its settings, the session's own
+/// key, and that it is ready.
+pub fn welcome(
+    notices: &[ErrorFields],
+    parameters: &[(String, String)],
+    process: u32,
+    key: &[u8],
+    out: &mut BytesMut,
+) {
     backend::authentication_ok(out);
+    for notice in notices {
+        notice.put_notice(out);
+    }
     for (name, value) in parameters {
         backend::parameter_status(out, name, value);
     }
