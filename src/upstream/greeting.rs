@@ -202,7 +202,7 @@ impl<'a> Greeting<'a> {
                 Ok(Step::Next(State::Ok))
             }
             State::Ok => {
-                authentication::ok(request(tag, body)?)?;
+                authentication::ok(&request(tag, body)?)?;
                 Ok(Step::Next(State::Settling))
             }
             State::Settling => self.settle(tag, body),

@@ -40,7 +40,7 @@ impl Greeting<'_> {
         out: &mut BytesMut,
     ) -> Result<(), GreetingError> {
         let (answer, expected) = challenge.answer(keys);
-        frontend::sasl_response(answer.as_bytes(), out).map_err(unsendable)?;
+        frontend::sasl_response(answer.as_bytes(), out).map_err(|error| unsendable(&error))?;
         self.state = State::Proof(expected);
         Ok(())
     }
@@ -91,7 +91,8 @@ impl Terms<'_> {
         self.has_password("a SCRAM password")?;
         let mechanism = binding.mechanism();
         let client = Client::new(binding, self.nonce);
-        frontend::sasl_initial_response(mechanism, client.first().as_bytes(), out).map_err(unsendable)?;
+        frontend::sasl_initial_response(mechanism, client.first().as_bytes(), out)
+            .map_err(|error| unsendable(&error))?;
         Ok(State::Challenge(client))
     }
 
@@ -148,7 +149,7 @@ pub(super) fn proof(expected: Expected, request: Request) -> Result<(), Greeting
 }
 
 /// Takes AuthenticationOk.
-pub(super) fn ok(request: Request) -> Result<(), GreetingError> {
+pub(super) fn ok(request: &Request) -> Result<(), GreetingError> {
     match request {
         Request::Ok => Ok(()),
         Request::Cleartext
@@ -161,7 +162,7 @@ pub(super) fn ok(request: Request) -> Result<(), GreetingError> {
 }
 
 fn password(password: &[u8], out: &mut BytesMut) -> Result<State, GreetingError> {
-    frontend::password_message(password, out).map_err(unsendable)?;
+    frontend::password_message(password, out).map_err(|error| unsendable(&error))?;
     Ok(State::Ok)
 }
 
@@ -201,7 +202,7 @@ fn whereabouts(standing: Standing) -> &'static str {
     }
 }
 
-fn unsendable(error: std::io::Error) -> GreetingError {
+fn unsendable(error: &std::io::Error) -> GreetingError {
     protocol(format!("it can't be answered: {error}"))
 }
 
