@@ -112,6 +112,9 @@ impl Visit {
                 Ok(Progress::Proven(opening)) => return self.proven(*opening, input, out).await,
                 Err(rejection) => {
                     self.record(&rejection);
+                    if rejection.fault == Fault::Noise {
+                        return Ok(None);
+                    }
                     return self.end(out, &rejection.fields).await;
                 }
             }
@@ -204,7 +207,7 @@ impl Visit {
     fn record(&self, rejection: &Rejection) {
         let what = rejection.fields.message();
         match rejection.fault {
-            Fault::Protocol => self.malformed(what),
+            Fault::Protocol | Fault::Noise => self.malformed(what),
             Fault::Login => {
                 let Rejection { user, database, .. } = rejection;
                 self.shared.gate.refused(Door::Wire, &self.client, user, database, what);

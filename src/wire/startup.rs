@@ -140,6 +140,8 @@ pub struct Rejection {
 pub enum Fault {
     /// The client broke the protocol.
     Protocol,
+    /// What came is no start-up at all, and whoever sent it would not understand an answer: there is none.
+    Noise,
     /// The login was refused.
     Login,
 }
@@ -172,7 +174,9 @@ impl Startup {
 
     /// From now on the bytes travel in `channel`: its handshake is done.
     pub fn encrypted(&mut self, channel: Channel) {
+        // One encryption is enough, so PostgreSQL takes no request for the other in it.
         self.asked_tls = true;
+        self.asked_gss = true;
         self.channel = channel;
     }
 
@@ -313,13 +317,12 @@ fn unfit(wanted: &Wanted, fields: ErrorFields) -> Rejection {
 }
 
 fn undecodable(error: &PacketError) -> Rejection {
-    let code = match error {
-        PacketError::Version { .. } => sqlstate::FEATURE_NOT_SUPPORTED,
-        PacketError::Length { .. } | PacketError::DirectTls | PacketError::Body(_) => {
-            sqlstate::PROTOCOL_VIOLATION
-        }
+    let (code, fault) = match error {
+        PacketError::Version { .. } => (sqlstate::FEATURE_NOT_SUPPORTED, Fault::Protocol),
+        PacketError::Body(_) => (sqlstate::PROTOCOL_VIOLATION, Fault::Protocol),
+        PacketError::Length { .. } | PacketError::DirectTls => (sqlstate::PROTOCOL_VIOLATION, Fault::Noise),
     };
-    Rejection { fields: fatal(code, error.to_string()), ..broken("") }
+    Rejection { fields: fatal(code, error.to_string()), fault, ..broken("") }
 }
 
 /// A request that came twice is a version that does not exist: PostgreSQL's own words.
