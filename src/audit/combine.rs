@@ -1,25 +1,25 @@
-//! Flat combining: whoever appends while nobody writes becomes the writer, and writes what the others queue meanwhile
-//! along with its own. No thread has to be woken for a record that nobody else is in the way of.
+//! Combining: whoever appends queues its record, lets its neighbours queue theirs, and then writes all that is queued
+//! at once, unless another has done so meanwhile. Nobody has to be woken for a record, and many leave in one write.
 //!
 //! Notes only join the queue. They leave with the next record that somebody waits for, or, where none comes, with the
-//! sweeper: a thread that looks after them a moment later.
+//! sweeper: a thread that looks after what is left a moment later.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::Poll;
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
-use super::writer::{Health, Item, Writer};
-use super::{LedgerError, Record};
+use super::LedgerError;
+use super::writer::{Item, Writer};
 
 /// A writer that belongs to whoever needs it.
 #[derive(Debug)]
 pub(super) struct Combiner {
     queue: Mutex<Queue>,
+    /// None once the ledger is closed. Whoever holds it settles every batch that it takes before it lets go.
     writer: Mutex<Option<Writer>>,
-    health: Health,
     sweeper: OnceLock<Thread>,
     /// Whether the sweeper knows that there is something to look after.
     alarmed: AtomicBool,
@@ -28,22 +28,15 @@ pub(super) struct Combiner {
 #[derive(Debug, Default)]
 struct Queue {
     items: Vec<Item>,
-    waiting: Vec<Waiting>,
-    /// Whether somebody has the writer; whoever sets it must serve the queue.
-    is_served: bool,
-    /// Whether the sweeper shall go on serving: `is_served` stays set meanwhile.
-    is_handed_over: bool,
+    batch: Arc<Batch>,
     is_closed: bool,
 }
 
-type Answer<T> = oneshot::Sender<Result<T, LedgerError>>;
-
-#[derive(Debug)]
-enum Waiting {
-    /// For the item at this place of the batch.
-    Record(usize, Answer<u64>),
-    Flush(Answer<()>),
-    Close(Answer<()>),
+/// What leaves in one write.
+#[derive(Debug, Default)]
+struct Batch {
+    /// The number of the record before its first, once it is kept.
+    kept: OnceLock<Result<u64, LedgerError>>,
 }
 
 /// What can be asked of the writer besides records.
@@ -55,23 +48,15 @@ pub(super) enum Asked {
     Close,
 }
 
-/// What somebody who queued something has to do next.
-enum Turn<T> {
-    /// To serve the queue; the place is that of the own item.
-    Serve(usize),
-    Wait(oneshot::Receiver<Result<T, LedgerError>>),
-}
-
 impl Combiner {
     /// Takes `writer`, and starts the sweeper. It ends when the combiner is closed or dropped.
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub(super) fn start(writer: Writer, health: Health) -> std::io::Result<Arc<Self>> {
+    pub(super) fn start(writer: Writer) -> std::io::Result<Arc<Self>> {
         let combiner = Arc::new(Self {
             queue: Mutex::default(),
             writer: Mutex::new(Some(writer)),
-            health,
             sweeper: OnceLock::new(),
             alarmed: AtomicBool::new(false),
         });
@@ -84,87 +69,99 @@ impl Combiner {
 
     /// Keeps `item`, and everything that was queued before; returns its number.
     pub(super) async fn append(&self, item: Item) -> Result<u64, LedgerError> {
-        let turn = {
-            let mut queue = self.queue();
-            let place = queue.push(item)?;
-            queue.turn(place, |answer| Waiting::Record(place, answer))
-        };
-        match turn {
-            Turn::Serve(place) => self.serve(Some(place)).unwrap_or(Err(LedgerError::Closed)),
-            Turn::Wait(answered) => answered.await.unwrap_or(Err(LedgerError::Closed)),
+        let (batch, place) = self.queue().push(item)?;
+        let left = Left(self);
+        for _ in 0..MOST_TURNS {
+            let_others_queue().await;
+            if batch.kept.get().is_some() || self.try_serve() {
+                break;
+            }
         }
+        std::mem::forget(left);
+        let kept = self.settled(&batch)?;
+        Ok(kept.saturating_add(place).saturating_add(1))
     }
 
-    /// Queues a note; what can't be queued is counted as lost.
-    pub(super) fn note(&self, record: Record) {
-        let at = record.at;
-        if let Err(error) = self.queue().push(Item { record, note: true }) {
-            self.health.fail(error);
-            self.health.lose(at);
-        } else if !self.alarmed.swap(true, Ordering::AcqRel) {
-            self.wake_sweeper();
-        }
+    /// Queues a note.
+    ///
+    /// # Errors
+    /// When it can't be queued: then it is lost.
+    pub(super) fn note(&self, note: Item) -> Result<(), LedgerError> {
+        self.queue().push(note)?;
+        self.alarm();
+        Ok(())
     }
 
     /// Does what is asked, and returns once everything that was given before is kept.
-    pub(super) async fn ask(&self, what: Asked) -> Result<(), LedgerError> {
-        let (answer, answered) = oneshot::channel();
-        let serves = {
+    pub(super) fn ask(&self, what: Asked) -> Result<(), LedgerError> {
+        let batch = {
             let mut queue = self.queue();
             if queue.is_closed {
                 return Err(LedgerError::Closed);
             }
             queue.is_closed = what == Asked::Close;
-            queue.waiting.push(match what {
-                Asked::Flush => Waiting::Flush(answer),
-                Asked::Close => Waiting::Close(answer),
-            });
-            !std::mem::replace(&mut queue.is_served, true)
+            Arc::clone(&queue.batch)
         };
-        if serves {
-            self.serve(None);
+        let kept = self.settled(&batch).map(drop);
+        if what == Asked::Close {
+            // The folder's lock is free once this returns.
+            *self.writer.lock().map_err(|_| LedgerError::Closed)? = None;
         }
-        answered.await.unwrap_or(Err(LedgerError::Closed))
+        kept
     }
 
-    /// Writes until nobody waits, or hands over to the sweeper: nobody has to write for the others for ever. Returns
-    /// what became of the item at `own` of the first batch.
-    fn serve(&self, own: Option<usize>) -> Option<Result<u64, LedgerError>> {
-        let service = Service(self);
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut batch = Vec::new();
-        let outcome = service.round(&mut writer, &mut batch, own);
-        for _ in 1..MOST_ROUNDS {
-            if service.is_over() {
-                return outcome;
-            }
-            service.round(&mut writer, &mut batch, None);
+    /// What became of `batch`: it is written now if nobody did.
+    fn settled(&self, batch: &Batch) -> Result<u64, LedgerError> {
+        if batch.kept.get().is_none() {
+            self.serve();
         }
-        if !service.is_over() {
-            self.queue().is_handed_over = true;
+        batch.kept.get().cloned().unwrap_or(Err(LedgerError::Closed))
+    }
+
+    /// Writes what is queued. Should the writing panic, nothing is written any more, and nobody waits for it in vain.
+    fn serve(&self) {
+        match self.writer.lock() {
+            Ok(writer) => self.write(writer),
+            Err(_) => {
+                let mut queue = self.queue();
+                queue.is_closed = true;
+                queue.items.clear();
+            }
+        }
+    }
+
+    /// Writes what is queued, unless somebody else writes at this moment.
+    fn try_serve(&self) -> bool {
+        let free = self.writer.try_lock().ok();
+        let is_free = free.is_some();
+        free.into_iter().for_each(|writer| self.write(writer));
+        is_free
+    }
+
+    fn write(&self, mut writer: MutexGuard<'_, Option<Writer>>) {
+        let (mut items, batch) = self.queue().take();
+        let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
+        let kept = match &mut *writer {
+            Some(writer) => writer.commit(&mut items).map(|last| last.saturating_sub(count)),
+            None => Err(LedgerError::Closed),
+        };
+        // Nobody else has taken this batch.
+        drop(batch.kept.set(kept));
+        items.clear();
+        self.queue().reuse(items);
+    }
+
+    fn alarm(&self) {
+        if !self.alarmed.swap(true, Ordering::AcqRel) {
             self.wake_sweeper();
         }
-        outcome
     }
 
     /// What the sweeper does when it wakes.
     fn look_after(&self) {
         self.alarmed.store(false, Ordering::Release);
-        let (is_owed, is_served) = {
-            let mut queue = self.queue();
-            let is_served = queue.is_served && !std::mem::take(&mut queue.is_handed_over);
-            let is_owed = !(queue.items.is_empty() && queue.waiting.is_empty());
-            queue.is_served = is_served || is_owed;
-            (is_owed, is_served)
-        };
-        match (is_owed, is_served) {
-            (false, _) => {}
-            (true, false) => drop(self.serve(None)),
-            // Who serves now may have taken the batch already, and need not come back for notes.
-            (true, true) => {
-                self.alarmed.store(true, Ordering::Release);
-                self.wake_sweeper();
-            }
+        if !self.queue().items.is_empty() {
+            self.serve();
         }
     }
 
@@ -180,84 +177,37 @@ impl Combiner {
 }
 
 impl Queue {
-    fn push(&mut self, item: Item) -> Result<usize, LedgerError> {
+    /// The batch that `item` leaves with, and its place there.
+    fn push(&mut self, item: Item) -> Result<(Arc<Batch>, u64), LedgerError> {
         if self.is_closed {
             return Err(LedgerError::Closed);
         }
         if self.items.len() >= MOST_QUEUED {
             return Err(LedgerError::Busy { waiting: MOST_QUEUED });
         }
+        let place = u64::try_from(self.items.len()).unwrap_or(u64::MAX);
         self.items.push(item);
-        Ok(self.items.len() - 1)
+        Ok((Arc::clone(&self.batch), place))
     }
 
-    fn turn<T>(&mut self, place: usize, waiting: impl FnOnce(Answer<T>) -> Waiting) -> Turn<T> {
-        if !std::mem::replace(&mut self.is_served, true) {
-            return Turn::Serve(place);
+    fn take(&mut self) -> (Vec<Item>, Arc<Batch>) {
+        (std::mem::take(&mut self.items), std::mem::take(&mut self.batch))
+    }
+
+    /// Keeps the memory of a batch that was written for the next.
+    fn reuse(&mut self, items: Vec<Item>) {
+        if self.items.is_empty() && items.capacity() <= MOST_SPARE {
+            self.items = items;
         }
-        let (answer, answered) = oneshot::channel();
-        self.waiting.push(waiting(answer));
-        Turn::Wait(answered)
     }
 }
 
-/// The time during which somebody serves the queue. Should the writing panic, nobody waits for it in vain.
-struct Service<'a>(&'a Combiner);
+/// Somebody who has queued a record and may go away before it is written. It is kept all the same.
+struct Left<'a>(&'a Combiner);
 
-impl Service<'_> {
-    /// Keeps what is queued and tells those who wait for it. `batch` is empty before and after.
-    fn round(
-        &self,
-        writer: &mut Option<Writer>,
-        batch: &mut Vec<Item>,
-        own: Option<usize>,
-    ) -> Option<Result<u64, LedgerError>> {
-        let waiting = {
-            let mut queue = self.0.queue();
-            std::mem::swap(&mut queue.items, batch);
-            std::mem::take(&mut queue.waiting)
-        };
-        let count = batch.len();
-        let kept = match writer {
-            Some(writer) => writer.commit(batch),
-            None => Err(LedgerError::Closed),
-        };
-        batch.clear();
-        let number = |place: usize| {
-            let behind = u64::try_from(count.saturating_sub(place + 1)).unwrap_or(0);
-            kept.clone().map(|last| last.saturating_sub(behind))
-        };
-        // The folder's lock must be free before anybody hears that it is.
-        if waiting.iter().any(|waiting| matches!(waiting, Waiting::Close(_))) {
-            *writer = None;
-        }
-        for waiting in waiting {
-            // Whoever stopped waiting doesn't need the answer; the record is kept all the same.
-            match waiting {
-                Waiting::Record(place, answer) => drop(answer.send(number(place))),
-                Waiting::Flush(answer) | Waiting::Close(answer) => {
-                    drop(answer.send(kept.clone().map(drop)));
-                }
-            }
-        }
-        own.map(number)
-    }
-
-    /// Ends the service if nobody waits; notes stay in the queue.
-    fn is_over(&self) -> bool {
-        let mut queue = self.0.queue();
-        queue.is_served = !queue.waiting.is_empty();
-        !queue.is_served
-    }
-}
-
-impl Drop for Service<'_> {
+impl Drop for Left<'_> {
     fn drop(&mut self) {
-        if thread::panicking() {
-            let mut queue = self.0.queue();
-            queue.is_closed = true;
-            queue.waiting.clear();
-        }
+        self.0.alarm();
     }
 }
 
@@ -265,10 +215,23 @@ impl Drop for Service<'_> {
 impl Drop for Combiner {
     fn drop(&mut self) {
         if !self.queue().items.is_empty() {
-            self.serve(None);
+            self.serve();
         }
         self.wake_sweeper();
     }
+}
+
+/// Lets every task that is ready on this thread go first.
+async fn let_others_queue() {
+    let mut waited = false;
+    poll_fn(|waking| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        waking.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn sweep(combiner: &Weak<Combiner>) {
@@ -284,10 +247,12 @@ fn sweep(combiner: &Weak<Combiner>) {
     }
 }
 
+/// How often a task lets others go first while somebody else writes, before it waits for them.
+const MOST_TURNS: usize = 4;
 /// Records that may wait for the writer.
 const MOST_QUEUED: usize = 8192;
-/// Batches that one caller writes before it goes on with its own work.
-const MOST_ROUNDS: usize = 8;
+/// Places for records that are kept between two batches.
+const MOST_SPARE: usize = 256;
 /// How long a note waits for a record to leave with.
 const NOTES_WAIT: Duration = Duration::from_millis(20);
 
@@ -299,6 +264,7 @@ mod tests {
 
     use super::super::chain::Head;
     use super::super::sink::{Memory, Sink};
+    use super::super::writer::Health;
     use super::super::{read_all, sample};
     use super::*;
 
@@ -306,13 +272,15 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     fn start(sink: impl Sink + 'static) -> Arc<Combiner> {
-        let health = Health::default();
-        let writer = Writer::new(Box::new(sink), Head::genesis(), health.clone());
-        Combiner::start(writer, health).unwrap()
+        Combiner::start(Writer::new(Box::new(sink), Head::genesis(), Health::default())).unwrap()
     }
 
     fn record(at: usize) -> Item {
-        Item { record: sample(at), note: false }
+        Item::record(sample(at)).unwrap()
+    }
+
+    fn note(combiner: &Combiner, at: usize) {
+        combiner.note(Item::note(sample(at)).unwrap()).unwrap();
     }
 
     /// A sink that says when a batch comes, and keeps it when it is told to.
@@ -336,8 +304,8 @@ mod tests {
     async fn a_note_leaves_with_the_next_record_in_one_write_and_before_it() {
         let disk = Memory::default();
         let combiner = start(disk.clone());
-        combiner.note(sample(0));
-        combiner.note(sample(2));
+        note(&combiner, 0);
+        note(&combiner, 2);
         assert_eq!(combiner.append(record(1)).await, Ok(3));
         assert_eq!(read_all(&disk.text()), [sample(0), sample(2), sample(1)]);
     }
@@ -350,10 +318,10 @@ mod tests {
         let combiner = start(Slow { disk: disk.clone(), began, go_on: Mutex::new(gate) });
         for at in 0..3 {
             go_on.send(()).unwrap();
-            combiner.note(sample(at));
+            note(&combiner, at);
             assert_eq!(batches.recv_timeout(LONG), Ok(1));
         }
-        combiner.ask(Asked::Flush).await.unwrap();
+        combiner.ask(Asked::Flush).unwrap();
         assert_eq!(read_all(&disk.text()).len(), 3);
     }
 
@@ -376,7 +344,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         }
-        combiner.note(sample(4));
+        note(&combiner, 4);
         go_on.send(()).unwrap();
         assert_eq!(batches.recv_timeout(LONG), Ok(4));
         go_on.send(()).unwrap();
@@ -391,16 +359,15 @@ mod tests {
     async fn closing_keeps_every_note_and_refuses_what_comes_later() {
         let disk = Memory::default();
         let combiner = start(disk.clone());
-        combiner.note(sample(0));
-        combiner.ask(Asked::Flush).await.unwrap();
+        note(&combiner, 0);
+        combiner.ask(Asked::Flush).unwrap();
         assert_eq!(read_all(&disk.text()).len(), 1);
-        combiner.note(sample(2));
-        combiner.ask(Asked::Close).await.unwrap();
+        note(&combiner, 2);
+        combiner.ask(Asked::Close).unwrap();
         assert_eq!(read_all(&disk.text()).len(), 2);
         assert_eq!(combiner.append(record(1)).await, Err(LedgerError::Closed));
-        assert_eq!(combiner.ask(Asked::Flush).await, Err(LedgerError::Closed));
-        combiner.note(sample(4));
-        assert_eq!(combiner.health.failure(), Some(LedgerError::Closed), "a lost note is a failure");
+        assert_eq!(combiner.ask(Asked::Flush), Err(LedgerError::Closed));
+        assert_eq!(combiner.note(Item::note(sample(4)).unwrap()), Err(LedgerError::Closed));
         assert!(combiner.writer.lock().unwrap().is_none(), "the folder is free");
     }
 
@@ -408,7 +375,7 @@ mod tests {
     async fn a_note_that_nobody_closed_the_ledger_behind_is_kept() {
         let disk = Memory::default();
         let combiner = start(disk.clone());
-        combiner.note(sample(0));
+        note(&combiner, 0);
         // The sweeper may be the last who has it: then it is the one who keeps the note.
         let kept = Arc::downgrade(&combiner);
         drop(combiner);
@@ -421,16 +388,18 @@ mod tests {
     #[tokio::test]
     async fn a_disk_that_refuses_is_an_error_for_those_who_wait_and_owes_the_notes() {
         let disk = Memory::default();
-        let combiner = start(disk.clone());
+        let health = Health::default();
+        let writer = Writer::new(Box::new(disk.clone()), Head::genesis(), health.clone());
+        let combiner = Combiner::start(writer).unwrap();
         disk.fail(true);
-        combiner.note(sample(0));
+        note(&combiner, 0);
         assert!(matches!(combiner.append(record(1)).await, Err(LedgerError::Write { .. })));
-        assert!(matches!(combiner.ask(Asked::Flush).await, Err(LedgerError::Write { .. })));
-        assert!(combiner.health.failure().is_some());
+        assert!(matches!(combiner.ask(Asked::Flush), Err(LedgerError::Write { .. })));
+        assert!(health.failure().is_some());
         disk.fail(false);
         assert_eq!(combiner.append(record(3)).await, Ok(2));
         assert_eq!(read_all(&disk.text()), [sample(0), sample(3)]);
-        assert_eq!(combiner.health.failure(), None);
+        assert_eq!(health.failure(), None);
     }
 
     #[derive(Debug)]
@@ -448,19 +417,48 @@ mod tests {
         let first = Arc::clone(&combiner);
         assert!(tokio::spawn(async move { first.append(record(0)).await }).await.is_err());
         assert_eq!(combiner.append(record(1)).await, Err(LedgerError::Closed));
-        assert_eq!(combiner.ask(Asked::Close).await, Err(LedgerError::Closed));
+        assert_eq!(combiner.ask(Asked::Close), Err(LedgerError::Closed));
     }
 
     #[tokio::test]
+    #[expect(clippy::await_holding_lock, reason = "nobody shall write meanwhile")]
     async fn more_than_the_queue_holds_is_refused() {
         let combiner = start(Memory::default());
-        combiner.queue().is_served = true;
+        let writer = combiner.writer.lock().unwrap();
         for at in 0..MOST_QUEUED {
-            combiner.note(sample(at));
+            note(&combiner, at);
         }
-        assert_eq!(combiner.health.failure(), None);
-        assert_eq!(combiner.append(record(1)).await, Err(LedgerError::Busy { waiting: MOST_QUEUED }));
-        combiner.note(sample(0));
-        assert!(combiner.health.failure().is_some());
+        let busy = LedgerError::Busy { waiting: MOST_QUEUED };
+        assert_eq!(combiner.append(record(1)).await, Err(busy.clone()));
+        assert_eq!(combiner.note(Item::note(sample(0)).unwrap()), Err(busy));
+        drop(writer);
+    }
+
+    #[tokio::test]
+    async fn a_record_whose_writer_was_dropped_is_kept_a_moment_later() {
+        let disk = Memory::default();
+        let combiner = start(disk.clone());
+        {
+            let mut append = std::pin::pin!(combiner.append(record(1)));
+            let first = poll_fn(|waking| Poll::Ready(append.as_mut().poll(waking).is_pending())).await;
+            assert!(first, "its neighbours go first");
+        }
+        while disk.text().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(read_all(&disk.text()), [sample(1)]);
+    }
+
+    #[tokio::test]
+    async fn neighbours_on_one_thread_leave_in_one_write() {
+        let (began, batches) = sync_channel(8);
+        let (go_on, gate) = sync_channel(8);
+        let disk = Memory::default();
+        let combiner = start(Slow { disk: disk.clone(), began, go_on: Mutex::new(gate) });
+        go_on.send(()).unwrap();
+        let (a, b, c) =
+            tokio::join!(combiner.append(record(0)), combiner.append(record(1)), combiner.append(record(2)));
+        assert_eq!((a, b, c), (Ok(1), Ok(2), Ok(3)));
+        assert_eq!(batches.recv_timeout(LONG), Ok(3));
     }
 }

@@ -128,11 +128,11 @@ impl Ledger {
         if let Some((path, bytes)) = found.cut {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
             let what = format!("cut {bytes} bytes of an incomplete last line off `{file}`");
-            writer.commit(&mut vec![Item { record: gateway(now, what), note: true }])?;
+            writer.commit(&mut vec![Item::note(gateway(now, what))?])?;
         }
         let threadless = |source| OpenError::Io { path: settings.folder.clone(), source };
         if settings.durability == Durability::Os {
-            let combiner = Combiner::start(writer, health.clone()).map_err(threadless)?;
+            let combiner = Combiner::start(writer).map_err(threadless)?;
             return Ok(Self { way: Way::Combine(combiner), health });
         }
         let (queue, messages) = mpsc::channel(QUEUE);
@@ -157,7 +157,7 @@ impl Ledger {
     /// # Errors
     /// When it could not be made durable; then the statement must not leave.
     pub async fn append(&self, record: Record) -> Result<Receipt, LedgerError> {
-        let item = Item { record, note: false };
+        let item = Item::record(record)?;
         match &self.way {
             Way::Inline(writer) => {
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,7 +166,7 @@ impl Ledger {
             Way::Combine(combiner) => combiner.append(item).await.map(|sequence| Receipt { sequence }),
             Way::Thread(queue) => {
                 let (answer, answered) = oneshot::channel();
-                send(queue, Message::Append(Box::new(item.record), answer))?;
+                send(queue, Message::Append(item, answer))?;
                 answered.await.unwrap_or(Err(LedgerError::Closed))
             }
         }
@@ -176,20 +176,10 @@ impl Ledger {
     /// is held and kept before the next record that is, or, where too many are held, counted, and the count is
     /// kept. Until then [`Ledger::failure`] says so, and no [`Ledger::append`] succeeds before that.
     pub fn note(&self, record: Record) {
-        match &self.way {
-            Way::Inline(writer) => {
-                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                // The failure is in `health`, and the note is owed.
-                drop(writer.commit(&mut vec![Item { record, note: true }]));
-            }
-            Way::Combine(combiner) => combiner.note(record),
-            Way::Thread(queue) => {
-                let at = record.at;
-                if let Err(error) = send(queue, Message::Note(Box::new(record))) {
-                    self.health.fail(error);
-                    self.health.lose(at);
-                }
-            }
+        let at = record.at;
+        if let Err(error) = Item::note(record).and_then(|item| self.hand_over(item)) {
+            self.health.fail(error);
+            self.health.lose(at);
         }
     }
 
@@ -215,9 +205,22 @@ impl Ledger {
         self.health.failure()
     }
 
+    fn hand_over(&self, note: Item) -> Result<(), LedgerError> {
+        match &self.way {
+            Way::Inline(writer) => {
+                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                // The failure is in `health`, and the note is owed.
+                drop(writer.commit(&mut vec![note]));
+                Ok(())
+            }
+            Way::Combine(combiner) => combiner.note(note),
+            Way::Thread(queue) => send(queue, Message::Note(note)),
+        }
+    }
+
     async fn ask(&self, what: Asked) -> Result<(), LedgerError> {
         match &self.way {
-            Way::Combine(combiner) => combiner.ask(what).await,
+            Way::Combine(combiner) => combiner.ask(what),
             Way::Inline(writer) => settle(&mut writer.lock().unwrap_or_else(PoisonError::into_inner)),
             Way::Thread(queue) => {
                 let (answer, answered) = oneshot::channel();
@@ -243,8 +246,8 @@ type Answer<T> = oneshot::Sender<Result<T, LedgerError>>;
 
 #[derive(Debug)]
 enum Message {
-    Append(Box<Record>, Answer<Receipt>),
-    Note(Box<Record>),
+    Append(Item, Answer<Receipt>),
+    Note(Item),
     Flush(Answer<()>),
     Close(Answer<()>),
 }
@@ -294,11 +297,11 @@ struct Batch {
 impl Batch {
     fn add(&mut self, message: Message) {
         match message {
-            Message::Append(record, answer) => {
+            Message::Append(item, answer) => {
                 self.receipts.push((self.items.len(), answer));
-                self.items.push(Item { record: *record, note: false });
+                self.items.push(item);
             }
-            Message::Note(record) => self.items.push(Item { record: *record, note: true }),
+            Message::Note(item) => self.items.push(item),
             Message::Flush(answer) => self.flushes.push(answer),
             Message::Close(answer) => self.closing.push(answer),
         }

@@ -22,7 +22,7 @@ pub mod sink;
 pub mod verify;
 mod writer;
 
-pub use chain::{Entry, Fault, redact};
+pub use chain::{Entry, Fault, hex, redact};
 pub use ledger::{Durability, Ledger, LedgerError, OpenError, Receipt, Settings};
 pub use record::{Event, Record, StatementRecord};
 pub use sink::{Memory, Sink};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use smol_str::SmolStr;
 
-use super::chain::{self, Head};
+use super::chain::{self, Body, Head};
 use super::sink::Sink;
 use super::{Event, LedgerError, Record};
 
@@ -16,7 +16,7 @@ pub(super) struct Writer {
     sink: Box<dyn Sink>,
     head: Head,
     /// Notes of batches that failed: kept before anything else is.
-    owed: Vec<Record>,
+    owed: Vec<Body>,
     health: Health,
     /// Lines on their way to the sink: kept for its memory.
     lines: Vec<u8>,
@@ -78,15 +78,17 @@ impl Writer {
             return Err(failure);
         }
         let lost = self.health.lock().lost;
-        let mut confession = lost.map(|(count, at)| {
-            gateway(at, format!("{count} outcome records could not be kept and are lost"))
+        let confession = lost.map(|(count, at)| {
+            Item::note(gateway(at, format!("{count} outcome records could not be kept and are lost")))
         });
+        let confession = confession.transpose()?.map(|item| item.body);
         let mut head = self.head.clone();
         self.lines.clear();
-        let owed = self.owed.iter_mut().chain(&mut confession);
-        let records = owed.chain(batch.iter_mut().map(|item| &mut item.record));
-        let sealed = seal_all(records, &mut head, &mut self.lines);
-        if let Err(why) = sealed.and_then(|()| self.keep()) {
+        let owed = self.owed.iter().chain(&confession);
+        for body in owed.chain(batch.iter().map(|item| &item.body)) {
+            chain::seal(body, &mut head, &mut self.lines);
+        }
+        if let Err(why) = self.keep() {
             let failure = LedgerError::Write { why };
             self.health.fail(failure.clone());
             self.owe(batch);
@@ -116,9 +118,9 @@ impl Writer {
     fn owe(&mut self, batch: &mut Vec<Item>) {
         for item in batch.drain(..).filter(|item| item.note) {
             if self.owed.len() < MOST_OWED {
-                self.owed.push(item.record);
+                self.owed.push(item.body);
             } else {
-                self.health.lose(item.record.at);
+                self.health.lose(item.body.at);
             }
         }
     }
@@ -127,9 +129,26 @@ impl Writer {
 /// One record of a batch.
 #[derive(Debug)]
 pub(super) struct Item {
-    pub(super) record: Record,
+    pub(super) body: Body,
     /// Whether it tells of what has happened already, so that it must not be lost.
     pub(super) note: bool,
+}
+
+impl Item {
+    /// What somebody waits for.
+    pub(super) fn record(record: Record) -> Result<Self, LedgerError> {
+        Self::of(record, false)
+    }
+
+    /// What has happened already.
+    pub(super) fn note(record: Record) -> Result<Self, LedgerError> {
+        Self::of(record, true)
+    }
+
+    fn of(record: Record, note: bool) -> Result<Self, LedgerError> {
+        let body = Body::of(record).map_err(|error| LedgerError::Write { why: error.to_string() })?;
+        Ok(Self { body, note })
+    }
 }
 
 /// A record of the gateway itself.
@@ -145,14 +164,6 @@ pub(super) fn gateway(at: Timestamp, what: String) -> Record {
         database: SmolStr::default(),
         event: Event::Gateway { what },
     }
-}
-
-fn seal_all<'a>(
-    mut records: impl Iterator<Item = &'a mut Record>,
-    head: &mut Head,
-    lines: &mut Vec<u8>,
-) -> Result<(), String> {
-    records.try_for_each(|record| chain::seal(record, head, lines).map_err(|error| error.to_string()))
 }
 
 /// Notes that are held in memory while the disk refuses.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::approval::Vote;
-use crate::audit::{Event, StatementRecord};
+use crate::audit::{Event, StatementRecord, hex};
 use crate::identity::Identity;
 use crate::mask::Release;
 use crate::policy::input::IdentityInput;
@@ -15,7 +15,7 @@ use crate::sql::Item;
 use super::act::{Judged, Parameters};
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
 use super::escalate::{Errand, Passed, Values, desk_denial};
-use super::journal::{self, NONE, Scene, digits};
+use super::journal::{self, NONE, Scene};
 use super::judge::{Case, Ruling, Via, is_way_out, unresolved};
 use super::{
     Approve, Authorized, Bind, Denial, DenialKind, Gate, Names, Prepare, Prepared, Query, Run, Running, Tell,
@@ -402,7 +402,7 @@ pub(super) fn shown(parameters: &Parameters) -> Vec<Option<String>> {
 /// A binary value: its bytes, and behind them how they would read. The type is the server's to know, so
 /// every reading that fits is given.
 fn binary(bytes: &[u8]) -> String {
-    let digits = digits(bytes);
+    let digits = hex(bytes);
     let integer = match *bytes {
         [a, b] => Some(i64::from(i16::from_be_bytes([a, b]))),
         [a, b, c, d] => Some(i64::from(i32::from_be_bytes([a, b, c, d]))),

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use smol_str::SmolStr;
 
 use crate::approval::ApprovalId;
-use crate::audit::{Event, Ledger, LedgerError, Record, StatementRecord};
+use crate::audit::{Event, Ledger, LedgerError, Record, StatementRecord, hex};
 use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::sql::Facts;
@@ -229,21 +229,13 @@ pub(super) fn statement(
 
 /// A new decision's id: 128 random bits, lower-case hexadecimal.
 pub(super) fn decision_id() -> SmolStr {
-    digits(&rand::random::<u128>().to_be_bytes()).into()
+    hex(&rand::random::<u128>().to_be_bytes()).into()
 }
 
 /// SHA-256 over the facts document, in lower-case hexadecimal.
 pub(super) fn facts_digest(facts: &Facts) -> SmolStr {
     let document = serde_json::to_vec(facts).unwrap_or_default();
-    digits(&Sha256::digest(&document)).into()
-}
-
-/// `bytes` in lower-case hexadecimal.
-pub(super) fn digits(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    text.extend(digits.filter_map(|digit| char::from_digit(digit.into(), 16)));
-    text
+    hex(&Sha256::digest(&document)).into()
 }
 
 /// The id where no decision was made.

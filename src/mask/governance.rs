@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::SelectStmt;
@@ -10,6 +10,7 @@ use pg_query::protobuf::SelectStmt;
 use crate::catalog::{Relation, RelationKey, RelationKind, Snapshot};
 
 use super::survey::{Mention, Survey};
+use super::wrapper::{self, Wanted};
 use super::{Masks, Refusal, Strategy, expression, walk};
 
 /// Strategies by column name.
@@ -20,6 +21,8 @@ pub(super) type Columns = BTreeMap<String, Strategy>;
 pub struct Governed {
     masks: BTreeMap<RelationKey, Columns>,
     forbidden: Arc<HashSet<(u32, i16)>>,
+    /// Subselects that were built before: what they are follows from their place in here and from the above.
+    built: Mutex<HashMap<(RelationKey, Wanted, bool), Box<SelectStmt>>>,
 }
 
 /// What is governed, for one statement.
@@ -69,7 +72,7 @@ impl Governed {
             })
             .collect();
         let forbidden = Arc::new(forbidden(&masks, catalog));
-        Self { masks, forbidden }
+        Self { masks, forbidden, built: Mutex::default() }
     }
 
     /// `(relation OID, attnum)` of every masked column.
@@ -102,6 +105,27 @@ impl<'a> Governance<'a> {
     /// The masks of the relation's own columns; none for most.
     pub(super) fn masks(&self, key: &RelationKey) -> &Columns {
         self.governed.masks.get(key).unwrap_or(&self.none)
+    }
+
+    /// The subselect in place of `relation`, which is no view of masked columns.
+    pub(super) fn subselect(
+        &self,
+        relation: &Relation,
+        wanted: &Wanted,
+        inherits: bool,
+    ) -> Result<Box<SelectStmt>, Refusal> {
+        let place = (relation.key(), wanted.clone(), inherits);
+        let built = || self.governed.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = built().get(&place) {
+            return Ok(known.clone());
+        }
+        let select = wrapper::subselect(relation, self.masks(&place.0), wanted, inherits)?;
+        let mut built = built();
+        if built.len() >= MOST_BUILT {
+            built.clear();
+        }
+        built.insert(place, select.clone());
+        Ok(select)
     }
 
     /// Whether a mask of the relation is computed from the column that it hides.
@@ -230,3 +254,6 @@ fn closure(
     }
     seen.into_iter()
 }
+
+/// Subselects that are kept.
+const MOST_BUILT: usize = 256;

@@ -221,9 +221,8 @@ impl<'a> Rewriter<'a> {
             Reach::Through => views::inline(self, relation, wanted, alias),
             Reach::Opaque => Err(views::opaque(relation)),
             Reach::Own | Reach::Clear => {
-                let masks = self.governance.masks(&relation.key());
                 self.expected = self.expected.saturating_add(1);
-                Ok((wrapper::subselect(relation, masks, wanted, inherits)?, alias))
+                Ok((self.governance.subselect(relation, wanted, inherits)?, alias))
             }
         }
     }

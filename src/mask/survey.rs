@@ -210,19 +210,27 @@ impl Visitor for First {
 
 /// A digest of `tree` without positions in the text: equal for trees that mean the same text.
 pub(super) fn digest(tree: &impl Serialize) -> Result<[u8; 32], Unwalkable> {
-    let mut sum = Sum(Sha256::new());
+    let mut sum = Sum { hash: Sha256::new(), parts: Vec::with_capacity(PARTS_BYTES) };
     tree.serialize(Walk { visitor: &mut sum, field: "" })?;
-    Ok(sum.0.finalize().into())
+    Ok(sum.hash.chain_update(&sum.parts).finalize().into())
 }
 
-struct Sum(Sha256);
+struct Sum {
+    hash: Sha256,
+    /// What is to be hashed next: most parts are smaller than a block.
+    parts: Vec<u8>,
+}
 
 impl Sum {
     fn part(&mut self, tag: u8, field: &str, value: &[u8]) {
-        self.0.update([tag]);
+        self.parts.push(tag);
         for part in [field.as_bytes(), value] {
-            self.0.update(part.len().to_be_bytes());
-            self.0.update(part);
+            self.parts.extend_from_slice(&part.len().to_be_bytes());
+            self.parts.extend_from_slice(part);
+        }
+        if self.parts.len() >= PARTS_BYTES {
+            self.hash.update(&self.parts);
+            self.parts.clear();
         }
     }
 }
@@ -246,6 +254,9 @@ impl Visitor for Sum {
         }
     }
 }
+
+/// How much of a tree is hashed at once.
+const PARTS_BYTES: usize = 8 * 1024;
 
 /// Fields that hold positions in the text.
 const POSITIONS: [&str; 8] = [

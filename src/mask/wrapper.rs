@@ -14,7 +14,7 @@ use super::survey::Survey;
 use super::{Refusal, walk};
 
 /// Which columns the subselect gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Wanted {
     /// Columns, in the table's order.
     pub(super) columns: BTreeSet<String>,

@@ -234,7 +234,10 @@ impl Drive {
 
     /// Sends what waits for the server, and takes in what it has sent as long as the client has room for it.
     fn poll_server(&mut self, waking: &mut Waking<'_>) -> Result<bool, End> {
-        if let Poll::Ready(sent) = self.link.poll_send(self.session.outbox(), waking) {
+        // What the gate decides in a moment goes up together with what waits already.
+        let decides_soon =
+            self.judging.is_some() && !self.is_held && self.session.outbox().len() < MOST_WAITING;
+        if !decides_soon && let Poll::Ready(sent) = self.link.poll_send(self.session.outbox(), waking) {
             sent.map_err(End::Server)?;
         }
         if self.session.client_bytes().len() >= MOST_WAITING {
