@@ -27,6 +27,7 @@ use crate::policy::{self, RulebookError};
 use crate::store::{Store, StoreError};
 use crate::upstream::{DatabaseSettings, Upstream};
 use crate::{console, mcp, wire};
+use watch::{Certified, Hangups};
 
 /// A gateway that runs.
 #[derive(Debug)]
@@ -124,10 +125,11 @@ impl Gateway {
         tasks.spawn(watch::catalogs(upstream, shutdown.clone()));
         tasks.spawn(watch::ledger(Arc::clone(&gate), shutdown.clone()));
         tasks.spawn(watch::desk(Arc::clone(&gate), shutdown.clone()));
-        if let Some(certificates) = settings.wire_door.certificates.clone() {
-            tasks.spawn(watch::certificates(Arc::clone(&gate), certificates, shutdown.clone()));
+        for certified in Certified::all(&settings) {
+            let hangups = Hangups::new();
+            tasks.spawn(watch::certificates(Arc::clone(&gate), certified, hangups, shutdown.clone()));
         }
-        tasks.spawn(watch::rules(Arc::clone(&gate), settings, shutdown.clone()));
+        tasks.spawn(watch::rules(Arc::clone(&gate), settings, Hangups::new(), shutdown.clone()));
         tracing::info!(wire = %addresses.wire, mcp = %addresses.mcp, console = %addresses.console, "gateway.started");
         Ok(Self { addresses, gate, shutdown, tasks })
     }

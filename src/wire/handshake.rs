@@ -112,6 +112,9 @@ impl Visit {
                 Ok(Progress::Proven(opening)) => return self.proven(*opening, input, out).await,
                 Err(rejection) => {
                     self.record(&rejection);
+                    if rejection.fault == Fault::Noise {
+                        return Ok(None);
+                    }
                     return self.end(out, &rejection.fields).await;
                 }
             }
@@ -132,7 +135,8 @@ impl Visit {
         {
             return self.end(out, &violation.to_fields()).await;
         }
-        welcome(link.parameters(), registration.process(), registration.key(), &mut out);
+        let notices = link.take_notices();
+        welcome(&notices, link.parameters(), registration.process(), registration.key(), &mut out);
         if !is_unjudged {
             link.forget_parameters();
         }
@@ -203,7 +207,7 @@ impl Visit {
     fn record(&self, rejection: &Rejection) {
         let what = rejection.fields.message();
         match rejection.fault {
-            Fault::Protocol => self.malformed(what),
+            Fault::Protocol | Fault::Noise => self.malformed(what),
             Fault::Login => {
                 let Rejection { user, database, .. } = rejection;
                 self.shared.gate.refused(Door::Wire, &self.client, user, database, what);
