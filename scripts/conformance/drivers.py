@@ -4,7 +4,7 @@ be the same. A test that fails direct (for want of an extension, of TLS, of a sl
     python3 scripts/conformance/drivers.py [--way relay] [SUITE ...]
 
 What it fetches and installs goes below target/conformance. Sources that no package index has are cloned from GitHub,
-or taken from a clone that $PSYCOPG_SOURCE or $NODE_POSTGRES_SOURCE names.
+or taken from a clone that $PSYCOPG_SOURCE, $NODE_POSTGRES_SOURCE or $PGJDBC_SOURCE names.
 """
 
 import argparse
@@ -18,8 +18,16 @@ import xml.etree.ElementTree
 
 from stand import ROOT, Stand
 
+# Databases that suites use or make besides: a gateway serves those that its configuration names.
+OTHER_DATABASES = ["asyncpg_intro_test", "template1"]
 HOME = ROOT / "target/conformance/drivers"
-PSYCOPG, ASYNCPG, SQLALCHEMY, NODE_POSTGRES = "3.3.4", "0.32.0", "2.1.9", "8.23.0"
+PSYCOPG, ASYNCPG, SQLALCHEMY, NODE_POSTGRES, PGJDBC = "3.3.4", "0.32.0", "2.1.9", "8.23.0", "42.5.5"
+JUNIT = ["junit4", "libhamcrest-java", "junit5", "libapiguardian-java", "libopentest4j-java", "libpicocli-java", "libchecker-framework-java"]
+JUNIT_JARS = [
+    "junit4", "hamcrest", "junit-jupiter-api", "junit-jupiter-params", "junit-jupiter-engine", "junit-vintage-engine",
+    "junit-platform-commons", "junit-platform-engine", "junit-platform-launcher", "junit-platform-reporting",
+    "junit-platform-console", "opentest4j", "apiguardian-api", "checker-qual", "picocli",
+]
 
 
 def main():
@@ -35,7 +43,7 @@ def main():
         if arguments.way == "relay":
             port = stand.relay()
         else:
-            port = stand.gateway(ROOT / "examples/policies/allow-all", ["conformance", "postgres"])
+            port = stand.gateway(ROOT / "examples/policies/allow-all", ["conformance", "postgres", *OTHER_DATABASES])
         for name in arguments.suites or SUITES:
             outcomes = []
             for endpoint in (stand.port, port):
@@ -162,10 +170,11 @@ def python(*packages):
 
 
 def pytest(stand, port, interpreter, folder, *words, **more):
-    """Runs pytest; the outcome of each test."""
+    """Runs pytest; the outcome of each test. One that fails is tried again, direct and through the gateway: there are
+    some that go by when an answer comes, like those that count how often client and server take turns."""
     report = stand.work / f"junit-{port}.xml"
     done = run(
-        stand, port, [interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=120", f"--junitxml={report}", *words],
+        stand, port, [interpreter, "-m", "pytest", "-q", "-o", f"cache_dir={stand.work}/cache", "--timeout=120", "--reruns=3", f"--junitxml={report}", *words],
         cwd=folder, **more,
     )
     if not report.exists():
@@ -179,7 +188,7 @@ def pytest(stand, port, interpreter, folder, *words, **more):
 
 
 def asyncpg(stand, port):
-    interpreter = python(f"asyncpg=={ASYNCPG}", "pytest<9", "pytest-timeout", "distro", "uvloop")
+    interpreter = python(f"asyncpg=={ASYNCPG}", "pytest<9", "pytest-timeout", "pytest-rerunfailures", "distro", "uvloop")
     folder = HOME / f"asyncpg-{ASYNCPG}"
     if not folder.exists():
         sdist("asyncpg", ASYNCPG)
@@ -189,14 +198,14 @@ def asyncpg(stand, port):
 
 
 def psycopg(stand, port):
-    interpreter = python(f"psycopg[binary,pool]=={PSYCOPG}", "pytest<9", "pytest-timeout", "anyio", "dnspython")
+    interpreter = python(f"psycopg[binary,pool]=={PSYCOPG}", "pytest<9", "pytest-timeout", "pytest-rerunfailures", "anyio", "dnspython")
     folder = clone("PSYCOPG_SOURCE", "https://github.com/psycopg/psycopg", PSYCOPG, "psycopg")
     dsn = f"host=127.0.0.1 port={port} user=postgres dbname=conformance"
     return pytest(stand, port, interpreter, folder, "tests", f"--test-dsn={dsn}", "-m", "not slow and not mypy and not subprocess")
 
 
 def sqlalchemy(stand, port):
-    interpreter = python(f"sqlalchemy=={SQLALCHEMY}", "psycopg2-binary", "pytest<9", "pytest-timeout")
+    interpreter = python(f"sqlalchemy=={SQLALCHEMY}", "psycopg2-binary", "pytest<9", "pytest-timeout", "pytest-rerunfailures")
     folder = HOME / "sqlalchemy"
     folder.mkdir(exist_ok=True)
     (folder / "conftest.py").write_text("from sqlalchemy.testing.plugin.pytestplugin import *\n")
@@ -223,6 +232,65 @@ def node_postgres(stand, port):
         done = run(stand, port, ["node", "--no-deprecation", test], cwd=folder, PGTESTNOSSL="true")
         outcomes[str(test.relative_to(folder))] = "passed" if done.returncode == 0 else "failed"
     return outcomes
+
+
+def pgjdbc(stand, port):
+    """Its own tests against the driver that Debian has, but for those of TLS, OSGi and stubbed systems."""
+    if not shutil.which("javac"):
+        print("pgjdbc: skipped, there is no JDK", flush=True)
+        return {"everything": "skipped"}
+    jars = debian("libpostgresql-jdbc-java", "libscram-java", *JUNIT) / "usr/share/java"
+    classpath = ":".join(str(jar) for stem in ["postgresql", "scram-client", "scram-common", *JUNIT_JARS] if (jar := jars / f"{stem}.jar").exists())
+    source = clone("PGJDBC_SOURCE", "https://github.com/pgjdbc/pgjdbc", f"REL{PGJDBC}", "pgjdbc")
+    classes = HOME / "pgjdbc-classes"
+    if not classes.exists():
+        compile_java(classpath, source / "pgjdbc/src/test/java", classes)
+    stand.psql(stand.port, "conformance", "DO $$ BEGIN CREATE ROLE test LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    stand.psql(stand.port, "conformance", "ALTER DATABASE conformance OWNER TO test; ALTER SCHEMA public OWNER TO test")
+    reports = stand.work / f"pgjdbc-{port}"
+    values = {"server": "127.0.0.1", "port": port, "database": "conformance", "username": "test", "password": "", "privilegedUser": "postgres", "privilegedPassword": ""}
+    words = [f"-D{name}={value}" for name, value in values.items()]
+    done = run(
+        stand, port,
+        ["java", *words, "-Duser.timezone=UTC", "-cp", f"{classes}:{classpath}", "org.junit.platform.console.ConsoleLauncher", "--disable-banner", "--details=none", f"--scan-classpath={classes}", f"--reports-dir={reports}"],
+        cwd=source / "pgjdbc",
+    )
+    (HOME / f"pgjdbc-{'direct' if port == stand.port else 'through'}.out").write_text(done.stdout)
+    outcomes = {}
+    for report in reports.glob("*.xml"):
+        for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+            kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
+            outcomes[f"{case.get('classname')}::{case.get('name')}"] = "+".join(sorted(kinds)) or "passed"
+    return outcomes
+
+
+def compile_java(classpath, folder, classes):
+    """Compiles what can be compiled: a test may want a library that is not there."""
+    files = {str(path) for path in folder.rglob("*.java") if not {"ssl", "osgi"} & set(path.parts)}
+    files = {path for path in files if not re.search(r"webcompere|org\.osgi", pathlib.Path(path).read_text())}
+    for _ in range(5):
+        done = subprocess.run(
+            ["javac", "-nowarn", "-proc:none", "-encoding", "UTF-8", "-d", classes, "-cp", classpath, *sorted(files)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        if done.returncode == 0:
+            return
+        files -= set(re.findall(r"(?m)^(.*\.java):\d+: error", done.stdout))
+    raise RuntimeError("pgjdbc's tests do not compile: " + done.stdout[-2000:])
+
+
+def debian(*packages):
+    """Unpacks packages of Debian into HOME; where."""
+    root = HOME / "debian"
+    mark = root / re.sub(r"\W+", "-", "-".join(packages))
+    if not mark.exists():
+        fetched = HOME / "packages"
+        fetched.mkdir(exist_ok=True)
+        subprocess.run(["apt-get", "-qq", "download", *packages], cwd=fetched, check=True)
+        for package in fetched.glob("*.deb"):
+            subprocess.run(["dpkg", "-x", package, root], check=True)
+        mark.touch()
+    return root
 
 
 def sdist(name, version):
@@ -252,6 +320,7 @@ SUITES = {
     "psycopg": psycopg,
     "SQLAlchemy": sqlalchemy,
     "node-postgres": node_postgres,
+    "pgjdbc": pgjdbc,
 }
 
 if __name__ == "__main__":

@@ -3,16 +3,18 @@
     scripts/regress.sh [WAY ...]    WAY: relay, allow-all, judged; all of them if none is named
 
 The direct run says which tests pass at all here. By the relay and by the allow-all rulebook each of these must
-pass. By the judged rulebook each statement must do what it does direct or be refused for a reason of the published
-list; what follows from a refusal is counted apart, and anything else is an error.
+pass. By the judged rulebook each statement is answered as a twin of the server answers it, or refused for a reason of
+the published list and made to fail on the twin as well (see mirror.py); anything else is an error.
 """
 
+import asyncio
 import re
 import shutil
 import subprocess
 import sys
+import threading
 
-import outcome
+import mirror
 from stand import ROOT, Stand
 
 LOCALE = "LC_COLLATE = 'C' LC_CTYPE = 'C'"
@@ -32,17 +34,18 @@ def main(ways):
     with Stand() as stand:
         direct = run(stand, "direct", stand.port)
         print(f"PostgreSQL {stand.version}: {len(direct.passed)} of {len(direct.tests)} tests pass direct", flush=True)
-        rows = [("direct", direct, [])]
         wrong = 0
         for way in ways:
-            result = run(stand, way, endpoint(stand, way))
+            if way == "judged":
+                result, report = judged(stand)
+            else:
+                result = run(stand, way, endpoint(stand, way))
             differences = [test for test in direct.tests if test in direct.passed and test not in result.passed]
-            rows.append((way, result, differences))
             print(f"{way}: {len(result.passed)} of {len(result.tests)}; differ: {' '.join(differences) or 'none'}", flush=True)
             if way == "judged":
-                report = outcome.compare(direct, result)
+                (ROOT / "target/conformance/results/judged/report.md").write_text(report.markdown())
                 print(report.markdown())
-                wrong += report.unexplained
+                wrong += report.wrong
             else:
                 wrong += len(differences)
     return 1 if wrong else 0
@@ -51,8 +54,24 @@ def main(ways):
 def endpoint(stand, way):
     if way == "relay":
         return stand.relay()
-    folder = {"allow-all": "examples/policies/allow-all", "judged": "tests/conformance/judged"}[way]
-    return stand.gateway(ROOT / folder, ["regression", "postgres"])
+    if way != "allow-all":
+        raise SystemExit(f"there is no way `{way}`")
+    return stand.gateway(ROOT / "examples/policies/allow-all", ["regression", "postgres"])
+
+
+def judged(stand):
+    """The suite through a gateway that judges, with a twin of its server beside it."""
+    # Statistics must not depend on when a worker comes by.
+    servers = [stand.server(name, "autovacuum=off") for name in ("judged", "twin")]
+    for server in servers:
+        prepare(stand, server)
+    gateway = stand.gateway(ROOT / "tests/conformance/judged", ["regression", "postgres"], servers[0])
+    report = mirror.Report()
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    serving = mirror.Mirror(gateway, servers[1], report).serve()
+    port = asyncio.run_coroutine_threadsafe(serving, loop).result()
+    return suite(stand, "judged", port), report
 
 
 class Result:
@@ -68,48 +87,53 @@ class Result:
 
 def run(stand, way, port):
     """Runs the whole suite through `port` on a fresh database."""
-    suite = stand.work / f"suite-{way}"
-    shutil.copytree(stand.source / "src/test/regress", suite)
-    stand.give(suite)
-    # Roles and tablespaces of the run before are in the way; the cluster is as good as new without them.
-    clean(stand)
-    stand.psql(stand.port, "postgres", f"CREATE DATABASE regression TEMPLATE template0 {LOCALE}")
-    for setting in DATABASE_SETTINGS:
-        stand.psql(stand.port, "postgres", f"ALTER DATABASE regression SET {setting}")
-    stand.psql(stand.port, "regression", MASKED)
+    prepare(stand, stand.port)
+    return suite(stand, way, port)
+
+
+def suite(stand, way, port):
+    """Runs the whole suite through `port`."""
+    home = stand.work / f"suite-{way}"
+    shutil.copytree(stand.source / "src/test/regress", home)
+    stand.give(home)
     # It runs as the server's account: tests write files that the server reads.
     done = subprocess.run(
         [
-            suite / "pg_regress", "--use-existing", f"--inputdir={suite}", f"--outputdir={suite}", f"--dlpath={suite}",
+            home / "pg_regress", "--use-existing", f"--inputdir={home}", f"--outputdir={home}", f"--dlpath={home}",
             f"--bindir={stand.bin}", "--host=127.0.0.1", f"--port={port}", "--user=postgres", "--dbname=regression",
-            "--max-concurrent-tests=20", f"--schedule={suite}/parallel_schedule",
+            "--max-concurrent-tests=20", f"--schedule={home}/parallel_schedule",
         ],
-        cwd=suite, env=stand.environment(), user=stand.account, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=home, env=stand.environment(), user=stand.account, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
     kept = ROOT / "target/conformance/results" / way
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
     (kept / "printed").write_text(done.stdout)
     for folder in ("results", "expected"):
-        shutil.copytree(suite / folder, kept / folder)
-    if (suite / "regression.diffs").exists():
-        shutil.copy(suite / "regression.diffs", kept)
+        shutil.copytree(home / folder, kept / folder)
+    if (home / "regression.diffs").exists():
+        shutil.copy(home / "regression.diffs", kept)
     result = Result(done.stdout, kept)
     if not result.tests:
         raise RuntimeError(f"pg_regress ran nothing: {done.stdout}")
-    shutil.rmtree(suite)
+    shutil.rmtree(home)
     return result
 
 
-def clean(stand):
-    """Removes what the suite leaves behind outside its database."""
-    stand.psql(stand.port, "postgres", "DROP DATABASE IF EXISTS regression WITH (FORCE)")
+def prepare(stand, server):
+    """Makes the suite's database on a cluster that is as good as new."""
+    # Roles and tablespaces of the run before are in the way.
+    stand.psql(server, "postgres", "DROP DATABASE IF EXISTS regression WITH (FORCE)")
     for kind, listing in [
         ("TABLESPACE", "SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'"),
         ("ROLE", "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres'"),
     ]:
-        for name in stand.psql(stand.port, "postgres", listing).splitlines():
-            stand.psql(stand.port, "postgres", f'DROP {kind} "{name}"')
+        for name in stand.psql(server, "postgres", listing).splitlines():
+            stand.psql(server, "postgres", f'DROP {kind} "{name}"')
+    stand.psql(server, "postgres", f"CREATE DATABASE regression TEMPLATE template0 {LOCALE}")
+    for setting in DATABASE_SETTINGS:
+        stand.psql(server, "postgres", f"ALTER DATABASE regression SET {setting}")
+    stand.psql(server, "regression", MASKED)
 
 
 if __name__ == "__main__":

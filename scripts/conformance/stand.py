@@ -49,7 +49,7 @@ class Stand:
 
     def __enter__(self):
         try:
-            self._start_server()
+            self.port = self.server("server")
         except BaseException:
             self.__exit__()
             raise
@@ -65,25 +65,28 @@ class Stand:
                 process.wait()
         shutil.rmtree(self.work, ignore_errors=True)
 
-    def _start_server(self):
-        self.home = self.work / "server"
-        self.home.mkdir()
-        self.give(self.home)
-        data = self.home / "data"
+    def server(self, name, *settings):
+        """Makes a cluster of that name and starts it with `settings`; its port."""
+        home = self.work / name
+        home.mkdir()
+        self.give(home)
+        data = home / "data"
         self.run_as_server(
-            "initdb", "--no-sync", "--no-locale", "--encoding=UTF8", "--auth=trust", "--username=postgres", "--pgdata", data
+            "initdb", "--no-sync", "--no-locale", "--encoding=UTF8", "--auth=trust", "--username=postgres", "--pgdata", data,
+            cwd=home,
         )
-        self.port = free_port()
-        settings = [word for setting in SERVER_SETTINGS for word in ("-c", setting)]
-        with open(self.work / "server.log", "wb") as log:
+        port = free_port()
+        words = [word for setting in [*SERVER_SETTINGS, *settings] for word in ("-c", setting)]
+        with open(self.work / f"{name}.log", "wb") as log:
             self.processes.append(
                 subprocess.Popen(
-                    [self.bin / "postgres", "-D", data, "-k", self.home, "-p", str(self.port), *settings],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home, env=self.environment(),
+                    [self.bin / "postgres", "-D", data, "-k", home, "-p", str(port), *words],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, env=self.environment(),
                     user=self.account, group=pwd.getpwnam(self.account).pw_gid if self.account else None,
                 )
             )
-        until(lambda: self.psql(self.port, "template1", "SELECT 1") == "1", "the server")
+        until(lambda: self.psql(port, "template1", "SELECT 1") == "1", f"the {name}")
+        return port
 
     def environment(self, port=None, **more):
         """What programs of this version need, and how they connect."""
@@ -92,9 +95,9 @@ class Stand:
         place = {} if port is None else {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "postgres"}
         return kept | libraries | place | {name: str(value) for name, value in more.items()}
 
-    def run_as_server(self, program, *words):
+    def run_as_server(self, program, *words, cwd):
         subprocess.run(
-            [self.bin / program, *words], check=True, stdout=subprocess.DEVNULL, cwd=self.home, env=self.environment(),
+            [self.bin / program, *words], check=True, stdout=subprocess.DEVNULL, cwd=cwd, env=self.environment(),
             user=self.account, group=pwd.getpwnam(self.account).pw_gid if self.account else None,
         )
 
@@ -122,14 +125,15 @@ class Stand:
         self.processes.append(relay)
         return int(relay.stdout.readline())
 
-    def gateway(self, policies, databases):
-        """Starts a gateway that trusts every name, by the rulebook `policies`; its port."""
+    def gateway(self, policies, databases, upstream=None):
+        """Starts a gateway that trusts every name, by the rulebook `policies`, before `upstream`; its port."""
+        upstream = upstream or self.port
         home = pathlib.Path(tempfile.mkdtemp(prefix="gateway-", dir=self.work))
         (home / "agents").mkdir()
         (home / "password").write_text("the server asks nobody")
         ports = [free_port() for _ in range(3)]
         sections = [
-            f'[[database]]\nname = "{name}"\nurl = "postgres://postgres@127.0.0.1:{self.port}/{name}"\n'
+            f'[[database]]\nname = "{name}"\nurl = "postgres://postgres@127.0.0.1:{upstream}/{name}"\n'
             'upstream_user = "same"\npassword_file = "password"\n'
             for name in databases
         ]

@@ -12,6 +12,7 @@ use crate::identity::Identity;
 use crate::sql::Statement;
 
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
+use super::definitions::Redefined;
 use super::journal::Scene;
 use super::unjudged::Unjudged;
 use super::{Authorized, Denial, Gate, Names, Prepared, Tell};
@@ -70,6 +71,8 @@ pub struct Context {
     pub(super) role: Option<String>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) unjudged: Option<Unjudged>,
+    /// Whether its transaction has changed definitions.
+    pub(super) redefined: Redefined,
     /// Where, for the ledger.
     pub(super) scene: Scene,
 }

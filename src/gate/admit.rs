@@ -14,11 +14,13 @@ use crate::sql::Item;
 
 use super::act::{Judged, Parameters};
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
+use super::definitions::Watch;
 use super::escalate::{Errand, Passed, Values, desk_denial};
 use super::journal::{self, NONE, Scene};
 use super::judge::{Case, Ruling, Via, is_way_out, unresolved};
 use super::{
-    Approve, Authorized, Bind, Denial, DenialKind, Gate, Names, Prepare, Prepared, Query, Run, Running, Tell,
+    Approve, Authorized, Bind, Context, Denial, DenialKind, Gate, Names, Prepare, Prepared, Query, Run,
+    Running, Tell,
 };
 
 impl Judged for Query {
@@ -156,7 +158,7 @@ impl Gate {
             Err(denial) => return Err(self.denied(case, &scene, &decision_id, denial)),
         };
         match self.record(case, &scene, &decision_id, &passed).await {
-            Ok(()) => Ok(self.running(&scene, decision_id, passed, case.context.is_unjudged())),
+            Ok(()) => Ok(self.running(&scene, decision_id, passed, case.context)),
             Err(denial) => self.way_out(case, &scene, decision_id, passed, denial),
         }
     }
@@ -231,20 +233,27 @@ impl Gate {
         Ok(())
     }
 
-    fn running(&self, scene: &Scene, decision_id: SmolStr, mut passed: Passed, unjudged: bool) -> Admitted {
+    fn running(
+        &self,
+        scene: &Scene,
+        decision_id: SmolStr,
+        mut passed: Passed,
+        context: &Arc<Context>,
+    ) -> Admitted {
         let sql = passed.verdict.sql().into_owned();
         let catalog_version = passed.verdict.catalog_version;
         let items = passed.verdict.analysis.items().iter().zip(&mut passed.verdict.rulings);
         let running = items
             .map(|(item, ruling)| {
                 let limits = ruling.decision.limits;
-                let release = match unjudged {
+                let release = match context.is_unjudged() {
                     true => Release::unplanned(limits.rows, limits.bytes),
                     false => Release::new(ruling.rewritten.plan.clone(), limits.rows, limits.bytes),
                 };
+                let watch = Watch::new(Arc::clone(&self.catalogs), Arc::clone(context), &item.facts);
                 Running {
                     release,
-                    receipt: self.journal.receipt(scene, &decision_id),
+                    receipt: self.journal.receipt(scene, &decision_id).watched(watch),
                     facts: Arc::clone(&item.facts),
                     limits,
                     change: ruling.change.take().map(|change| change.decided(catalog_version, &decision_id)),
@@ -289,7 +298,7 @@ impl Gate {
             )
         };
         self.journal.note(scene, &decision_id, Event::Decided(Box::new(record)));
-        let mut admitted = self.running(scene, decision_id, passed, case.context.is_unjudged());
+        let mut admitted = self.running(scene, decision_id, passed, case.context);
         if undone {
             ROLLBACK.clone_into(&mut admitted.sql);
             let warning = Denial { decision_id: admitted.decision_id.to_string(), ..denial };

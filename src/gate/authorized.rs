@@ -9,10 +9,11 @@ use smol_str::SmolStr;
 
 use crate::audit::{Event, Ledger, Record};
 use crate::clock::{Clock, elapsed_ms};
-use crate::mask::{Plan, Release};
+use crate::mask::{Plan, Release, Stop};
 use crate::policy::Limits;
 use crate::sql::{Analysis, Facts, Statement};
 
+use super::definitions::Watch;
 use super::memory::Reading;
 use super::{Act, Connect, Context, Denial, NameChange, Run};
 
@@ -209,8 +210,8 @@ pub enum Outcome {
     Skipped,
     /// We stopped its result: ceiling or mismatch.
     Stopped {
-        /// Why.
-        why: String,
+        /// Why, where it was the result itself.
+        stop: Option<Stop>,
     },
     /// Its session ended first: it may or may not have run.
     Unknown,
@@ -246,6 +247,7 @@ pub struct Receipt {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
     record: Option<Record>,
+    watch: Option<Watch>,
     admitted_at: Timestamp,
     decision_id: SmolStr,
     is_sent: bool,
@@ -256,7 +258,13 @@ impl Receipt {
     pub(super) fn new(ledger: Ledger, clock: Arc<dyn Clock>, template: Record) -> Self {
         let admitted_at = template.at;
         let decision_id = template.decision_id.clone();
-        Self { ledger, clock, record: Some(template), admitted_at, decision_id, is_sent: false }
+        Self { ledger, clock, record: Some(template), watch: None, admitted_at, decision_id, is_sent: false }
+    }
+
+    /// Lets `watch` hear of the outcome too.
+    pub(super) fn watched(mut self, watch: Watch) -> Self {
+        self.watch = Some(watch);
+        self
     }
 
     /// The decision that it belongs to.
@@ -272,6 +280,9 @@ impl Receipt {
 
     fn write(&mut self, outcome: &Outcome, rows: u64) {
         let Some(mut record) = self.record.take() else { return };
+        if let Some(watch) = self.watch.take() {
+            watch.settled(outcome);
+        }
         let now = self.clock.now();
         let (tag, sqlstate) = match outcome {
             Outcome::Completed { tag } => (tag.clone(), String::new()),

@@ -7,6 +7,7 @@ use crate::identity::Identity;
 use crate::policy::{SessionDecision, SessionInput};
 
 use super::act::Judged;
+use super::definitions::Redefined;
 use super::journal::{self, NONE, Scene};
 use super::pinned;
 use super::unjudged::Unjudged;
@@ -48,6 +49,7 @@ impl Judged for Connect {
             role,
             settings,
             unjudged,
+            redefined: Redefined::default(),
             scene: scene.clone(),
         };
         let opened = Event::SessionOpened {

@@ -19,6 +19,7 @@ use super::complete::{self, Blocked, Change, Completed, Written};
 use super::memory::{Name, Notes, Reading, Rewrite, masked_columns};
 use super::workers::{Workers, WorkersError};
 use super::{Context, Denial, DenialKind, Gate, Missing, Names, Prepared, Rules};
+use super::{definitions, pinned};
 
 /// A statement string that somebody wants judged.
 pub(super) struct Case<'a> {
@@ -176,6 +177,9 @@ impl Gate {
             decisions.push(self.decide_item(&rules, case, read, batch, approvals, bind)?);
         }
         limited_batch(case, &analysis, &decisions)?;
+        if !case.context.is_unjudged() {
+            analysis.items().iter().try_for_each(|item| pinned::kept(&item.facts))?;
+        }
         let rulings = self.mask(completed, &catalog, decisions).await?;
         let revision = rules.policy.revision().into();
         let verdict = Verdict { analysis, read, catalog_version: catalog.version(), rulings, revision };
@@ -201,7 +205,8 @@ impl Gate {
             Some(known) => Arc::clone(&known.analysis),
             None => self.reading(case, &catalog).await?,
         };
-        if !analysis.items().iter().any(names_unknown_objects) {
+        let is_old = self.catalogs.is_expired(database) && analysis.items().iter().any(definitions::decide);
+        if !is_old && !analysis.items().iter().any(names_unknown_objects) {
             return Ok((analysis, catalog));
         }
         let newer = self.refreshed(database).await?;

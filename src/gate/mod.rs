@@ -17,6 +17,7 @@ mod call;
 mod complete;
 mod connect;
 mod decline;
+mod definitions;
 mod escalate;
 mod fetch;
 mod flood;

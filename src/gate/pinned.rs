@@ -3,6 +3,7 @@
 
 use crate::policy::Reason;
 use crate::policy::input::SettingInput;
+use crate::sql::Facts;
 
 use super::{Denial, DenialKind};
 
@@ -22,7 +23,7 @@ pub(super) fn judged(settings: &[(String, String)]) -> Result<Vec<(String, Strin
     let mut admitted = Vec::new();
     for (name, value) in settings {
         match HELD.iter().find(|(held, _)| is(name, held)) {
-            Some((_, values)) if values.iter().any(|same| is(value, same)) => {}
+            Some((_, values)) if values.iter().any(|same| is(meant(name, value), same)) => {}
             Some((held, values)) => {
                 let message = format!("the setting `{held}` must stay `{}`", values.first().unwrap_or(&""));
                 return Err(denial("setting", &message, "leave it out when you connect"));
@@ -41,9 +42,40 @@ pub(super) fn judged(settings: &[(String, String)]) -> Result<Vec<(String, Strin
     Ok(admitted)
 }
 
+/// Holds what a statement of a judged session sets against what the reading of statements rests on. To reset is to go
+/// back to what the gateway has chosen. A name that is worked out as it runs could be any of them.
+pub(super) fn kept(facts: &Facts) -> Result<(), Denial> {
+    let changes =
+        facts.settings.iter().filter(|setting| matches!(setting.action.as_str(), "set" | "set_local"));
+    for setting in changes {
+        let values = HELD.iter().find(|(held, _)| *held == setting.name).map(|(_, values)| *values);
+        let holds = match (setting.name.as_str(), values, setting.values.as_slice()) {
+            ("search_path" | "?", ..) => false,
+            (_, Some(values), [value]) => values.iter().any(|same| is(value, same)),
+            (_, Some(_), _) => false,
+            (_, None, _) => true,
+        };
+        if !holds {
+            let message = match setting.name.as_str() {
+                "?" => {
+                    "a setting whose name is not written out may be one of those that must stay".to_owned()
+                }
+                name => format!("the setting `{name}` must stay as it is: statements are read by it"),
+            };
+            return Err(denial("pinned_setting", &message, "write names with their schema"));
+        }
+    }
+    Ok(())
+}
+
 /// A setting as the rulebook sees it.
 pub(super) fn shown((name, value): &(String, String)) -> SettingInput<'_> {
-    SettingInput { name: name.to_ascii_lowercase(), value }
+    SettingInput { name: name.to_ascii_lowercase(), value: meant(name, value) }
+}
+
+/// A value without what PostgreSQL passes over in the name of an encoding: asyncpg asks for `'utf-8'`, quotes included.
+fn meant<'a>(name: &str, value: &'a str) -> &'a str {
+    if is(name, "client_encoding") { value.trim_matches('\'') } else { value }
 }
 
 fn is(name: &str, known: &str) -> bool {
@@ -98,6 +130,7 @@ mod tests {
         let asked = pairs(&[
             ("TimeZone", "UTC"),
             ("client_encoding", "utf8"),
+            ("client_encoding", "'utf-8'"),
             ("Standard_Conforming_Strings", "ON"),
             ("work_mem", "1GB"),
         ]);

@@ -22,6 +22,15 @@ pub trait Catalogs: Debug + Send + Sync {
         database: &'a str,
     ) -> Pin<Box<dyn Future<Output = Result<Arc<Snapshot>, CatalogError>> + Send + 'a>>;
 
+    /// Whether the newest snapshot of `database` may be older than its definitions: whoever relies on them loads it
+    /// again. A catalog that never changes never is.
+    fn is_expired(&self, _database: &str) -> bool {
+        false
+    }
+
+    /// Notes that the definitions of `database` may have changed just now.
+    fn expire(&self, _database: &str) {}
+
     /// The names of all databases in the configuration.
     fn names(&self) -> Vec<String>;
 

@@ -13,6 +13,7 @@ use crate::policy::{Decision, Effect, Reason, SessionInput, StatementInput};
 use crate::sql::facts::{Access, Class, Condition, Destination, OutputFact, TableFact};
 use crate::sql::{Facts, Statement};
 
+use super::definitions::Redefined;
 use super::journal::Scene;
 use super::judge::{Case, Via};
 use super::{Context, Denial, DenialKind, Door, Gate, Names, Rules};
@@ -88,6 +89,7 @@ impl Gate {
             settings: Vec::new(),
             scene: Scene::default(),
             unjudged: None,
+            redefined: Redefined::default(),
         };
         self.explain_as(name, &Arc::new(context), sql).await
     }

@@ -192,13 +192,13 @@ impl<'a> Governance<'a> {
     fn view_reads_governed(&self, view: &Relation) -> Option<bool> {
         let select = definition(view).ok()?;
         let survey = Survey::of(&select).ok()?;
-        Some(survey.relations.iter().any(|mention| match self.resolve(mention) {
-            Some(relation) => self.is_governed(relation),
-            // Definitions are printed with an empty search_path, so a bare name is a CTE or a system relation.
-            None => {
-                !mention.schema.is_empty()
-                    && mention.schema != "pg_catalog"
-                    && mention.schema != "information_schema"
+        Some(survey.relations.iter().any(|mention| {
+            // Definitions are printed with an empty search_path, so a bare name is a CTE or a system relation, whatever
+            // else is called so: a recursive view's CTE has the view's own name.
+            let schema = mention.schema().unwrap_or("pg_catalog");
+            match self.catalog.resolve_relation(Some(schema), &mention.name) {
+                Some(relation) => self.is_governed(relation),
+                None => schema != "pg_catalog" && schema != "information_schema",
             }
         }))
     }

@@ -8,6 +8,7 @@ mod definitions;
 mod session;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -26,6 +27,9 @@ use definitions::Definitions;
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     newest: ArcSwapOption<Snapshot>,
+    /// How often definitions were said to have changed; and how often when the newest snapshot's load began.
+    changes: AtomicU64,
+    changes_seen: AtomicU64,
     loads: Mutex<Loads>,
 }
 
@@ -49,6 +53,16 @@ impl Shelf {
         self.newest.load_full()
     }
 
+    /// Notes that definitions may have changed just now.
+    pub(super) fn expire(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether definitions may have changed since the load of the newest snapshot began.
+    pub(super) fn is_expired(&self) -> bool {
+        self.changes.load(Ordering::Acquire) != self.changes_seen.load(Ordering::Acquire)
+    }
+
     /// A snapshot whose load began after this call. Dropping the future harms nobody: the next who waits loads.
     pub(super) async fn refresh(&self, target: &Target) -> Result<Arc<Snapshot>, CatalogError> {
         let asked = Instant::now();
@@ -60,8 +74,12 @@ impl Shelf {
             sleep_until(last_begun + DISTANCE).await;
         }
         let begun = Instant::now();
+        let changes = self.changes.load(Ordering::Acquire);
         loads.last_begun = Some(begun);
         let outcome = self.load(target, &mut loads).await;
+        if outcome.is_ok() {
+            self.changes_seen.store(changes, Ordering::Release);
+        }
         loads.last_finished = Some(Finished { begun, outcome: outcome.clone() });
         outcome
     }
@@ -154,6 +172,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 const DISTANCE: Duration = Duration::from_millis(200);
 
 /// How often a catalog is read that changes while it is read.
-const MOST_READS: u8 = 4;
+const MOST_READS: u8 = 10;
 /// A load takes tens of milliseconds; a server that needs longer than this is not well.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -168,6 +168,16 @@ impl Catalogs for Upstream {
         })
     }
 
+    fn is_expired(&self, database: &str) -> bool {
+        self.database(database).is_some_and(|database| database.shelf.is_expired())
+    }
+
+    fn expire(&self, database: &str) {
+        if let Some(database) = self.database(database) {
+            database.shelf.expire();
+        }
+    }
+
     fn names(&self) -> Vec<String> {
         self.databases.iter().map(|database| database.target.settings().name.clone()).collect()
     }

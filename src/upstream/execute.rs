@@ -126,8 +126,8 @@ impl RunError {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Server { sqlstate, .. } => Outcome::Failed { sqlstate: sqlstate.clone() },
-            Self::TooManyAffected { .. } => Outcome::Stopped { why: self.to_string() },
-            Self::Stopped(stop) => Outcome::Stopped { why: stop.to_string() },
+            Self::TooManyAffected { .. } => Outcome::Stopped { stop: None },
+            Self::Stopped(stop) => Outcome::Stopped { stop: Some(stop.clone()) },
             Self::Broken(_) => Outcome::Failed { sqlstate: sqlstate::CONNECTION_FAILURE.to_owned() },
             Self::Unknown(_) => Outcome::Unknown,
         }

@@ -41,7 +41,7 @@ pub(super) struct Flow {
     limited: bool,
     asked: bool,
     executed: bool,
-    stopped: Option<String>,
+    stopped: Option<Stop>,
     warning: Option<Box<Denial>>,
     change: Option<NameChange>,
     /// What the server said of the newest part, where it stands for several statements.
@@ -266,7 +266,7 @@ impl Flow {
     pub(super) fn run(&mut self, run: Run) -> (Released, Option<Stop>) {
         let (released, stop) = self.release.run(run);
         if let Some(stop) = &stop {
-            self.stopped = Some(stop.to_string());
+            self.stopped = Some(stop.clone());
         }
         (released, stop)
     }
@@ -341,14 +341,14 @@ impl Flow {
     pub(super) fn settle(&mut self, outcome: &Outcome) {
         let Some(receipt) = self.receipt.take() else { return };
         match self.stopped.take() {
-            Some(why) => receipt.settle(&Outcome::Stopped { why }, self.release.rows()),
+            Some(stop) => receipt.settle(&Outcome::Stopped { stop: Some(stop) }, self.release.rows()),
             None => receipt.settle(outcome, self.release.rows()),
         }
     }
 
     fn note<T>(&mut self, checked: Result<T, Stop>) -> Result<T, Stop> {
         if let Err(stop) = &checked {
-            self.stopped = Some(stop.to_string());
+            self.stopped = Some(stop.clone());
         }
         checked
     }

@@ -3,6 +3,8 @@
 //! The scripts in `tests/conformance` go through what PostgreSQL can do in a session. PostgreSQL's own suite, and
 //! those of its drivers, run by `make conformance`.
 
+mod judged;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,7 +48,9 @@ async fn same_as_direct(script: &str) {
         cluster.execute_sql("postgres", &format!("CREATE DATABASE {database}")).await.unwrap();
     }
     let home = tempfile::tempdir().unwrap();
-    let gateway = Gateway::start(config::load(&written(home.path(), cluster.port())).unwrap()).await.unwrap();
+    let gateway = Gateway::start(config::load(&written(home.path(), ALLOW_ALL, cluster.port())).unwrap())
+        .await
+        .unwrap();
     let direct = psql(script, cluster.port()).await;
     let through = psql(script, gateway.addresses().wire.port()).await;
     for line in ["FATAL:  no pg_hba.conf entry", "connection refused"] {
@@ -64,8 +68,8 @@ async fn trusting_cluster() -> Cluster {
     cluster
 }
 
-fn written(home: &Path, upstream: u16) -> PathBuf {
-    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/policies/allow-all");
+fn written(home: &Path, policies: &str, upstream: u16) -> PathBuf {
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join(policies);
     let text = format!(
         r#"wire.listen = "127.0.0.1:0"
 wire.auth = "trust"
@@ -130,5 +134,6 @@ fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
 }
 
+const ALLOW_ALL: &str = "examples/policies/allow-all";
 const NAME: &str = "conformance";
 const THROUGH: &str = "conformance_through";

@@ -237,6 +237,15 @@ fn functions_in_from_give_their_columns_or_say_that_they_are_not_known() {
         outputs("SELECT u.ssn FROM customers c, unnest(ARRAY[c]) u")[0].matches("customers.").count(),
         5
     );
+    for lexemes in ["'a:1'::tsvector", "'a:1'::pg_catalog.tsvector", "to_tsvector('a')"] {
+        let sql = format!("SELECT * FROM unnest({lexemes})");
+        assert_eq!(outputs(&sql), ["lexeme<-", "positions<-", "weights<-"]);
+    }
+    assert_eq!(outputs("SELECT * FROM unnest('{}'::flags[]) f"), ["id<-", "active<-"]);
+    assert_eq!(outputs("SELECT * FROM unnest('{}'::public.flags[], '{1}'::int[])").len(), 3);
+    assert_eq!(outputs("SELECT u.* FROM flags f, unnest(ARRAY[f]) u").len(), 2);
+    assert_eq!(outputs("SELECT * FROM unnest(ARRAY[null::flags])").len(), 2);
+    assert_eq!(outputs("SELECT * FROM unnest('{a}'::text[]) word"), ["word<-"]);
     assert_eq!(unresolved("SELECT * FROM peek()"), ["column *"]);
     assert_eq!(outputs("SELECT p.anything FROM peek(7) p"), ["anything<-"]);
     let facts = clear("SELECT s.x FROM customers c, peek(c.ssn) s");

@@ -150,7 +150,7 @@ fn column(name: &str, number: i16) -> Column {
 fn functions() -> Vec<Function> {
     let builtin = "lower upper count max sum avg now generate_series unnest json_each set_config nextval \
         pg_read_file row_to_json array_agg string_agg row_number rank overlay extract position btrim substring \
-        jsonb_array_elements_text random length coalesce_ pg_sleep json_to_recordset timezone date_part";
+        jsonb_array_elements_text random length coalesce_ pg_sleep json_to_recordset to_tsvector timezone date_part";
     let mut all: Vec<Function> = builtin.split(' ').map(|name| function("pg_catalog", name)).collect();
     all.push(Function { security_definer: true, language: "sql".into(), ..function("public", "peek") });
     all.push(Function { language: "plpgsql".into(), ..function("public", "lower") });

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{FuncCall, Node, RangeFunction};
+use pg_query::protobuf::{Node, RangeFunction};
 
 use super::Walker;
 use super::figure;
@@ -32,7 +32,8 @@ impl Walker<'_> {
             let name = figure::column_name(call);
             let defined = definitions(pair.items.get(1)).or_else(|| column_names(&range.coldeflist));
             let alone = range.functions.len() == 1;
-            match defined.or_else(|| known_columns(call, &name, alias_name.filter(|_| alone))) {
+            let alias = alias_name.filter(|_| alone);
+            match defined.or_else(|| self.known_columns(call, &name, alias, so_far)) {
                 Some(names) => columns.extend(names.iter().map(|name| Column::new(name, sources.clone()))),
                 None => star_known = false,
             }
@@ -59,6 +60,35 @@ impl Walker<'_> {
             star_known,
         }
     }
+
+    /// The columns of one of PostgreSQL's own functions; `None` where they are not known. A function that gives
+    /// one plain value has one column, called as the alias is.
+    fn known_columns(
+        &mut self,
+        call: &Node,
+        name: &str,
+        alias: Option<&str>,
+        scope: &Scope<'_>,
+    ) -> Option<Vec<String>> {
+        let node = call.node.as_ref()?;
+        let NodeEnum::FuncCall(call) = node else {
+            // CURRENT_USER, COALESCE(...) and the like give one value.
+            return matches!(node, NodeEnum::SqlvalueFunction(_))
+                .then(|| vec![alias.unwrap_or(name).to_owned()]);
+        };
+        let parts = strings(&call.funcname);
+        let function = match parts.as_slice() {
+            [function] | ["pg_catalog", function] => *function,
+            _ => return None,
+        };
+        if let Some((_, columns)) = RECORD_FUNCTIONS.iter().find(|(name, _)| *name == function) {
+            return Some(columns.iter().map(|column| (*column).to_owned()).collect());
+        }
+        if function == "unnest" {
+            return Some(self.unnest_columns(call, scope, alias));
+        }
+        SCALAR_FUNCTIONS.contains(&function).then(|| vec![alias.unwrap_or(function).to_owned()])
+    }
 }
 
 /// The column definitions of one function within ROWS FROM.
@@ -76,36 +106,6 @@ fn column_names(definitions: &[Node]) -> Option<Vec<String>> {
         Some(_) | None => String::new(),
     };
     Some(definitions.iter().map(name).collect())
-}
-
-/// The columns of one of PostgreSQL's own functions; `None` where they are not known. A function that gives
-/// one plain value has one column, called as the alias is.
-fn known_columns(call: &Node, name: &str, alias: Option<&str>) -> Option<Vec<String>> {
-    let node = call.node.as_ref()?;
-    let NodeEnum::FuncCall(call) = node else {
-        // CURRENT_USER, COALESCE(...) and the like give one value.
-        return matches!(node, NodeEnum::SqlvalueFunction(_)).then(|| vec![alias.unwrap_or(name).to_owned()]);
-    };
-    let parts = strings(&call.funcname);
-    let function = match parts.as_slice() {
-        [function] | ["pg_catalog", function] => *function,
-        _ => return None,
-    };
-    if let Some((_, columns)) = RECORD_FUNCTIONS.iter().find(|(name, _)| *name == function) {
-        return Some(columns.iter().map(|column| (*column).to_owned()).collect());
-    }
-    if function == "unnest" {
-        return Some(unnest_columns(call, alias));
-    }
-    SCALAR_FUNCTIONS.contains(&function).then(|| vec![alias.unwrap_or(function).to_owned()])
-}
-
-/// `unnest(a, b)` has a column for each array.
-fn unnest_columns(call: &FuncCall, alias: Option<&str>) -> Vec<String> {
-    match call.args.len() {
-        0 | 1 => vec![alias.unwrap_or("unnest").to_owned()],
-        several => vec!["unnest".to_owned(); several],
-    }
 }
 
 /// Functions that give one plain value a row, whatever their arguments.

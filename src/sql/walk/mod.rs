@@ -31,6 +31,7 @@ mod select;
 mod tautology;
 mod touch;
 mod transaction;
+mod unnest;
 mod utility;
 mod with;
 

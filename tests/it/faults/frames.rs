@@ -21,7 +21,8 @@ use super::until;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_up_that_lies_is_refused_and_on_record() {
     let stand = Stand::start().await;
-    let table: [(&str, Vec<u8>); 9] = [
+    let table: [(&str, Vec<u8>); 10] = [
+        ("a Terminate, which has a length of 1.4 GiB", b"X\0\0\0\x04".to_vec()),
         ("a length of 10005", vec![0, 0, 0x27, 0x15]),
         ("a length of 4 GiB", vec![0xff; 4]),
         ("no end of the parameters", packet(b"\0\x03\0\0user\0ana\0")),
@@ -38,7 +39,10 @@ async fn a_start_up_that_lies_is_refused_and_on_record() {
         // As PostgreSQL has it: a version that it does not speak is no violation of the one that it does, and to what is no
         // start-up at all it says nothing.
         match *what {
-            "a length of 10005" | "a length of 4 GiB" | "a cancel without a key's owner" => {
+            "a Terminate, which has a length of 1.4 GiB"
+            | "a length of 10005"
+            | "a length of 4 GiB"
+            | "a cancel without a key's owner" => {
                 assert_eq!(raw.frame().await, None, "{what}");
             }
             "another protocol's hello" => refused(&mut raw, what, "0A000").await,
@@ -110,7 +114,8 @@ async fn frames_that_lie_about_their_length_or_type_end_their_session_only() {
 async fn a_body_that_lies_fails_its_statement_and_never_goes_up() {
     let stand = Stand::start().await;
     let mut ana = Raw::session(&stand, "ana").await;
-    let table: [(&str, Vec<u8>); 9] = [
+    let table: [(&str, Vec<u8>); 10] = [
+        ("a Terminate, which has a length of 1.4 GiB", b"X\0\0\0\x04".to_vec()),
         ("a query without NUL", message(b'Q', |body| body.put_slice(b"SELECT 1"))),
         ("a query with a NUL inside", message(b'Q', |body| body.put_slice(b"SELECT 1\0DROP TABLE orders\0"))),
         ("a query without a body", message(b'Q', |_| {})),
