@@ -39,7 +39,7 @@ advisories: ## Known vulnerabilities of dependencies; fetches the advisory datab
 
 fuzz: ## Fuzzes every decoder and the analyser for SECONDS_EACH (60); needs a nightly toolchain, installs cargo-fuzz
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
-	@for target in startup frontend backend scram statement session; do \
+	@for target in startup frontend backend scram greeting statement session; do \
 		mkdir -p fuzz/work/$$target; \
 		scripts/with-setup.sh $(CARGO) +nightly fuzz run $$target fuzz/work/$$target fuzz/corpus/$$target -- -max_total_time=$${SECONDS_EACH:-60} || exit 1; \
 	done

@@ -1,5 +1,5 @@
-//! A whole session between a client and a server that say whatever they like, and a gate that lets everything pass
-//! whose facts it can tell. Each step of an input is one byte, of which the highest bit says who speaks and the others how
+//! Whole sessions between a client and a server that say whatever they like: one of which the gate lets everything pass
+//! whose facts it can tell, and an unjudged one, of which it lets everything pass. Each step of an input is one byte, of which the highest bit says who speaks and the others how
 //! many of the bytes behind it they say.
 
 use std::future::Future;
@@ -25,7 +25,13 @@ use portcullis::wire::session::{Limits, Session};
 /// Nobody's bytes may make the session panic, hang, or say what is no message.
 pub(super) fn run(data: &[u8]) {
     static STAGE: OnceLock<Stage> = OnceLock::new();
-    let mut play = Play::new(STAGE.get_or_init(Stage::new));
+    let stage = STAGE.get_or_init(Stage::new);
+    for party in &stage.parties {
+        play(Play::new(stage, party), data);
+    }
+}
+
+fn play(mut play: Play, data: &[u8]) {
     let mut rest = data;
     while let Some((&step, tail)) = rest.split_first() {
         let (said, tail) = tail.split_at(usize::from(step & 0x7f).min(tail.len()));
@@ -42,12 +48,18 @@ pub(super) fn run(data: &[u8]) {
 
 struct Stage {
     gate: Gate,
+    parties: [Party; 2],
+}
+
+/// Somebody with a session.
+struct Party {
     who: Identity,
     context: Arc<Context>,
 }
 
 struct Play {
-    stage: &'static Stage,
+    gate: &'static Gate,
+    who: &'static Identity,
     session: Session,
     client: Side,
     server: Side,
@@ -62,7 +74,7 @@ struct Side {
 }
 
 impl Play {
-    fn new(stage: &'static Stage) -> Self {
+    fn new(stage: &'static Stage, party: &'static Party) -> Self {
         let side = |says, hears| Side {
             said: BytesMut::new(),
             frames: Frames::new(says).within(1 << 20),
@@ -70,8 +82,9 @@ impl Play {
             heard: Frames::new(hears),
         };
         Self {
-            stage,
-            session: Session::new(Arc::clone(&stage.context), &[], Limits::default()),
+            gate: &stage.gate,
+            who: &party.who,
+            session: Session::new(Arc::clone(&party.context), &[], Limits::default()),
             client: side(Leg::Frontend, Leg::Backend),
             server: side(Leg::Backend, Leg::Frontend),
         }
@@ -98,7 +111,7 @@ impl Play {
             Some(Piece::Frame(frame)) => self.session.client(&frame).ok()?,
         }
         if let Some(question) = self.session.take_question() {
-            let answer = ready(question.put(&self.stage.gate, &self.stage.who, &Silent));
+            let answer = ready(question.put(self.gate, self.who, &Silent));
             self.session.answer(answer);
         }
         Some(true)
@@ -130,7 +143,10 @@ impl Stage {
     fn new() -> Self {
         let directory = Arc::new(Directory::default().trusting());
         let sources = [
-            ("session.rego", "package portcullis.session\nallow := true\n"),
+            (
+                "session.rego",
+                "package portcullis.session\nallow := true\nunjudged if input.identity.name == \"dba\"\n",
+            ),
             ("statement.rego", "package portcullis.statement\nallow if input.statement.class != \"ddl\"\n"),
             ("approval.rego", "package portcullis.approval\neligible := true\n"),
         ]
@@ -149,7 +165,15 @@ impl Stage {
             workers: Workers::inline(),
             console_url: String::new(),
         });
-        let who = directory.believe("ana").expect("an identity");
+        let parties =
+            ["ana", "dba"].map(|name| Party::new(&gate, directory.believe(name).expect("an identity")));
+        assert_eq!(parties.each_ref().map(|party| party.context.is_unjudged()), [false, true]);
+        Self { gate, parties }
+    }
+}
+
+impl Party {
+    fn new(gate: &Gate, who: Identity) -> Self {
         let connect = Connect {
             door: Door::Wire,
             database: "shop".into(),
@@ -159,7 +183,7 @@ impl Stage {
         };
         let proof = ready(gate.admit(&who, connect, &Silent)).expect("a session");
         let context = Arc::clone(proof.context());
-        Self { gate, who, context }
+        Self { who, context }
     }
 }
 

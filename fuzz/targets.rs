@@ -1,6 +1,8 @@
 //! What is fuzzed: every place where bytes of a peer become something. Shared by the fuzzer and by
 //! `tests/it/fuzz.rs`, which replays the corpus as an ordinary test.
 
+#[path = "greeting.rs"]
+mod opening;
 #[path = "session.rs"]
 mod play;
 
@@ -60,6 +62,11 @@ pub(super) fn statement(data: &[u8]) {
 /// A session, from both of its sides.
 pub(super) fn session(data: &[u8]) {
     play::run(data);
+}
+
+/// A server that lets the gateway in, or pretends to.
+pub(super) fn greeting(data: &[u8]) {
+    opening::run(data);
 }
 
 /// Both messages of a SCRAM exchange, split at the first line feed, for a user who does not exist.

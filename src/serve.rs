@@ -1,5 +1,6 @@
 //! Builds every room once, and owns start and shutdown.
 
+mod secret;
 mod watch;
 
 use std::fs::{self, Permissions};
@@ -21,10 +22,12 @@ use crate::config::Settings;
 use crate::config::sources::{self, SourcesError};
 use crate::gate::{Catalogs, Gate, Parts, Rules, Workers};
 use crate::identity::directory::{AgentError, Directory};
+use crate::mask::Key;
 use crate::policy::{self, RulebookError};
 use crate::store::{Store, StoreError};
-use crate::upstream::Upstream;
+use crate::upstream::{DatabaseSettings, Upstream};
 use crate::{console, mcp, wire};
+use watch::{Certified, Hangups};
 
 /// A gateway that runs.
 #[derive(Debug)]
@@ -114,7 +117,7 @@ impl Gateway {
             console: listen("console", settings.console).await?,
         };
         let addresses = doors.addresses();
-        let upstream = Arc::new(Upstream::new(settings.databases.clone()));
+        let upstream = Arc::new(Upstream::new(databases(&settings)?));
         let gate = Arc::new(build_gate(&settings, rules, &upstream, addresses.console).await?);
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -122,10 +125,11 @@ impl Gateway {
         tasks.spawn(watch::catalogs(upstream, shutdown.clone()));
         tasks.spawn(watch::ledger(Arc::clone(&gate), shutdown.clone()));
         tasks.spawn(watch::desk(Arc::clone(&gate), shutdown.clone()));
-        if let Some(certificates) = settings.wire_door.certificates.clone() {
-            tasks.spawn(watch::certificates(Arc::clone(&gate), certificates, shutdown.clone()));
+        for certified in Certified::all(&settings) {
+            let hangups = Hangups::new();
+            tasks.spawn(watch::certificates(Arc::clone(&gate), certified, hangups, shutdown.clone()));
         }
-        tasks.spawn(watch::rules(Arc::clone(&gate), settings, shutdown.clone()));
+        tasks.spawn(watch::rules(Arc::clone(&gate), settings, Hangups::new(), shutdown.clone()));
         tracing::info!(wire = %addresses.wire, mcp = %addresses.mcp, console = %addresses.console, "gateway.started");
         Ok(Self { addresses, gate, shutdown, tasks })
     }
@@ -172,6 +176,19 @@ pub fn load_rules(settings: &Settings) -> Result<Rules, RulesError> {
     Ok(Rules { policy, directory: Arc::new(directory) })
 }
 
+/// The databases, each with its key of masks.
+fn databases(settings: &Settings) -> Result<Vec<DatabaseSettings>, ServeError> {
+    let state = &settings.state_path;
+    let failed = |source| ServeError::State { path: state.clone(), source };
+    make_private(state).map_err(failed)?;
+    let secret = secret::read_or_make(&state.join("mask.key")).map_err(failed)?;
+    let keyed = |database: &DatabaseSettings| DatabaseSettings {
+        mask_key: Some(Key::of(&secret, &database.name)),
+        ..database.clone()
+    };
+    Ok(settings.databases.iter().map(keyed).collect())
+}
+
 /// Builds the gate and everything behind it, and records that it started.
 async fn build_gate(
     settings: &Settings,
@@ -181,7 +198,6 @@ async fn build_gate(
 ) -> Result<Gate, ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let state = &settings.state_path;
-    make_private(state).map_err(|source| ServeError::State { path: state.clone(), source })?;
     let store = Store::open(&state.join("store.db")).map_err(ServeError::Store)?;
     let desk = Desk::new(store, Arc::clone(&clock)).map_err(ServeError::Desk)?;
     let ledger = audit::Settings::new(state.join("ledger"), settings.durability);

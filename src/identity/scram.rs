@@ -371,7 +371,8 @@ const MAX_ITERATIONS: u32 = 100_000;
 const SALT_LENGTH: usize = 16;
 
 /// PostgreSQL's `SCRAM_RAW_NONCE_LEN`, in bytes.
-const NONCE_LENGTH: usize = 18;
+/// The length of a nonce in bytes; PostgreSQL's own.
+pub const NONCE_LENGTH: usize = 18;
 
 /// PostgreSQL's `PG_MAX_SASL_MESSAGE_LENGTH`, in bytes.
 const MESSAGE_CAP: usize = 1024;

@@ -64,6 +64,7 @@ impl Rewriter<'_> {
     fn reference(&mut self, column: &mut ColumnRef) -> Result<Option<Node>, Refusal> {
         let names = walk::names(&column.fields);
         let parts = column.fields.len();
+        self.no_denied_column(&names, names.len() < parts)?;
         if let ([name], 1) = (names.as_slice(), parts) {
             return self.whole_row(name);
         }
@@ -90,6 +91,20 @@ impl Rewriter<'_> {
         }
         column.fields.drain(..parts.saturating_sub(2));
         Ok(None)
+    }
+
+    /// A column that nobody may ask for is NULL wherever it is not asked for by name, by `*` or with its whole row.
+    fn no_denied_column(&self, names: &[String], is_star: bool) -> Result<(), Refusal> {
+        let denied = match names {
+            [] => self.scopes.innermost().iter().find_map(Binding::denied),
+            [.., table] if is_star => self.scopes.named(table).and_then(Binding::denied),
+            [name] => match self.scopes.with_column(name) {
+                Some(binding) => binding.denied_as(name),
+                None => self.scopes.named(name).and_then(Binding::denied),
+            },
+            [.., table, name] => self.scopes.named(table).and_then(|binding| binding.denied_as(name)),
+        };
+        denied.map_or(Ok(()), |(relation, column)| Err(unreadable(relation, column)))
     }
 
     /// `c.reveal` calls the function `reveal` with the row `c`, where `c` has no such column.
@@ -267,5 +282,13 @@ fn nullable_row(name: &str, relation: &Relation) -> Refusal {
             relation.key()
         ),
         hint: "name the columns that you need".to_owned(),
+    }
+}
+
+/// The refusal of a statement that reads a column which is denied.
+pub(super) fn unreadable(relation: &Relation, column: &str) -> Refusal {
+    Refusal {
+        what: format!("column `{column}` of `{}` may not be read by you", relation.key()),
+        hint: "leave it out: name the columns that you need instead of `*`".to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use crate::catalog::{Relation, RelationKind};
 use super::governance::Reach;
 use super::reads::{Rewriter, laundering, unknown};
 use super::survey::Mention;
-use super::{Refusal, views, walk, wrapper};
+use super::{Refusal, Strategy, columns, views, walk, wrapper};
 
 impl Rewriter<'_> {
     /// Rewrites a COPY.
@@ -48,6 +48,9 @@ impl Rewriter<'_> {
             listed => listed.iter().map(String::as_str).collect(),
         };
         let masks = self.governance.masks(&relation.key());
+        if let Some(denied) = names.iter().find(|name| masks.get(**name) == Some(&Strategy::Deny)) {
+            return Err(columns::unreadable(relation, denied));
+        }
         let query = wrapper::select(relation, masks, &names, &[], false)?;
         self.expected = self.expected.saturating_add(1);
         copy.query = Some(Box::new(pg_query::Node { node: Some(NodeEnum::SelectStmt(query)) }));

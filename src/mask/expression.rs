@@ -7,16 +7,45 @@
 use crate::catalog::{Column, Relation};
 
 use super::Strategy;
+use super::strategy::Unit;
+
+pub(super) mod custom;
+pub(super) mod keyed;
+mod kind;
+
+use kind::Kind;
 
 /// The mask of `column` as an expression over its table; `row` is a qualifier like `"c".`, or empty.
 pub(super) fn mask(column: &Column, strategy: &Strategy, row: &str) -> String {
-    let value = match (strategy, kind(column)) {
-        (Strategy::Partial { keep }, Kind::Text) => partial(column, *keep, row),
-        (Strategy::Redact { value }, Kind::Text) => literal(value),
-        (Strategy::Redact { .. }, Kind::Zero(zero)) => literal(zero),
-        _ => "NULL".to_owned(),
-    };
+    let value = value(column, strategy, row).unwrap_or_else(|| "NULL".to_owned());
     format!("({value})::{}{}", column.type_name, collation(column))
+}
+
+/// What is cast to the column's type; `None` for NULL.
+fn value(column: &Column, strategy: &Strategy, row: &str) -> Option<String> {
+    let own = format!("{row}{}", identifier(&column.name));
+    match (strategy, Kind::of(column)) {
+        (Strategy::Redact { value }, Kind::Text) => Some(literal(value)),
+        (Strategy::Redact { .. }, kind) => kind.zero().map(literal),
+        (Strategy::Partial { first, last }, Kind::Text) => Some(partial(&own, *first, *last)),
+        (Strategy::Without { paths }, Kind::Jsonb) => Some(without(&own, paths)),
+        (Strategy::Expression { sql }, _) => custom::render(sql, &own),
+        (Strategy::Round { places }, Kind::Number(number)) => Some(number.round(&own, *places)),
+        (Strategy::Bucket { width }, Kind::Number(number)) => Some(number.bucket(&own, *width)),
+        (Strategy::Truncate { unit }, kind) => truncated(&own, *unit, &kind),
+        (Strategy::Email, Kind::Text) => Some(keyed::email(&own)),
+        (Strategy::Hash, kind) => keyed::hash(&own, &kind),
+        (
+            Strategy::Partial { .. }
+            | Strategy::Without { .. }
+            | Strategy::Round { .. }
+            | Strategy::Bucket { .. }
+            | Strategy::Email
+            | Strategy::Null
+            | Strategy::Deny,
+            _,
+        ) => None,
+    }
 }
 
 /// The mask of `column`, in a form that the planner can't turn into a constant. A constant would be folded at
@@ -28,7 +57,7 @@ pub(super) fn unfoldable(
     anchor: &Anchor<'_>,
 ) -> String {
     let mask = mask(column, strategy, "");
-    if is_null(column, strategy) || matches!(strategy, Strategy::Partial { .. }) {
+    if !is_constant(column, strategy) {
         return mask;
     }
     let null = format!("NULL::{}{}", column.type_name, collation(column));
@@ -59,12 +88,12 @@ pub(super) enum Anchor<'a> {
 
 /// Whether the mask is the same non-NULL value in every row. Joining on such a column would be a cross product.
 pub(super) fn is_constant(column: &Column, strategy: &Strategy) -> bool {
-    matches!(strategy, Strategy::Redact { .. }) && !is_null(column, strategy)
+    matches!(strategy, Strategy::Redact { .. }) && value(column, strategy, "").is_some()
 }
 
 /// Whether the mask is computed from the column itself, and so needs the right to read it.
 pub(super) fn reads_column(column: &Column, strategy: &Strategy) -> bool {
-    matches!(strategy, Strategy::Partial { .. }) && matches!(kind(column), Kind::Text)
+    !matches!(strategy, Strategy::Redact { .. }) && value(column, strategy, "").is_some()
 }
 
 /// Whether `GROUP BY` takes columns of this type.
@@ -82,62 +111,78 @@ fn literal(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
-fn is_null(column: &Column, strategy: &Strategy) -> bool {
-    match (strategy, kind(column)) {
-        (Strategy::Null, _) | (_, Kind::Null) | (Strategy::Partial { .. }, Kind::Zero(_)) => true,
-        (Strategy::Redact { .. }, Kind::Text | Kind::Zero(_)) | (Strategy::Partial { .. }, Kind::Text) => {
-            false
-        }
-    }
+/// The first and the last characters. NULL and values that are not longer look alike: neither NULL-ness nor a short
+/// value is released.
+fn partial(own: &str, first: u8, last: u8) -> String {
+    let shown = u16::from(first).saturating_add(u16::from(last));
+    let value = format!("{own}::pg_catalog.text");
+    let hidden = format!("'{}'::pg_catalog.text", "*".repeat(usize::from(shown.max(1))));
+    let length = format!("pg_catalog.length({value})");
+    let ends = |function: &str, count: u8| format!("pg_catalog.{function}({value}, {count})");
+    let stars = format!("pg_catalog.repeat('*', {length} OPERATOR(pg_catalog.-) {shown})");
+    let parts =
+        [(first > 0).then(|| ends("left", first)), Some(stars), (last > 0).then(|| ends("right", last))];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!(
+        "CASE WHEN {length} OPERATOR(pg_catalog.>) {shown} THEN {} ELSE {hidden} END",
+        parts.join(" OPERATOR(pg_catalog.||) ")
+    )
 }
 
-/// The last `keep` characters. NULL and values that are not longer look alike: neither NULL-ness nor a short
-/// value is released.
-fn partial(column: &Column, keep: u8, row: &str) -> String {
-    let value = format!("{row}{}::pg_catalog.text", identifier(&column.name));
-    let hidden = format!("'{}'::pg_catalog.text", "*".repeat(usize::from(keep.max(1))));
-    let length = format!("pg_catalog.length({value})");
-    format!(
-        "CASE WHEN {length} OPERATOR(pg_catalog.>) {keep} THEN \
-         pg_catalog.repeat('*', {length} OPERATOR(pg_catalog.-) {keep}) \
-         OPERATOR(pg_catalog.||) pg_catalog.right({value}, {keep}) ELSE {hidden} END"
-    )
+/// A jsonb value without some of its parts. Every step is asked for its kind first: what can't be stepped into whole
+/// is left out whole, and nothing raises an error.
+fn without(own: &str, paths: &[Vec<String>]) -> String {
+    paths.iter().fold(own.to_owned(), |value, path| without_path(&value, path))
+}
+
+fn without_path(value: &str, path: &[String]) -> String {
+    let Some((key, rest)) = path.split_first() else { return value.to_owned() };
+    let key = format!("{}::pg_catalog.text", literal(key));
+    let removed = format!("({value}) OPERATOR(pg_catalog.-) {key}");
+    let here = |kind: &str, of: &str| {
+        format!("pg_catalog.jsonb_typeof({of}) OPERATOR(pg_catalog.=) '{kind}'::pg_catalog.text")
+    };
+    let below = format!("(({value}) OPERATOR(pg_catalog.->) {key})");
+    let reduced = if rest.is_empty() {
+        removed
+    } else {
+        let kept = format!(
+            "pg_catalog.jsonb_set({value}, ARRAY[{key}]::pg_catalog.text[], {})",
+            without_path(&below, rest)
+        );
+        let (object, array) = (here("object", &below), here("array", &below));
+        format!("CASE WHEN {object} THEN {kept} WHEN {array} THEN {removed} ELSE {value} END")
+    };
+    let (object, array) = (here("object", value), here("array", value));
+    format!("CASE WHEN {object} THEN {reduced} WHEN {array} THEN NULL ELSE {value} END")
+}
+
+/// The beginning of the unit that a date or time lies in, in UTC: the session's time zone is its client's to choose,
+/// and moving it would tell the hour. Nothing near the ends of what the types can hold, where it might fail.
+fn truncated(own: &str, unit: Unit, kind: &Kind) -> Option<String> {
+    let name = unit.as_str();
+    let (kind, value) = match kind {
+        Kind::Date => {
+            ("date", format!("pg_catalog.date_trunc('{name}', {own}::pg_catalog.timestamp)::pg_catalog.date"))
+        }
+        Kind::Timestamp => ("timestamp", format!("pg_catalog.date_trunc('{name}', {own})")),
+        Kind::TimestampTz => ("timestamptz", format!("pg_catalog.date_trunc('{name}', {own}, 'UTC')")),
+        Kind::Text
+        | Kind::Number(_)
+        | Kind::Uuid
+        | Kind::Bytes
+        | Kind::Jsonb
+        | Kind::Zero(_)
+        | Kind::Null => return None,
+    };
+    Some(format!(
+        "CASE WHEN {own} OPERATOR(pg_catalog.>) '4700-01-01 BC'::pg_catalog.{kind} \
+         AND {own} OPERATOR(pg_catalog.<) '294200-01-01'::pg_catalog.{kind} THEN {value} END"
+    ))
 }
 
 fn collation(column: &Column) -> String {
     column.collation.as_ref().map(|name| format!(" COLLATE {name}")).unwrap_or_default()
-}
-
-/// What a type can hold in place of a value.
-enum Kind {
-    Text,
-    Zero(&'static str),
-    Null,
-}
-
-fn kind(column: &Column) -> Kind {
-    // A domain may have a CHECK that no mask of ours passes.
-    if column.type_oid != column.base_type_oid || column.base_type_kind != 'b' {
-        return Kind::Null;
-    }
-    match column.base_type_oid {
-        16 => Kind::Zero("false"),
-        20 | 21 | 23 | 26 | 700 | 701 | 790 | 1700 | 1186 => Kind::Zero("0"),
-        19 | 25 | 1042 | 1043 => Kind::Text,
-        17 => Kind::Zero(""),
-        114 | 3802 => Kind::Zero("null"),
-        1082 => Kind::Zero("2000-01-01"),
-        1114 => Kind::Zero("2000-01-01 00:00:00"),
-        1184 => Kind::Zero("2000-01-01 00:00:00+00"),
-        1083 => Kind::Zero("00:00:00"),
-        1266 => Kind::Zero("00:00:00+00"),
-        869 => Kind::Zero("0.0.0.0"),
-        650 => Kind::Zero("0.0.0.0/0"),
-        2950 => Kind::Zero("00000000-0000-0000-0000-000000000000"),
-        _ if column.base_type_category == 'A' && column.type_name.ends_with("[]") => Kind::Zero("{}"),
-        _ if column.base_type_category == 'S' => Kind::Text,
-        _ => Kind::Null,
-    }
 }
 
 /// json, xml, the geometric types, and arrays of them.

@@ -10,6 +10,7 @@ mod copy;
 mod expression;
 mod governance;
 mod grouping;
+mod key;
 mod proof;
 mod reads;
 pub mod release;
@@ -27,6 +28,7 @@ mod wrapper;
 mod writes;
 
 pub use governance::Governed;
+pub use key::Key;
 pub use release::{Release, Released, Stop};
 pub use rewrite::{Plan, Refusal, Rewritten, rewrite, rewrite_as};
 pub use strategy::{Masks, Strategy};

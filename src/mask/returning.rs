@@ -10,7 +10,7 @@ use crate::catalog::Relation;
 use super::expression::{self, identifier};
 use super::governance::Columns;
 use super::reads::{Rewriter, unknown};
-use super::{Refusal, walk, wrapper, writes};
+use super::{Refusal, Strategy, columns, walk, wrapper, writes};
 
 /// A governed table that is written.
 #[derive(Debug)]
@@ -236,6 +236,9 @@ fn mask_of(reference: &ColumnRef, target: &Target) -> Result<Option<Node>, Refus
     let (Some(column), Some(strategy)) = (target.relation.column(name), target.masks.get(name)) else {
         return Ok(None);
     };
+    if *strategy == Strategy::Deny {
+        return Err(columns::unreadable(&target.relation, name));
+    }
     let row = format!("{}.", identifier(&target.name));
     let mask = expression::mask(column, strategy, &row);
     wrapper::expression_node(&mask).map(Some).ok_or_else(|| unknown("masked column"))

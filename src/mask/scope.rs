@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::catalog::Relation;
 
-use super::expression;
 use super::governance::Columns;
+use super::{Strategy, expression};
 
 /// A governed relation whose reference was replaced, or that stays as the target of a write.
 #[derive(Debug)]
@@ -26,6 +26,10 @@ impl Masked {
             (Some(column), Some(strategy)) => expression::is_constant(column, strategy),
             _ => false,
         }
+    }
+
+    fn is_denied(&self, name: &str) -> bool {
+        self.masks.get(name) == Some(&Strategy::Deny)
     }
 }
 
@@ -57,6 +61,21 @@ impl Binding {
         let position = self.columns.iter().flatten().position(|column| column == name);
         let (Some(masked), Some(position)) = (&self.masked, position) else { return false };
         masked.relation.columns.get(position).is_some_and(|column| masked.is_constant(&column.name))
+    }
+
+    /// The column that the query sees as `name`, and its relation, if it is denied.
+    pub(super) fn denied_as(&self, name: &str) -> Option<(&Relation, &str)> {
+        let position = self.columns.iter().flatten().position(|column| column == name)?;
+        let masked = self.masked.as_ref()?;
+        let column = masked.relation.columns.get(position)?;
+        masked.is_denied(&column.name).then_some((&*masked.relation, column.name.as_str()))
+    }
+
+    /// The first of its columns that is denied.
+    pub(super) fn denied(&self) -> Option<(&Relation, &str)> {
+        let masked = self.masked.as_ref()?;
+        let column = masked.relation.columns.iter().find(|column| masked.is_denied(&column.name))?;
+        Some((&masked.relation, column.name.as_str()))
     }
 }
 

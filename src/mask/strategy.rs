@@ -1,22 +1,64 @@
 //! What stands in a column's place, and for which columns.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::RelationKey;
 
+use super::expression::custom;
+
 /// What a client sees instead of a column's value. Ordered from weakest to strictest.
+///
+/// A strategy that a column's type can't bear is NULL there. All but `redact`, `null` and `deny` are computed from the
+/// value: they release what they say, that a value is there at all, and need the right to read the column upstream.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Strategy {
-    /// The last `keep` characters of a text value, the rest replaced by `*`. Releases those characters, and
-    /// needs the right to read the column upstream.
+    /// The first and the last characters of a text value, the rest replaced by `*`. A value that is not longer than
+    /// what would be shown, and NULL, show nothing.
     Partial {
+        /// How many leading characters stay visible.
+        #[serde(default)]
+        first: u8,
         /// How many trailing characters stay visible.
-        keep: u8,
+        #[serde(default)]
+        last: u8,
     },
+    /// A jsonb value without what stands at these paths: `[["address", "street"]]`. Where a path meets an array,
+    /// the whole array goes.
+    Without {
+        /// Paths of keys, from the outermost.
+        paths: Vec<Vec<String>>,
+    },
+    /// An SQL expression over the value, which it calls `value`: `upper(left(value, 1)) || '.'`. See
+    /// [`Strategy::check`] for what it may hold.
+    Expression {
+        /// The expression.
+        sql: String,
+    },
+    /// A number rounded to this many decimal places; negative ones round to tens, hundreds, ...
+    Round {
+        /// Decimal places, -15 to 15.
+        places: i8,
+    },
+    /// A number replaced by the lower end of its bucket: the largest multiple of `width` that is not above it.
+    Bucket {
+        /// How wide a bucket is.
+        width: NonZeroU32,
+    },
+    /// A date or timestamp cut to the beginning of its unit, in UTC.
+    Truncate {
+        /// To what.
+        unit: Unit,
+    },
+    /// A made-up address that is the same for equal values: `u0123456789ab@masked.invalid`.
+    Email,
+    /// A keyed hash (HMAC-SHA-256): equal values have equal hashes in every column of one type, so that joins and
+    /// counts still work, and nobody without the gateway's key can find values by trying. Text, numbers, uuid, bytea.
+    Hash,
     /// A fixed value: `value` for text types, the type's zero for others, NULL where a type has none.
     Redact {
         /// The text shown for text types.
@@ -24,6 +66,79 @@ pub enum Strategy {
     },
     /// NULL.
     Null,
+    /// Nothing: a statement that reads the column is denied.
+    Deny,
+}
+
+/// To what [`Strategy::Truncate`] cuts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// An hour; a date has none and stays.
+    Hour,
+    /// A day.
+    Day,
+    /// A week, from Monday.
+    Week,
+    /// A month.
+    Month,
+    /// A quarter.
+    Quarter,
+    /// A year.
+    Year,
+    /// Ten years.
+    Decade,
+}
+
+impl Unit {
+    /// As `date_trunc` calls it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Quarter => "quarter",
+            Self::Year => "year",
+            Self::Decade => "decade",
+        }
+    }
+}
+
+impl Strategy {
+    /// Holds a strategy against what it may be.
+    ///
+    /// An expression may hold the column as `value`, constants, CASE, COALESCE, NULLIF, GREATEST, LEAST, comparisons,
+    /// `||`, LIKE, casts to text, and functions that can't fail and read nothing but their arguments (`left`, `right`,
+    /// `replace`, `lower`, `length`, ...).
+    ///
+    /// # Errors
+    /// Says what is wrong, in a sentence without a full stop.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Expression { sql } => custom::check(sql),
+            Self::Round { places } if !(-15..=15).contains(places) => {
+                Err(format!("`places` must be from -15 to 15, not {places}"))
+            }
+            Self::Partial { first: 0, last: 0 } => {
+                Err("a partial mask needs `first` or `last`, the number of characters that it shows"
+                    .to_owned())
+            }
+            Self::Without { paths } if paths.is_empty() || paths.iter().any(Vec::is_empty) => {
+                Err("`paths` needs paths of at least one key: [[\"address\", \"street\"]]".to_owned())
+            }
+            Self::Partial { .. }
+            | Self::Without { .. }
+            | Self::Round { .. }
+            | Self::Bucket { .. }
+            | Self::Truncate { .. }
+            | Self::Email
+            | Self::Hash
+            | Self::Redact { .. }
+            | Self::Null
+            | Self::Deny => Ok(()),
+        }
+    }
 }
 
 /// The masks of one identity on one database: relation -> column -> strategy.
@@ -83,7 +198,7 @@ mod tests {
     #[test]
     fn the_stricter_of_two_masks_wins_in_either_order() {
         let redact = Strategy::Redact { value: "***".into() };
-        let partial = Strategy::Partial { keep: 4 };
+        let partial = Strategy::Partial { first: 0, last: 4 };
         assert_eq!(masks(&[partial.clone(), redact.clone()]), Some(redact.clone()));
         assert_eq!(masks(&[redact.clone(), partial]), Some(redact.clone()));
         assert_eq!(masks(&[Strategy::Null, redact]), Some(Strategy::Null));
@@ -92,7 +207,7 @@ mod tests {
     #[test]
     fn two_masks_of_one_kind_that_differ_leave_null() {
         assert_eq!(
-            masks(&[Strategy::Partial { keep: 4 }, Strategy::Partial { keep: 2 }]),
+            masks(&[Strategy::Partial { first: 0, last: 4 }, Strategy::Partial { first: 0, last: 2 }]),
             Some(Strategy::Null)
         );
     }

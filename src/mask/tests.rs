@@ -97,7 +97,7 @@ fn a_masked_column_becomes_a_constant_of_its_own_type_that_the_planner_can_not_f
 
 #[test]
 fn a_partial_mask_shows_null_and_short_values_alike() {
-    let sql = sent("SELECT ssn FROM people", Strategy::Partial { keep: 4 });
+    let sql = sent("SELECT ssn FROM people", Strategy::Partial { first: 0, last: 4 });
     assert!(sql.contains("ELSE '****'::pg_catalog.text END"), "{sql}");
     assert!(sql.contains("OPERATOR(pg_catalog.>) 4") && sql.contains("pg_catalog.repeat("), "{sql}");
 }

@@ -3,7 +3,7 @@
 //! A kind that is not listed here, or that is newer than the servers which take the rewritten text, has no
 //! children to give, and the statement is refused.
 
-use pg_query::protobuf::{RawStmt, TypeName, WindowDef};
+use pg_query::protobuf::{RawStmt, String as Name, TypeName, WindowDef};
 use pg_query::{Node, NodeEnum};
 
 /// Everything below `node` that may hold expressions; `None` for a kind that is not known to be safe.
@@ -76,6 +76,11 @@ fn frame(window: &mut WindowDef) -> impl Iterator<Item = &mut Node> {
         .chain(&mut window.order_clause)
         .chain(one(&mut window.start_offset))
         .chain(one(&mut window.end_offset))
+}
+
+/// A node that is a name.
+pub(super) fn name(name: &str) -> Node {
+    Node { node: Some(NodeEnum::String(Name { sval: name.to_owned() })) }
 }
 
 /// The names in a list of name nodes.

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use pg_query::protobuf::{Alias, RangeSubselect, RangeVar, SelectStmt};
+use pg_query::protobuf::{Alias, ParseResult, RangeSubselect, RangeVar, RawStmt, ResTarget, SelectStmt};
 use pg_query::{Node, NodeEnum};
 
 use crate::catalog::{Relation, RelationKind};
 
 use super::expression::{self, Anchor, identifier};
 use super::governance::Columns;
-use super::survey::Survey;
+use super::survey::{self, Survey};
 use super::{Refusal, walk};
 
 /// Which columns the subselect gives.
@@ -124,6 +124,32 @@ pub(super) fn expression_node(text: &str) -> Option<Node> {
     let select = parse(&format!("SELECT {text}"))?;
     let NodeEnum::ResTarget(target) = select.target_list.into_iter().next()?.node? else { return None };
     target.val.map(|node| *node)
+}
+
+/// The one expression that `text` is; `None` if it is more or something else.
+pub(super) fn only_expression(text: &str) -> Option<Node> {
+    let statements = walk::parse(&format!("SELECT {text}"))?;
+    let [only] = statements.as_slice() else { return None };
+    let node = expression_node(text)?;
+    // Whatever else a SELECT can hold would be lost on the way there and back.
+    let back = walk::parse(&format!("SELECT {}", printed(node.clone())?))?;
+    let [again] = back.as_slice() else { return None };
+    let same = survey::digest(&only.stmt).ok()? == survey::digest(&again.stmt).ok()?;
+    same.then_some(node)
+}
+
+/// `node` as text.
+pub(super) fn printed(node: Node) -> Option<String> {
+    let target = ResTarget { val: Some(Box::new(node)), ..ResTarget::default() };
+    let target = Node { node: Some(NodeEnum::ResTarget(Box::new(target))) };
+    let [mut raw]: [RawStmt; 1] = walk::parse("SELECT 1")?.try_into().ok()?;
+    let Some(NodeEnum::SelectStmt(select)) = raw.stmt.as_mut().and_then(|node| node.node.as_mut()) else {
+        return None;
+    };
+    select.target_list = vec![target];
+    let tree = ParseResult { version: 0, stmts: vec![RawStmt { stmt_location: 0, stmt_len: 0, ..raw }] };
+    let sql = pg_query::deparse(&tree, pg_query::DeparseOptions::default()).ok()?;
+    sql.strip_prefix("SELECT ").map(str::to_owned)
 }
 
 /// What ties the masks of `relation` to its rows.

@@ -201,6 +201,9 @@ fn masks(answer: &Answer<'_>) -> Result<Masks, PolicyError> {
         };
         let strategy: Strategy = serde_json::from_value(Value::Object(entry))
             .map_err(|error| answer.malformed("mask", error.to_string()))?;
+        strategy
+            .check()
+            .map_err(|why| answer.malformed("mask", format!("`{relation}`, `{column}`: {why}")))?;
         masks.add(RelationKey::new(schema, name), column, strategy);
     }
     Ok(masks)

@@ -239,7 +239,7 @@ fn one_person_must_satisfy_every_escalation() {
 fn the_strictest_mask_and_the_smallest_ceiling_hold() {
     let decision = decide(
         r#"allow := true
-        mask contains {"relation": "public.customers", "column": "ssn", "type": "partial", "keep": 4}
+        mask contains {"relation": "public.customers", "column": "ssn", "type": "partial", "last": 4}
         mask contains {"relation": "public.customers", "column": "ssn", "type": "redact", "value": "x"}
         limit contains {"rows": 700}
         limit contains {"bytes": 10}

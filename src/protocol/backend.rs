@@ -1,9 +1,13 @@
 //! What clients get: messages of the gateway's own, and errors and notices in both directions.
 
+mod message_type;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::body::{Body, BodyError};
 use super::frame::{put, put_cstr};
+
+pub use message_type::MessageType;
 
 /// The fields of an ErrorResponse or NoticeResponse.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

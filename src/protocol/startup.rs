@@ -72,10 +72,10 @@ impl Packet {
         }
         let mut packet = buffer.split_to(size).freeze();
         packet.advance(4);
-        Self::parse(packet).map(Some)
+        Self::parse(packet, length).map(Some)
     }
 
-    fn parse(packet: Bytes) -> Result<Self, PacketError> {
+    fn parse(packet: Bytes, length: u32) -> Result<Self, PacketError> {
         let mut body = Body::new(packet);
         let field = "the protocol version";
         let major = body.i16(field).map_err(PacketError::Body)?.cast_unsigned();
@@ -83,10 +83,10 @@ impl Packet {
         match (major, minor) {
             (SPECIAL, 5679) => body.end().map(|()| Self::SslRequest).map_err(PacketError::Body),
             (SPECIAL, 5680) => body.end().map(|()| Self::GssEncRequest).map_err(PacketError::Body),
-            (SPECIAL, 5678) => {
-                let process = body.u32("the process number").map_err(PacketError::Body)?;
-                Ok(Self::CancelRequest { process, key: body.rest() })
-            }
+            (SPECIAL, 5678) => match body.u32("the process number") {
+                Ok(process) => Ok(Self::CancelRequest { process, key: body.rest() }),
+                Err(_) => Err(PacketError::Length { length }),
+            },
             (3, minor) => {
                 let parameters = parameters(body).map_err(PacketError::Body)?;
                 Ok(Self::Startup { minor, parameters })
@@ -112,9 +112,9 @@ fn parameters(mut body: Body) -> Result<Vec<(String, String)>, BodyError> {
 pub const NEWEST_MINOR: u16 = 2;
 /// The first byte of a TLS record with a handshake in it.
 pub const TLS_HANDSHAKE: u8 = 0x16;
-/// PostgreSQL takes 8 to 10000 bytes (`MAX_STARTUP_PACKET_LENGTH`).
+/// PostgreSQL takes 4 to 10000 bytes (`MAX_STARTUP_PACKET_LENGTH`) behind the length field.
 const LEAST_BYTES: usize = 8;
-const MOST_BYTES: usize = 10_000;
+const MOST_BYTES: usize = 10_004;
 /// The major version of requests that are no start-up.
 const SPECIAL: u16 = 1234;
 
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_length_out_of_bounds_is_refused_before_its_bytes_arrive() {
-        for length in [0_u32, 4, 7, 10_001, 0x7fff_ffff, u32::MAX] {
+        for length in [0_u32, 4, 7, 10_005, 0x7fff_ffff, u32::MAX] {
             let expected = if length >> 24 == 0x16 { continue } else { PacketError::Length { length } };
             assert_eq!(decode(&length.to_be_bytes()), Err(expected));
         }

@@ -10,18 +10,50 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Settings;
 use crate::config::sources;
 use crate::gate::{Catalogs, Gate};
+use crate::tls::client::Client;
 use crate::tls::server::Certificates;
 use crate::upstream::Upstream;
 
 use super::load_rules;
 
-/// Puts changed policies and identities in force. A broken file leaves the last good state, loudly.
-pub(super) async fn rules(gate: Arc<Gate>, settings: Settings, shutdown: CancellationToken) {
+/// Hears every SIGHUP, which asks for everything to be read again. Without anybody who hears it, it would end the
+/// process.
+#[derive(Debug)]
+pub(super) struct Hangups(Option<Signal>);
+
+impl Hangups {
+    /// From now on. Must be called within a runtime.
+    pub(super) fn new() -> Self {
+        let hangups = signal(SignalKind::hangup());
+        Self(
+            hangups
+                .inspect_err(|error| tracing::error!(%error, "signal.failed: only changed files are noticed"))
+                .ok(),
+        )
+    }
+
+    /// The next one; never where signals can't be had.
+    async fn next(&mut self) {
+        match &mut self.0 {
+            Some(hangups) => drop(hangups.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Puts changed policies and identities in force, and on SIGHUP those that are there. A broken file leaves the last good
+/// state, loudly.
+pub(super) async fn rules(
+    gate: Arc<Gate>,
+    settings: Settings,
+    mut hangups: Hangups,
+    shutdown: CancellationToken,
+) {
     let mut seen = fingerprint(&settings);
     let mut ticks = ticker(RULES_EVERY);
-    while tick(&mut ticks, &shutdown).await {
+    while let Some(asked) = tick_or_hangup(&mut ticks, &mut hangups, &shutdown).await {
         let now = fingerprint(&settings);
-        if now == seen {
+        if now == seen && !asked {
             continue;
         }
         seen = now;
@@ -38,47 +70,82 @@ pub(super) async fn rules(gate: Arc<Gate>, settings: Settings, shutdown: Cancell
     }
 }
 
-/// Reads the wire door's certificates again when their files change, and on SIGHUP. Broken files leave those before
-/// in force, loudly; sessions go on either way.
-pub(super) async fn certificates(
-    gate: Arc<Gate>,
-    certificates: Arc<Certificates>,
-    shutdown: CancellationToken,
-) {
-    let mut seen = certificates.fingerprint();
-    let mut ticks = ticker(RULES_EVERY);
-    let mut hangups = signal(SignalKind::hangup())
-        .inspect_err(|error| tracing::error!(%error, "signal.failed: only changed files are noticed"))
-        .ok();
-    loop {
-        let asked = tokio::select! {
-            going_on = tick(&mut ticks, &shutdown) => if going_on { false } else { return },
-            () = hangup(&mut hangups) => true,
-        };
-        let now = certificates.fingerprint();
-        if now == seen && !asked {
-            continue;
+/// Certificates that can be read again.
+#[derive(Debug)]
+pub(super) enum Certified {
+    /// The wire door's, and those of its clients' authorities.
+    Door(Arc<Certificates>),
+    /// What a database is known by and knows us by.
+    Database {
+        /// Its name.
+        name: String,
+        /// TLS towards it.
+        tls: Client,
+    },
+}
+
+impl Certified {
+    /// Everything in `settings` that has certificates.
+    pub(super) fn all(settings: &Settings) -> Vec<Self> {
+        let door = settings.wire_door.certificates.clone().map(Self::Door);
+        let databases = settings.databases.iter().filter_map(|database| {
+            let tls = database.tls.clone()?;
+            Some(Self::Database { name: database.name.clone(), tls })
+        });
+        door.into_iter().chain(databases).collect()
+    }
+
+    fn owner(&self) -> String {
+        match self {
+            Self::Door(_) => "the wire door".to_owned(),
+            Self::Database { name, .. } => format!("database `{name}`"),
         }
-        seen = now;
-        match certificates.reload() {
-            Ok(()) => {
-                tracing::info!("certificates.replaced");
-                gate.announce("the wire door's certificates were read again");
-            }
-            Err(error) => {
-                let why = explained(&error);
-                tracing::error!(error = why, "certificates.refused: those before stay in force");
-                gate.announce(&format!("changed certificates refused, those before stay in force: {why}"));
-            }
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        match self {
+            Self::Door(certificates) => certificates.fingerprint(),
+            Self::Database { tls, .. } => tls.fingerprint(),
+        }
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        match self {
+            Self::Door(certificates) => certificates.reload().map_err(|error| explained(&error)),
+            Self::Database { tls, .. } => tls.reload().map_err(|error| explained(&error)),
         }
     }
 }
 
-/// Waits for the next SIGHUP; for ever where signals can't be had.
-async fn hangup(hangups: &mut Option<Signal>) {
-    match hangups {
-        Some(hangups) => drop(hangups.recv().await),
-        None => std::future::pending().await,
+/// Reads certificates again when their files change, and on SIGHUP. Broken files leave those before in force, loudly;
+/// sessions go on either way.
+pub(super) async fn certificates(
+    gate: Arc<Gate>,
+    certified: Certified,
+    mut hangups: Hangups,
+    shutdown: CancellationToken,
+) {
+    let mut seen = certified.fingerprint();
+    let mut ticks = ticker(RULES_EVERY);
+    let owner = certified.owner();
+    while let Some(asked) = tick_or_hangup(&mut ticks, &mut hangups, &shutdown).await {
+        let now = certified.fingerprint();
+        if now == seen && !asked {
+            continue;
+        }
+        seen = now;
+        match certified.reload() {
+            Ok(()) => {
+                tracing::info!(owner, "certificates.replaced");
+                gate.announce(&format!("the certificates of {owner} were read again"));
+            }
+            Err(why) => {
+                tracing::error!(owner, error = why, "certificates.refused: those before stay in force");
+                let what =
+                    format!("changed certificates refused, those of {owner} before stay in force: {why}");
+                gate.announce(&what);
+            }
+        }
     }
 }
 
@@ -131,6 +198,18 @@ async fn tick(ticks: &mut tokio::time::Interval, shutdown: &CancellationToken) -
     tokio::select! {
         () = shutdown.cancelled() => false,
         _ = ticks.tick() => true,
+    }
+}
+
+/// Waits for the next tick or SIGHUP, and says whether it was that; `None` once the gateway shuts down.
+async fn tick_or_hangup(
+    ticks: &mut tokio::time::Interval,
+    hangups: &mut Hangups,
+    shutdown: &CancellationToken,
+) -> Option<bool> {
+    tokio::select! {
+        going_on = tick(ticks, shutdown) => going_on.then_some(false),
+        () = hangups.next() => Some(true),
     }
 }
 

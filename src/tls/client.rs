@@ -1,6 +1,7 @@
 //! TLS towards a server: whose certificate is taken for the server's, and what we present of our own.
 //!
-//! A [`Client`] is built once, when the configuration is read, and shared by every connection. There is no mode that
+//! A [`Client`] is built once, when the configuration is read, and shared by every connection; its files can be read
+//! again. There is no mode that
 //! tries TLS and goes on without it.
 //!
 //! ```no_run
@@ -15,6 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
@@ -54,11 +56,9 @@ pub enum Verification {
 /// TLS towards one server, ready to use. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    config: Arc<ClientConfig>,
+    settings: Arc<Settings>,
+    config: Arc<ArcSwap<ClientConfig>>,
     name: ServerName<'static>,
-    verification: Verification,
-    presents_certificate: bool,
-    direct: bool,
 }
 
 /// Why there is no TLS towards a server.
@@ -132,39 +132,31 @@ impl Client {
     pub fn build(settings: &Settings) -> Result<Self, ClientError> {
         let name = ServerName::try_from(settings.server_name.clone())
             .map_err(|_| ClientError::Name { name: settings.server_name.clone() })?;
-        let provider = provider();
-        let verifier = verifier(settings, &provider)?;
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(ClientError::Unusable)?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier);
-        let mut config = match &settings.own {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let chain = certificates(certificate)?;
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|source| ClientError::File {
-                    file: key.clone(),
-                    what: "a private key",
-                    source,
-                })?;
-                builder.with_client_auth_cert(chain, key).map_err(ClientError::Unusable)?
-            }
-        };
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Self {
-            config: Arc::new(config),
-            name,
-            verification: settings.verification,
-            presents_certificate: settings.own.is_some(),
-            direct: settings.direct,
-        })
+        let config = Arc::new(ArcSwap::from(read(settings)?));
+        Ok(Self { settings: Arc::new(settings.clone()), config, name })
+    }
+
+    /// Reads the files again, this machine's authorities where none are named. From now on handshakes are by what is in
+    /// them, those of every clone too; connections that are open go on.
+    ///
+    /// # Errors
+    /// When one can't be used: then everything stays as it was.
+    pub fn reload(&self) -> Result<(), ClientError> {
+        self.config.store(read(&self.settings)?);
+        Ok(())
+    }
+
+    /// A digest over what is in the files now: it changes when they do, or when they can't be read any more.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let own = self.settings.own.iter().flat_map(|(certificate, key)| [certificate, key]);
+        super::fingerprint(self.settings.authorities.iter().chain(own).map(PathBuf::as_path))
     }
 
     /// What rustls needs.
     #[must_use]
     pub fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.config)
+        self.config.load_full()
     }
 
     /// The name that the server is asked for by.
@@ -176,26 +168,51 @@ impl Client {
     /// How much of the server's certificate is checked.
     #[must_use]
     pub fn verification(&self) -> Verification {
-        self.verification
+        self.settings.verification
     }
 
     /// Whether a server that asks for a certificate gets one.
     #[must_use]
     pub fn presents_certificate(&self) -> bool {
-        self.presents_certificate
+        self.settings.own.is_some()
     }
 
     /// Whether TLS begins with the first byte.
     #[must_use]
     pub fn is_direct(&self) -> bool {
-        self.direct
+        self.settings.direct
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Client({} as {:?})", self.verification.as_str(), self.name)
+        write!(f, "Client({} as {:?})", self.verification().as_str(), self.name)
     }
+}
+
+/// Reads every file.
+fn read(settings: &Settings) -> Result<Arc<ClientConfig>, ClientError> {
+    let provider = provider();
+    let verifier = verifier(settings, &provider)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(ClientError::Unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match &settings.own {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = certificates(certificate)?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|source| ClientError::File {
+                file: key.clone(),
+                what: "a private key",
+                source,
+            })?;
+            builder.with_client_auth_cert(chain, key).map_err(ClientError::Unusable)?
+        }
+    };
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(Arc::new(config))
 }
 
 fn verifier(
@@ -326,6 +343,30 @@ mod tests {
             ..Settings::new("db.example.com", Verification::Nothing)
         };
         assert!(refused(&own).contains("holds no certificate"));
+    }
+
+    #[test]
+    fn changed_files_are_put_in_force_for_every_clone_and_broken_ones_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let authorities = folder.path().join("ca.pem");
+        let authority = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            rcgen::CertificateParams::new(vec!["db".to_owned()]).unwrap().self_signed(&key).unwrap().pem()
+        };
+        std::fs::write(&authorities, authority()).unwrap();
+        let settings = Settings {
+            authorities: Some(authorities.clone()),
+            ..Settings::new("db.example.com", Verification::Full)
+        };
+        let client = Client::build(&settings).unwrap();
+        let (clone, first, seen) = (client.clone(), client.config(), client.fingerprint());
+        std::fs::write(&authorities, "no certificate").unwrap();
+        assert_ne!(client.fingerprint(), seen);
+        assert!(client.reload().is_err());
+        assert!(Arc::ptr_eq(&clone.config(), &first), "the old ones stay");
+        std::fs::write(&authorities, authority()).unwrap();
+        client.reload().unwrap();
+        assert!(!Arc::ptr_eq(&clone.config(), &first));
     }
 
     #[test]

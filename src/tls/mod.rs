@@ -1,17 +1,19 @@
 //! TLS on both legs: one stack (rustls with ring), TLS 1.2 and newer.
 //!
-//! [`server`] is the leg of those who connect to the gateway: certificates that can be read again while sessions
-//! run. [`client`] is the leg to databases. The room owns keys and certificates and what is computed of them (the
+//! [`server`] is the leg of those who connect to the gateway, [`client`] is the leg to databases; on both, certificates can
+//! be read again while sessions run. The room owns keys and certificates and what is computed of them (the
 //! channel binding of RFC 5929, a client's name and fingerprint); it opens no socket and decides about nobody.
 
 pub mod certificate;
 pub mod client;
 pub mod server;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
+use sha2::{Digest as _, Sha256};
 
 /// Why certificates or keys can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,18 @@ pub enum TlsError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+/// A digest over what is in `files` now: it changes when they do, or when they can't be read any more.
+fn fingerprint<'a>(files: impl Iterator<Item = &'a Path>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for path in files {
+        match fs::read(path) {
+            Ok(bytes) => digest.update(Sha256::digest(bytes)),
+            Err(error) => digest.update(error.to_string()),
+        }
+    }
+    digest.finalize().into()
 }
 
 /// The one implementation of cryptography.

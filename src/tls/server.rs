@@ -11,13 +11,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
-use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::certificate::{PeerCertificate, end_point_binding};
-use super::{ALPN, TlsError, provider};
+use super::{ALPN, TlsError, fingerprint, provider};
 
 /// Where certificate and key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,14 +79,8 @@ impl Certificates {
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
         let Files { certificate, key, client_ca } = &self.files;
-        let mut digest = Sha256::new();
-        for path in [Some(certificate), Some(key), client_ca.as_ref()].into_iter().flatten() {
-            match fs::read(path) {
-                Ok(bytes) => digest.update(Sha256::digest(bytes)),
-                Err(error) => digest.update(error.to_string()),
-            }
-        }
-        digest.finalize().into()
+        let files = [Some(certificate), Some(key), client_ca.as_ref()];
+        fingerprint(files.into_iter().flatten().map(PathBuf::as_path))
     }
 
     /// The terms of the next handshake.

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     fn challenge(salt: &str) -> Challenge {
-        let client = Client::new(Binding::None);
+        let client = Client::new(Binding::None, rand::random());
         let (_, nonce) = client.first().rsplit_once("r=").map(|(_, n)| ((), n.to_owned())).unwrap();
         client.challenged(format!("r={nonce}x,s={salt},i=1").as_bytes()).unwrap()
     }

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::flow::{Intake, append, poll_drain};
 use crate::gate::Context;
+use crate::protocol::backend::ErrorFields;
 use crate::protocol::frame::{Frame, FrameError, Leg};
 use crate::protocol::run::{Frames, Piece};
 
 use super::Outbox;
+use super::greeting::BackendKey;
 use super::handshake::Opened;
 use super::route::Route;
 use super::socket::Socket;
@@ -27,6 +29,7 @@ use super::socket::Socket;
 pub struct Link {
     context: Arc<Context>,
     parameters: Vec<(String, String)>,
+    notices: Vec<ErrorFields>,
     canceller: Canceller,
     line: Line,
     /// Its place among the database's `max_connections`.
@@ -47,13 +50,6 @@ pub(super) struct Line {
 pub struct Canceller {
     route: Route,
     key: Option<BackendKey>,
-}
-
-/// What BackendKeyData said: a password for cancelling, never printed.
-#[derive(Clone)]
-pub(super) struct BackendKey {
-    pub(super) process: u32,
-    pub(super) secret: Bytes,
 }
 
 /// A connection that broke.
@@ -81,8 +77,8 @@ pub enum LinkError {
 
 impl Link {
     pub(super) fn new(context: Arc<Context>, opened: Opened, place: Option<OwnedSemaphorePermit>) -> Self {
-        let Opened { line, canceller, parameters } = opened;
-        Self { context, parameters, canceller, line, _place: place }
+        let Opened { line, canceller, parameters, notices } = opened;
+        Self { context, parameters, notices, canceller, line, _place: place }
     }
 
     /// Where statements on this connection are judged.
@@ -95,6 +91,11 @@ impl Link {
     #[must_use]
     pub fn parameters(&self) -> &[(String, String)] {
         &self.parameters
+    }
+
+    /// What the server had to remark at start-up; handed out once.
+    pub fn take_notices(&mut self) -> Vec<ErrorFields> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Forgets the parameters, once everybody knows them.
@@ -200,6 +201,16 @@ impl Line {
             }
             poll_fn(|context| self.poll_fill(context)).await?;
         }
+    }
+
+    /// What was read ahead.
+    pub(super) fn buffer(&mut self) -> &mut BytesMut {
+        self.input.buffer()
+    }
+
+    /// Reads once from the server.
+    pub(super) async fn fill(&mut self) -> Result<(), LinkError> {
+        poll_fn(|context| self.poll_fill(context)).await
     }
 
     pub(super) async fn send_bytes(&mut self, bytes: BytesMut) -> Result<(), LinkError> {

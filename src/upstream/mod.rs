@@ -6,6 +6,7 @@
 pub mod catalog;
 pub mod connect;
 pub mod execute;
+pub mod greeting;
 mod handshake;
 mod keys;
 pub mod link;

@@ -5,6 +5,7 @@
 
 use crate::gate::Context;
 use crate::identity::Identity;
+use crate::mask::Key;
 
 use super::DatabaseSettings;
 use super::timeout::milliseconds;
@@ -65,6 +66,8 @@ impl<'a> Session<'a> {
                 own("search_path", &search_path(&database.search_path)),
                 own("row_security", "on"),
             ]);
+            let key = database.mask_key.iter().flat_map(Key::settings);
+            parameters.extend(key.map(|(name, value)| own(name, &value)));
         }
         if let Some(ceiling_ms) = self.ceiling_ms {
             limit(&mut clients, ceiling_ms)?;

@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 use crate::tls::ALPN;
 use crate::tls::client::{Client, Verification};
 
+use super::greeting::Standing;
 use super::settings::DatabaseSettings;
 use super::socket::{Address, Socket};
 
@@ -21,22 +22,6 @@ use super::socket::{Address, Socket};
 pub(super) struct Route {
     address: Address,
     tls: Option<Client>,
-}
-
-/// How sure the gateway is of a server that has not authenticated yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It is on this machine, and the operator has asked for nothing more.
-    Local,
-    /// An authority vouches for it.
-    Verified {
-        /// Whether it could ask us for a certificate.
-        certified: bool,
-    },
-    /// What is said is encrypted, for whoever is there.
-    Encrypted,
-    /// It is somewhere, and anybody may listen in.
-    Plain,
 }
 
 /// Why there is no socket.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::mask::Key;
 use crate::tls::client::{Client, Verification};
 
 /// One governed database.
@@ -32,6 +33,8 @@ pub struct DatabaseSettings {
     pub max_connections: Option<usize>,
     /// How long opening a session may take, from the first packet to the server's ReadyForQuery.
     pub connect_timeout: Duration,
+    /// The key of hashes in place of values; without one, statements with such masks fail.
+    pub mask_key: Option<Key>,
 }
 
 /// One upstream credential.
@@ -83,6 +86,7 @@ impl DatabaseSettings {
             upstream_user: UpstreamUser::Role,
             max_connections: None,
             connect_timeout: CONNECT_TIMEOUT,
+            mask_key: None,
         }
     }
 

@@ -7,7 +7,8 @@ use tokio::time::timeout;
 
 use crate::protocol::sqlstate;
 
-use super::handshake::{self, Failure, NEWEST_MINOR, Opened, Reading, Terms};
+use super::greeting::NEWEST_MINOR;
+use super::handshake::{self, Failure, Opened, Reading, Terms};
 use super::keys::KeyRing;
 use super::settings::{DatabaseSettings, RoleSettings};
 

@@ -135,7 +135,8 @@ impl Visit {
         {
             return self.end(out, &violation.to_fields()).await;
         }
-        welcome(link.parameters(), registration.process(), registration.key(), &mut out);
+        let notices = link.take_notices();
+        welcome(&notices, link.parameters(), registration.process(), registration.key(), &mut out);
         if !is_unjudged {
             link.forget_parameters();
         }

@@ -99,6 +99,7 @@ enum Phase {
     Answered,
     CopyIn,
     CopyOut,
+    CopyBoth,
     Broken,
 }
 
@@ -191,7 +192,7 @@ impl<T> Replies<T> {
 
 /// How a message of type `tag` moves an answer on; `None` if it does not belong to it.
 fn step(kind: Kind, phase: Phase, tag: u8) -> Option<Step> {
-    use Phase::{Answered, Broken, CopyIn, CopyOut, Open, Parameters};
+    use Phase::{Answered, Broken, CopyBoth, CopyIn, CopyOut, Open, Parameters};
     let step = match (kind, phase, tag) {
         (Kind::Parse, Open, b'1') | (Kind::Bind, Open, b'2') | (Kind::Close, Open, b'3') => Step::Done,
         (Kind::Check | Kind::DescribePortal, Open, b'T' | b'n') => Step::Done,
@@ -208,6 +209,10 @@ fn step(kind: Kind, phase: Phase, tag: u8) -> Option<Step> {
         (Kind::Execute | Kind::Query, Open, b'H') => Step::Stay(CopyOut),
         (Kind::Execute | Kind::Query, CopyOut, b'd') => Step::Stay(CopyOut),
         (Kind::Execute | Kind::Query, CopyOut, b'c') => Step::Stay(Open),
+        // Replication, which walsenders know by simple Query only.
+        (Kind::Query, Open, b'W') => Step::Stay(CopyBoth),
+        (Kind::Query, CopyBoth, b'd') => Step::Stay(CopyBoth),
+        (Kind::Query, CopyBoth, b'c') => Step::Stay(Open),
         (Kind::Query, Open | CopyIn, b'C') => Step::Stay(Open),
         (Kind::Execute, Open | CopyIn, b'C') => Step::Done,
         (Kind::Execute, Open, b'I' | b's') => Step::Done,
@@ -308,7 +313,7 @@ mod tests {
             (Check, "12DCZt"),
             (Execute, "12TZdcnt3"),
             (Sync, "12TDCIs"),
-            (Query, "12tnsd3"),
+            (Query, "12tnsdc3"),
         ] {
             for tag in tags.bytes() {
                 assert!(sent(&[kind]).receive(tag).is_err(), "{kind:?} {}", tag.escape_ascii());
@@ -316,6 +321,19 @@ mod tests {
         }
         assert!(Replies::<()>::default().receive(b'Z').is_err());
         assert_eq!(Replies::<()>::default().receive(b'E'), Ok(Received::Unasked));
+    }
+
+    #[test]
+    fn replication_streams_until_the_server_has_done_and_may_tell_more_behind_it() {
+        for copied in [&b"WddcTDCCZ"[..], b"WcCZ", b"WdEZ"] {
+            let mut replies = sent(&[Kind::Query]);
+            assert!(copied.iter().all(|tag| replies.receive(*tag).is_ok()), "{}", copied.escape_ascii());
+            assert!(replies.is_empty());
+        }
+        for (kind, wrong) in [(Kind::Query, &b"WD"[..]), (Kind::Query, b"WW"), (Kind::Execute, b"W")] {
+            let mut replies = sent(&[kind]);
+            assert!(wrong.iter().any(|tag| replies.receive(*tag).is_err()), "{}", wrong.escape_ascii());
+        }
     }
 
     #[test]

@@ -140,8 +140,7 @@ pub struct Rejection {
 pub enum Fault {
     /// The client broke the protocol.
     Protocol,
-    /// The client speaks another protocol, or says goodbye before anything else: like PostgreSQL, hang up without a
-    /// word.
+    /// What came is no start-up at all, and whoever sent it would not understand an answer: there is none.
     Noise,
     /// The login was refused.
     Login,
@@ -175,7 +174,9 @@ impl Startup {
 
     /// From now on the bytes travel in `channel`: its handshake is done.
     pub fn encrypted(&mut self, channel: Channel) {
+        // One encryption is enough, so PostgreSQL takes no request for the other in it.
         self.asked_tls = true;
+        self.asked_gss = true;
         self.channel = channel;
     }
 
@@ -275,10 +276,19 @@ pub fn readable(parameters: &[(String, String)]) -> Result<(), Violation> {
     parameters.iter().try_for_each(|(name, value)| check_setting(name, value))
 }
 
-/// Appends what tells a client that its session is open: the server's settings, the session's own key, and that
-/// it is ready.
-pub fn welcome(parameters: &[(String, String)], process: u32, key: &[u8], out: &mut BytesMut) {
+/// Appends what tells a client that its session is open: what the server had to remark, its settings, the session's own
+/// key, and that it is ready.
+pub fn welcome(
+    notices: &[ErrorFields],
+    parameters: &[(String, String)],
+    process: u32,
+    key: &[u8],
+    out: &mut BytesMut,
+) {
     backend::authentication_ok(out);
+    for notice in notices {
+        notice.put_notice(out);
+    }
     for (name, value) in parameters {
         backend::parameter_status(out, name, value);
     }
@@ -307,13 +317,11 @@ fn unfit(wanted: &Wanted, fields: ErrorFields) -> Rejection {
 }
 
 fn undecodable(error: &PacketError) -> Rejection {
-    let code = match error {
-        PacketError::Version { .. } => sqlstate::FEATURE_NOT_SUPPORTED,
-        PacketError::Length { .. } | PacketError::DirectTls | PacketError::Body(_) => {
-            sqlstate::PROTOCOL_VIOLATION
-        }
+    let (code, fault) = match error {
+        PacketError::Version { .. } => (sqlstate::FEATURE_NOT_SUPPORTED, Fault::Protocol),
+        PacketError::Body(_) => (sqlstate::PROTOCOL_VIOLATION, Fault::Protocol),
+        PacketError::Length { .. } | PacketError::DirectTls => (sqlstate::PROTOCOL_VIOLATION, Fault::Noise),
     };
-    let fault = if matches!(error, PacketError::Length { .. }) { Fault::Noise } else { Fault::Protocol };
     Rejection { fields: fatal(code, error.to_string()), fault, ..broken("") }
 }
 

@@ -1,5 +1,7 @@
 //! The program as it is used: arguments in, words and an exit code out.
 
+mod hangup;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

@@ -11,12 +11,13 @@ type Target = fn(&[u8]);
 
 #[test]
 fn the_whole_corpus_is_taken_without_a_panic() {
-    let all: [(&str, Target); 6] = [
+    let all: [(&str, Target); 7] = [
         ("startup", targets::startup),
         ("frontend", targets::frontend),
         ("backend", targets::backend),
         ("statement", targets::statement),
         ("scram", targets::scram),
+        ("greeting", targets::greeting),
         ("session", targets::session),
     ];
     for (name, target) in all {

@@ -3,6 +3,7 @@
 
 mod cases;
 mod schema;
+mod strategies;
 
 use std::sync::Arc;
 
@@ -226,7 +227,7 @@ fn masks() -> Masks {
         ("app", "customers", "birth", redact("-")),
         ("app", "customers", "tags", redact("-")),
         ("app", "customers", "notes", redact("-")),
-        ("app", "customers", "card", Strategy::Partial { keep: 4 }),
+        ("app", "customers", "card", Strategy::Partial { first: 0, last: 4 }),
         ("app", "customers", "mood", redact("-")),
         ("app", "customers", "code", redact("zz")),
         ("app", "customers", "phone", Strategy::Null),

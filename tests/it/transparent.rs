@@ -3,6 +3,7 @@
 //!
 //! What can't be equal is not compared: keys for cancelling, process numbers, OIDs of what a test itself has made.
 
+mod replication;
 #[rustfmt::skip] // one script a line
 mod scripts;
 mod stand;
@@ -51,6 +52,37 @@ async fn a_start_up_is_answered_as_the_server_would() {
         }
     }
     assert!(differing.is_empty(), "{} start-ups differ:\n{}", differing.len(), differing.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_start_up_is_left_without_a_word() {
+    let stand = AllowAll::start("").await;
+    let noise: [&[u8]; 8] = [
+        b"\0\0\0\0",
+        b"\0\0\0\x04",
+        b"\0\0\0\x07\0\x03\0",
+        b"\0\0\x27\x15\0\x03\0\0user",
+        b"\xff\xff\xff\xff\0\x03\0\0",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+        b"\0\0\0\x08\x04\xd2\x16\x2e",
+    ];
+    for bytes in noise {
+        for port in [stand.server(), stand.gateway()] {
+            assert_eq!(stand.hear(port, bytes).await, [], "{}", bytes.escape_ascii());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_remarks_at_start_up_reaches_its_client() {
+    let remark = "UPDATE pg_database SET datcollversion = '1' WHERE datname = current_database()";
+    let stand = AllowAll::start(remark).await;
+    let startup = startup(&[("user", "postgres"), ("database", stand::DATABASE)]);
+    let expected = stand.hear(stand.server(), &startup).await;
+    let heard = stand.hear(stand.gateway(), &startup).await;
+    assert!(expected.iter().any(|frame| frame.tag == b'N'), "{expected:?}");
+    assert_eq!(difference("", &heard, &expected), None);
 }
 
 impl AllowAll {
@@ -206,7 +238,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longer scripts are sent in one piece only.
 const LONGEST_SLICED: usize = 1_200;
 
-const START_UPS: [&[(&str, &str)]; 21] = [
+const START_UPS: [&[(&str, &str)]; 23] = [
+    &[("user", "postgres"), ("database", stand::DATABASE), ("replication", "database")],
+    &[("user", "postgres"), ("database", "ignored by the server"), ("replication", "true")],
     &[("user", "postgres"), ("database", stand::DATABASE)],
     &[("user", "postgres")],
     &[("database", stand::DATABASE)],

@@ -8,7 +8,7 @@
 //! # fn example() -> Result<(), portcullis::identity::scram::client::ClientError> {
 //! use portcullis::identity::scram::client::{Binding, Client, Keys};
 //!
-//! let client = Client::new(Binding::None);
+//! let client = Client::new(Binding::None, rand::random());
 //! let answer = ask_the_server(client.first().as_bytes());
 //! let challenge = client.challenged(&answer)?;
 //! let keys = Keys::derive("secret", challenge.salt(), challenge.iterations());
@@ -26,7 +26,8 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{Key, MECHANISM, NONCE_LENGTH, decode_key, hmac, salted_password};
+pub use super::NONCE_LENGTH;
+use super::{Key, MECHANISM, decode_key, hmac, salted_password};
 
 /// The mechanism with channel binding.
 pub const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
@@ -148,10 +149,11 @@ impl fmt::Debug for Keys {
 }
 
 impl Client {
-    /// A fresh exchange. The user is the one of the startup message, so none is named in here, as libpq has it.
+    /// A fresh exchange; `nonce` is random and never used before. The user is the one of the startup message, so none is
+    /// named in here, as libpq has it.
     #[must_use]
-    pub fn new(binding: Binding) -> Self {
-        Self::with(binding, "", &STANDARD.encode(rand::random::<[u8; NONCE_LENGTH]>()))
+    pub fn new(binding: Binding, nonce: [u8; NONCE_LENGTH]) -> Self {
+        Self::with(binding, "", &STANDARD.encode(nonce))
     }
 
     /// client-first-message.
@@ -290,7 +292,7 @@ mod tests {
                 Binding::None | Binding::NotOffered => Mechanism::Scram,
                 Binding::EndPoint(_) => Mechanism::ScramPlus,
             };
-            let client = Client::new(binding);
+            let client = Client::new(binding, [7; NONCE_LENGTH]);
             let challenge = server.first(mechanism, client.first().as_bytes()).ok()?;
             let challenge = client.challenged(&challenge).unwrap();
             assert_eq!((challenge.salt(), challenge.iterations()), (&salt[..], 4096));

@@ -26,8 +26,13 @@ impl Walker<'_> {
         if !known {
             self.missing_function(&dotted(&call.funcname), parts.last().copied().unwrap_or_default());
         }
-        if parts.last() == Some(&SET_CONFIG) {
-            self.set_config(&call.args);
+        match parts.last() {
+            Some(&SET_CONFIG) => self.set_config(&call.args),
+            Some(&CURRENT_SETTING) => {
+                let name = call.args.first().and_then(literal).map_or_else(unknown, str::to_ascii_lowercase);
+                self.setting(&name, "show", Vec::new());
+            }
+            _ => {}
         }
         self.expressions(&call.args, scope, out);
         self.sorts(&call.agg_order, scope, out);
@@ -53,14 +58,16 @@ impl Walker<'_> {
 
     /// `(value).name`: lists the functions that it may call. Where there are none it is a field.
     pub(super) fn attribute_call(&mut self, name: &str) {
-        let _is_function = self.record_call(None, name);
+        if self.record_call(None, name) && name == CURRENT_SETTING {
+            self.setting(&unknown(), "show", Vec::new());
+        }
     }
 
     /// `set_config(name, value, is_local)` is SET by another name. Only plain string literals are read: a cast
     /// could cut `jit_and_more` to `jit`, named arguments could come in another order. Whatever else stands there
     /// is a setting called `?`, which nobody lists.
     fn set_config(&mut self, args: &[Node]) {
-        let name = args.first().and_then(literal).map_or_else(|| "?".to_owned(), str::to_ascii_lowercase);
+        let name = args.first().and_then(literal).map_or_else(unknown, str::to_ascii_lowercase);
         let values = args.get(1).and_then(literal).map(str::to_owned);
         self.setting(&name, "set", values.into_iter().collect());
     }
@@ -115,4 +122,11 @@ fn function_fact(schema: &str, name: &str, candidates: &[&Function]) -> Function
     }
 }
 
+/// A setting whose name is worked out when the statement runs.
+fn unknown() -> String {
+    "?".to_owned()
+}
+
 const SET_CONFIG: &str = "set_config";
+/// SHOW by another name.
+const CURRENT_SETTING: &str = "current_setting";

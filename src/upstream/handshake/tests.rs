@@ -1,8 +1,10 @@
 //! Start-ups against servers that don't behave. Real ones are in `tests/it/upstream`.
 
+use crate::protocol::frame::Frame;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::super::greeting::NEWEST_MINOR;
 use super::super::settings::ChannelBinding;
 use super::*;
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::flow::append;
 use crate::gate::Outcome;
 use crate::mask::{Field, Stop};
-use crate::protocol::backend::{ErrorFields, ready_for_query};
+use crate::protocol::backend::{ErrorFields, MessageType, ready_for_query};
 use crate::protocol::body::BodyError;
 use crate::protocol::frame::Frame;
 use crate::protocol::results::{TransactionStatus, command_tag, row_description};
@@ -20,13 +20,13 @@ impl Session {
     /// # Errors
     /// When the server breaks the protocol, or changes a setting that must not change; the session must end.
     pub fn server(&mut self, frame: &Frame) -> Result<(), Violation> {
-        match frame.tag {
-            b'N' => self.notice(frame)?,
-            b'S' => self.parameter(frame)?,
-            b'A' => self.notification(frame)?,
-            b'E' => self.error(frame)?,
-            b'D' | b'd' => self.server_run(Run::of(frame))?,
-            _ => self.reply(frame)?,
+        match MessageType::of(frame.tag) {
+            Some(MessageType::NoticeResponse) => self.notice(frame)?,
+            Some(MessageType::ParameterStatus) => self.parameter(frame)?,
+            Some(MessageType::NotificationResponse) => self.notification(frame)?,
+            Some(MessageType::ErrorResponse) => self.error(frame)?,
+            Some(MessageType::DataRow | MessageType::CopyData) => self.server_run(Run::of(frame))?,
+            Some(_) | None => self.reply(frame)?,
         }
         self.draining &= self.replies.len() > super::MOST_OUTSTANDING / 2;
         Ok(())
@@ -53,6 +53,16 @@ impl Session {
             }
             (_, b'G') => {
                 self.mode = Mode::CopyIn;
+                self.relay(frame);
+            }
+            (_, b'W') => {
+                if !self.context.is_unjudged() {
+                    return Err(Violation::Server { what: "replication in a judged session".to_owned() });
+                }
+                self.mode = Mode::CopyIn;
+                if let Some(flow) = self.current() {
+                    flow.copy_out();
+                }
                 self.relay(frame);
             }
             (_, b'H') => {

@@ -145,6 +145,29 @@ fn a_start_up_out_of_order_is_refused() {
 }
 
 #[test]
+fn what_is_no_start_up_gets_no_answer() {
+    let table: [&[u8]; 6] = [
+        b"\0\0\0\0",
+        b"\0\0\0\x07",
+        b"\xff\xff\xff\xff",
+        b"GET / HTTP/1.1",
+        b"\x16\x03\x01",
+        b"\0\0\x27\x15",
+    ];
+    for bytes in table {
+        let mut client = Client::new(Auth::Scram, Encryption::Unavailable);
+        let rejection = client.play(bytes).unwrap_err();
+        assert_eq!((rejection.fault, client.out.is_empty()), (Fault::Noise, true), "{bytes:?}");
+    }
+    let mut longest = hello(0, &format!("user|ana|application_name|{}", "x".repeat(9_968)));
+    assert_eq!(longest.len(), 10_004);
+    assert!(matches!(Client::new(Auth::Scram, Encryption::Unavailable).play(&longest), Ok(Progress::More)));
+    longest[3] += 1;
+    let rejection = Client::new(Auth::Scram, Encryption::Unavailable).play(&longest).unwrap_err();
+    assert_eq!(rejection.fault, Fault::Noise);
+}
+
+#[test]
 fn requests_for_encryption_are_answered_once_in_any_order() {
     for (requests, answers) in [(&[SSL][..], "N"), (&[GSS], "N"), (&[SSL, GSS], "NN"), (&[GSS, SSL], "NN")] {
         let mut client = Client::new(Auth::Scram, Encryption::Unavailable);
@@ -169,8 +192,14 @@ fn tls_is_spoken_with_whoever_asks_and_only_once() {
     client.startup.encrypted(channel(None));
     let (code, message) = client.refusal(&packet(SSL));
     assert_eq!((code.as_str(), message.contains("1234.5679")), ("0A000", true), "{message}");
-    let mut direct = Client::over(Auth::Scram, channel(None));
-    assert_eq!(direct.refusal(&packet(SSL)).0, "0A000", "TLS within direct TLS");
+    for request in [SSL, GSS] {
+        let mut direct = Client::over(Auth::Scram, channel(None));
+        assert_eq!(direct.refusal(&packet(request)).0, "0A000", "encryption within direct TLS");
+        let mut asked = Client::new(Auth::Scram, Encryption::Offered);
+        assert!(matches!(asked.play(&packet(SSL)), Ok(Progress::Encrypt)));
+        asked.startup.encrypted(channel(None));
+        assert_eq!(asked.refusal(&packet(request)).0, "0A000", "encryption within TLS");
+    }
 }
 
 /// CVE-2021-23214: what a man in the middle sends behind a request must not be taken for what the client sends

@@ -43,6 +43,12 @@ impl Wanted {
             wanted.database = default_database.unwrap_or(&wanted.user).to_owned();
         }
         let usable = wanted.set(&options, settings).and_then(|()| wanted.replicate(&replication));
+        if wanted.settings.iter().any(|(name, value)| name == "replication" && value == "true")
+            && let Some(database) = default_database
+        {
+            // All databases at once: PostgreSQL ignores the name, and clients make one up.
+            wanted.database = database.to_owned();
+        }
         (wanted, usable)
     }
 

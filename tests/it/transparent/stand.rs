@@ -6,6 +6,7 @@ use std::path::Path;
 use portcullis::cli::demo::cluster::Cluster;
 use portcullis::config;
 use portcullis::serve::Gateway;
+use tokio_postgres::SimpleQueryMessage;
 
 use crate::support;
 
@@ -23,7 +24,11 @@ pub(super) struct AllowAll {
 impl AllowAll {
     /// Starts both, on a database in which the superuser has run `sql`.
     pub(super) async fn start(sql: &str) -> Self {
-        let cluster = support::shop_cluster().await;
+        Self::before(support::shop_cluster().await, sql).await
+    }
+
+    /// As [`AllowAll::start`], before a server of the caller's.
+    pub(super) async fn before(cluster: Cluster, sql: &str) -> Self {
         for (database, sql) in [
             ("postgres", "CREATE DATABASE open TEMPLATE template0"),
             (DATABASE, sql),
@@ -36,6 +41,16 @@ impl AllowAll {
         let settings = config::load(&configured(&cluster, home.path())).unwrap();
         let gateway = Gateway::start(settings).await.unwrap();
         Self { gateway, cluster, _home: home }
+    }
+
+    /// Runs `sql` on the server itself, as the superuser, and returns the first value of its last row.
+    pub(super) async fn ask(&self, sql: &str) -> String {
+        let rows = self.cluster.connect(DATABASE).await.unwrap().simple_query(sql).await.unwrap();
+        let rows = rows.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+            _ => None,
+        });
+        rows.last().unwrap_or_default()
     }
 
     /// The port of the server itself.
@@ -72,6 +87,7 @@ fn configured(cluster: &Cluster, home: &Path) -> std::path::PathBuf {
 
 /// Lets everybody on this machine in, without a password.
 const TRUST: &str = "DO $$ BEGIN
-    EXECUTE format('COPY (SELECT $line$local all all trust$line$ UNION ALL SELECT $line$host all all 127.0.0.1/32 trust$line$) TO %L',
+    EXECUTE format('COPY (SELECT $line$local all all trust$line$ UNION ALL SELECT $line$host all all 127.0.0.1/32 trust$line$
+                         UNION ALL SELECT $line$host replication all 127.0.0.1/32 trust$line$) TO %L',
                    current_setting('hba_file'));
   END $$";

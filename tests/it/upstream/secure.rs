@@ -191,6 +191,22 @@ async fn a_certificate_that_is_not_the_servers_is_refused() {
 }
 
 #[tokio::test]
+async fn authorities_that_were_read_again_hold_for_the_next_connection() {
+    let server = Secure::server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let authorities = folder.path().join("ca.pem");
+    fs::copy(server.folder.join("others.pem"), &authorities).unwrap();
+    let settings = Settings { authorities: Some(authorities.clone()), ..server.settings(Verification::Full) };
+    let tls = Client::build(&settings).unwrap();
+    let stand = server.stand("bound", tls.clone()).await;
+    assert!(tls_refused(stand.open().await.unwrap_err()).contains("UnknownIssuer"));
+    fs::copy(server.folder.join("ca.pem"), &authorities).unwrap();
+    assert!(stand.open().await.is_err(), "nobody has read them yet");
+    tls.reload().unwrap();
+    assert!(stand.open().await.is_ok());
+}
+
+#[tokio::test]
 async fn scram_is_bound_to_the_certificate() {
     let server = Secure::server().await;
     let require = |settings: &mut DatabaseSettings| settings.channel_binding = ChannelBinding::Require;

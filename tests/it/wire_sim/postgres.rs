@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use portcullis::protocol::backend::{ErrorFields, Severity, ready_for_query};
 use portcullis::protocol::frame::{Frame, Leg, put, put_cstr};
 use portcullis::protocol::frontend::{Message, Target};
+use portcullis::sql::Statement;
 use portcullis::upstream::outbox::NEVER_PARSES;
 
 pub(super) const CUSTOMERS: u32 = 16_385;
@@ -33,6 +34,14 @@ pub(super) struct FakePostgres {
     portals: HashMap<String, Portal>,
     skipping: bool,
     copying: Option<Copying>,
+    /// Whether it streams for replication.
+    streaming: bool,
+    listening: bool,
+    /// What it has to tell before it is ready again.
+    notified: bool,
+    /// How many functions were called by their OID.
+    pub(super) calls: usize,
+    is_dead: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +68,17 @@ type Failure = ErrorFields;
 impl FakePostgres {
     /// Works on one message, if one is whole. True if it did.
     pub(super) fn step(&mut self) -> bool {
-        let Some(frame) = Frame::decode(Leg::Frontend, &mut self.input).unwrap() else { return false };
+        if self.is_dead {
+            return false;
+        }
+        let Some(frame) = Frame::decode_within(Leg::Frontend, LONGEST, &mut self.input).unwrap() else {
+            return false;
+        };
         let message = Message::parse(&frame).unwrap();
+        if self.streaming {
+            self.stream(&message);
+            return true;
+        }
         if self.copying.is_some() {
             self.copy(&message);
             return true;
@@ -73,14 +91,19 @@ impl FakePostgres {
                 self.ready();
             }
             _ if self.skipping => {}
-            Message::Query { sql } => self.query(std::str::from_utf8(&sql).unwrap()),
+            Message::Query { sql } => self.query(&text_of(&sql)),
+            Message::FunctionCall(_) => {
+                self.calls += 1;
+                self.send(b'V', |body| body.put_i32(-1));
+                self.end_implicit();
+                self.ready();
+            }
             Message::Flush | Message::CopyData | Message::CopyDone | Message::CopyFail { .. } => {}
             Message::Parse { .. }
             | Message::Bind(_)
             | Message::Describe(_)
             | Message::Execute { .. }
             | Message::Close(_)
-            | Message::FunctionCall(_)
             | Message::Password => {
                 if let Err(failure) = self.extended(&message) {
                     self.fail(&failure);
@@ -91,6 +114,15 @@ impl FakePostgres {
         true
     }
 
+    /// An administrator ends the session.
+    pub(super) fn die(&mut self) {
+        self.is_dead = true;
+        let mut out = BytesMut::new();
+        let message = "terminating connection due to administrator command";
+        ErrorFields::new(Severity::Fatal, "57P01", message).put_error(&mut out);
+        self.output.push_back(Frame::decode(Leg::Backend, &mut out).unwrap().unwrap());
+    }
+
     fn query(&mut self, sql: &str) {
         self.texts.push((true, sql.to_owned()));
         self.statements.remove("");
@@ -98,6 +130,11 @@ impl FakePostgres {
         if sql == NEVER_PARSES {
             self.fail(&syntax_error());
             return self.ready();
+        }
+        if sql.starts_with("start_replication") {
+            self.streaming = true;
+            self.send(b'W', |body| body.put_slice(&[0, 0, 0]));
+            return self.send(b'd', |body| body.put_slice(b"w a change"));
         }
         let parts: Vec<&str> = sql.split(';').map(str::trim).filter(|part| !part.is_empty()).collect();
         if parts.is_empty() {
@@ -126,7 +163,7 @@ impl FakePostgres {
     fn extended(&mut self, message: &Message) -> Result<(), Failure> {
         match message {
             Message::Parse { name, sql, .. } => {
-                let sql = String::from_utf8(sql.to_vec()).unwrap();
+                let sql = text_of(sql);
                 self.texts.push((false, sql.clone()));
                 if name.is_empty() {
                     self.statements.remove(name);
@@ -223,6 +260,24 @@ impl FakePostgres {
                 let message = format!("invalid input syntax for type integer: \"{value}\"");
                 return Err(error("22P02", &message).with_detail(format!("Key (ssn)=({value})")));
             }
+            "select" if sql.contains("'remark'") => {
+                let mut out = BytesMut::new();
+                ErrorFields::new(Severity::Notice, "00000", "a remark").put_notice(&mut out);
+                self.output.push_back(Frame::decode(Leg::Backend, &mut out).unwrap().unwrap());
+                return self.select(portal, max_rows);
+            }
+            "set" => {
+                self.send(b'S', |body| body.put_slice(b"TimeZone\0UTC\0"));
+                self.complete("SET");
+            }
+            "listen" => {
+                self.listening = true;
+                self.complete("LISTEN");
+            }
+            "notify" => {
+                self.notified = self.listening;
+                self.complete("NOTIFY");
+            }
             "select" => return self.select(portal, max_rows),
             "copy" => self.copy_out(&sql),
             "insert" | "update" | "delete" => {
@@ -268,9 +323,35 @@ impl FakePostgres {
         self.complete(&format!("COPY {ROWS}"));
     }
 
+    /// Replication: every word of the client's is answered, until it has done.
+    fn stream(&mut self, message: &Message) {
+        match message {
+            Message::CopyData => self.send(b'd', |body| body.put_slice(b"k and on")),
+            Message::CopyDone => {
+                self.streaming = false;
+                self.send(b'c', |_| {});
+                self.complete("START_STREAMING");
+                self.complete("START_REPLICATION");
+                self.ready();
+            }
+            Message::Terminate => {}
+            Message::Query { .. }
+            | Message::Sync
+            | Message::Flush
+            | Message::CopyFail { .. }
+            | Message::Parse { .. }
+            | Message::Bind(_)
+            | Message::Describe(_)
+            | Message::Execute { .. }
+            | Message::Close(_)
+            | Message::FunctionCall(_)
+            | Message::Password => panic!("PostgreSQL would end the session on {message:?} in replication"),
+        }
+    }
+
     fn copy(&mut self, message: &Message) {
         match message {
-            Message::CopyData | Message::Sync | Message::Flush => {}
+            Message::CopyData | Message::Sync | Message::Flush | Message::Terminate => {}
             Message::CopyDone => {
                 let Some(copying) = self.copying.take() else { return };
                 self.written.push(copying.sql);
@@ -295,7 +376,6 @@ impl FakePostgres {
             | Message::Describe(_)
             | Message::Execute { .. }
             | Message::Close(_)
-            | Message::Terminate
             | Message::FunctionCall(_)
             | Message::Password => panic!("PostgreSQL would end the session on {message:?} during COPY"),
         }
@@ -334,6 +414,9 @@ impl FakePostgres {
     }
 
     fn ready(&mut self) {
+        if std::mem::take(&mut self.notified) {
+            self.send(b'A', |body| body.put_slice(b"\0\0\0\x01c\0p\0"));
+        }
         let status = match self.block {
             None => b'I',
             Some(Block::Open) => b'T',
@@ -405,6 +488,11 @@ fn is_masked(sql: &str) -> bool {
     sql.contains("'***'")
 }
 
+/// SQL text as the ledger has it.
+fn text_of(sql: &[u8]) -> String {
+    Statement::unread(Bytes::copy_from_slice(sql)).as_str().to_owned()
+}
+
 fn is_copy_in(sql: &str) -> bool {
     let lower = sql.to_lowercase();
     lower.starts_with("copy") && lower.contains("from stdin")
@@ -420,3 +508,6 @@ fn error(sqlstate: &str, message: &str) -> Failure {
 
 /// How many rows every table has.
 const ROWS: usize = 3;
+
+/// The longest message that PostgreSQL takes.
+const LONGEST: usize = 0x3fff_ffff;

@@ -1,19 +1,22 @@
 //! Many clients, people, a clock and a disk, stepped in a random order. After every step the promises are held
 //! against what really happened; a failure prints the seed that repeats it.
 
-use std::collections::HashSet;
-
 use portcullis::approval::Vote;
-use portcullis::upstream::outbox::NEVER_PARSES;
+use portcullis::protocol::backend::MessageType;
+use portcullis::wire::session::Violation;
 
+use super::messages::{Seen, sample};
 use super::postgres::CANARY;
+use super::records::Records;
 use super::rig::{Client, Rig, bind, close, describe, execute, message, minutes, parse, query, run, sync};
 
 #[test]
 fn whatever_happens_the_promises_hold() {
+    let mut seen = Seen::default();
     for seed in 1..=SEEDS {
-        World::new(seed).play();
+        World::new(seed).play(&mut seen);
     }
+    seen.assert_everything();
 }
 
 struct World {
@@ -23,9 +26,7 @@ struct World {
     random: Random,
     actors: Vec<Actor>,
     approvals: usize,
-    /// Every text that a durable record allows, and how much of the ledger was read for it.
-    allowed: HashSet<String>,
-    read: usize,
+    records: Records,
 }
 
 struct Actor {
@@ -37,31 +38,43 @@ struct Actor {
     readies: usize,
     checked: usize,
     holds_seen: usize,
+    fault: Option<Fault>,
     gone: bool,
+}
+
+/// Whose fault it is if the session ends before its client wants that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Client,
+    /// The server has said what it should not have said: what comes behind it may belong to anything.
+    Server,
+    /// The server has said why it ends the session.
+    Administrator,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let rig = Rig::new();
-        let actors = ["bot", "few", "cron", "bot"]
+        let actors = ["bot", "few", "cron", "dba", "bot"]
             .into_iter()
             .map(|name| Actor {
                 client: rig.client(name),
-                masked: name != "cron",
+                masked: !["cron", "dba"].contains(&name),
                 to_send: 6,
                 outgoing: Vec::new(),
                 series: 0,
                 readies: 0,
                 checked: 0,
                 holds_seen: 0,
+                fault: None,
                 gone: false,
             })
             .collect();
         let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        Self { seed, step: 0, rig, random, actors, approvals: 0, allowed: HashSet::new(), read: 0 }
+        Self { seed, step: 0, rig, random, actors, approvals: 0, records: Records::default() }
     }
 
-    fn play(mut self) {
+    fn play(mut self, seen: &mut Seen) {
         for step in 0..STEPS {
             self.step = step;
             let actor = self.random.below(self.actors.len());
@@ -71,6 +84,7 @@ impl World {
             }
         }
         self.rest();
+        self.actors.iter().for_each(|actor| seen.add(&actor.client.seen));
     }
 
     fn act(&mut self, at: usize) {
@@ -87,8 +101,13 @@ impl World {
             95 => self.rig.disk.fail(true),
             96..98 => self.rig.disk.fail(false),
             98 => drop(self.actors[at].client.cancel()),
-            _ if self.random.below(8) == 0 => self.actors[at].gone = true,
-            _ => {}
+            _ => match self.random.below(24) {
+                0..3 => self.actors[at].gone = true,
+                3 => self.lie(at),
+                4 => self.kill(at),
+                5 => self.talk_nonsense(at),
+                _ => {}
+            },
         }
     }
 
@@ -112,12 +131,58 @@ impl World {
 
     fn feed(&mut self, at: usize) {
         let fed = self.actors[at].client.feed();
-        assert!(fed.is_ok(), "{}: {fed:?}", self.place(at));
+        self.moved(at, &fed);
     }
 
     fn serve(&mut self, at: usize) {
-        let served = self.actors[at].client.serve();
-        assert!(served.is_ok(), "{}: {served:?}", self.place(at));
+        // As the network has it: whole answers, and pieces of them.
+        let most = if self.random.below(2) == 0 { usize::MAX } else { self.random.below(30) };
+        let served = self.actors[at].client.serve(most);
+        self.moved(at, &served);
+        let actor = &mut self.actors[at];
+        if actor.fault == Some(Fault::Administrator) && actor.client.wire.is_empty() {
+            actor.gone = true;
+            assert!(actor.client.session.server_said_goodbye(), "{}", self.place(at));
+        }
+    }
+
+    /// Only who has broken the protocol ends a session.
+    fn moved(&mut self, at: usize, moved: &Result<bool, Violation>) {
+        if moved.is_err() {
+            assert!(self.actors[at].fault.is_some(), "{}: {moved:?}", self.place(at));
+            self.actors[at].gone = true;
+        }
+    }
+
+    /// The client says what no session knows.
+    fn lie(&mut self, at: usize) {
+        let lies: [&[u8]; 5] =
+            [b"p\0\0\0\x06x\0", b"Q\0\0\0\x03", b"?\0\0\0\x04", b"X\0\0\0\x04", b"f\0\0\0\x04"];
+        let lie = lies[self.random.below(lies.len())];
+        let actor = &mut self.actors[at];
+        actor.fault = Some(Fault::Client);
+        actor.to_send = 0;
+        actor.outgoing.extend_from_slice(lie);
+    }
+
+    /// The server ends the session and says so.
+    fn kill(&mut self, at: usize) {
+        let actor = &mut self.actors[at];
+        if actor.fault.is_none() {
+            actor.fault = Some(Fault::Administrator);
+            actor.client.postgres.die();
+        }
+    }
+
+    /// The server says something, whether anybody has asked or not.
+    fn talk_nonsense(&mut self, at: usize) {
+        let kind = MessageType::ALL[self.random.below(MessageType::ALL.len())];
+        let actor = &mut self.actors[at];
+        // Between two messages: within one it would be a part of that.
+        if actor.fault.is_none() && actor.client.wire.is_empty() {
+            actor.fault = Some(Fault::Server);
+            actor.client.wire.extend_from_slice(&sample(kind));
+        }
     }
 
     fn vote(&mut self, at: usize) {
@@ -132,15 +197,11 @@ impl World {
 
     /// Holds every promise against what happened so far.
     fn check(&mut self, at: usize) {
-        self.read_ledger();
+        self.records.read(&self.rig);
         let place = self.place(at);
         let actor = &mut self.actors[at];
         for (_, text) in &actor.client.postgres.texts[actor.checked..] {
-            // ROLLBACK is always possible, with a full disk too; then COMMIT becomes one.
-            let ours = text == NEVER_PARSES || text.eq_ignore_ascii_case("rollback");
-            // The statements of one string have a record each.
-            let known = ours || text.split(';').all(|part| self.allowed.contains(part.trim()));
-            assert!(known, "{place}: no record allows `{text}`");
+            assert!(self.records.allow(text), "{place}: no record allows `{text}`");
         }
         actor.checked = actor.client.postgres.texts.len();
         let session = actor.client.session.client_bytes().split();
@@ -149,18 +210,13 @@ impl World {
         let shown = String::from_utf8_lossy(&actor.client.output);
         assert!(!(actor.masked && leaked), "{place}: a masked value left: {shown}");
         actor.readies += actor.client.heard().matches("Z(").count();
-        assert!(actor.readies <= actor.series, "{place}: a ReadyForQuery too many");
-        let updates: usize = self.actors.iter().map(|actor| actor.client.postgres.updates).sum();
+        let honest = actor.fault != Some(Fault::Server);
+        assert!(actor.readies <= actor.series || !honest, "{place}: a ReadyForQuery too many");
+        let servers = || self.actors.iter().map(|actor| &actor.client.postgres);
+        let updates: usize = servers().map(|server| server.updates).sum();
         assert!(updates <= self.approvals, "{place}: {updates} updates on {} approvals", self.approvals);
-    }
-
-    fn read_ledger(&mut self) {
-        let text = self.rig.disk.text();
-        for line in text[self.read..].lines() {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            collect(&line, &mut self.allowed);
-        }
-        self.read = text.len();
+        let calls: usize = servers().map(|server| server.calls).sum();
+        assert!(calls <= self.records.calls, "{place}: {calls} calls on {} records", self.records.calls);
     }
 
     /// No more faults: everything that is under way must come to its end.
@@ -174,7 +230,8 @@ impl World {
                 }
                 let left = std::mem::take(&mut self.actors[at].outgoing);
                 self.actors[at].client.input.extend_from_slice(&left);
-                self.actors[at].client.settle();
+                let settled = self.actors[at].client.settle_or_end().map(|()| true);
+                self.moved(at, &settled);
                 moved |= self.actors[at].client.waits();
                 self.vote(at);
                 self.check(at);
@@ -189,7 +246,7 @@ impl World {
         for at in 0..self.actors.len() {
             let place = self.place(at);
             let actor = &self.actors[at];
-            if !actor.gone {
+            if !actor.gone && actor.fault.is_none() {
                 assert_eq!(actor.readies, actor.series, "{place}: a ReadyForQuery is missing");
                 assert!(actor.client.session.is_idle(), "{place}: something is still under way");
             }
@@ -202,13 +259,15 @@ impl World {
 }
 
 /// One thing that a client does, and how many ReadyForQuery it may expect.
-fn exchange(choice: usize) -> (Vec<u8>, usize) {
+pub(super) fn exchange(choice: usize) -> (Vec<u8>, usize) {
     let update = "update orders set status = 'done' where id = '1'";
     let insert = "insert into orders (id, status) values ('9', 'new')";
     let ssn = "select id, ssn from customers";
     let copied = message(b'd', |body| body.extend_from_slice(b"1\tnew\n"));
     let done = message(b'c', |_| {});
     let flush = message(b'H', |_| {});
+    let replicate = "start_replication slot s logical 0/0";
+    let failed = message(b'f', |body| body.extend_from_slice(b"no\0"));
     match choice {
         0 => (query(ssn), 1),
         1 => (query(update), 1),
@@ -227,31 +286,16 @@ fn exchange(choice: usize) -> (Vec<u8>, usize) {
         14 => ([parse("", ssn), sync(), query(ssn), bind("", ""), sync()].concat(), 3),
         15 => ([run("copy orders from stdin"), copied, done, sync()].concat(), 1),
         16 => (query("copy customers to stdout"), 1),
+        17 => ([query("copy orders from stdin"), copied.repeat(20), done].concat(), 1),
+        18 => ([run("copy orders from stdin"), copied, failed, sync()].concat(), 1),
+        19 => (query("listen c; notify c, 'p'"), 1),
+        20 => (query("set timezone = 'UTC'"), 1),
+        21 => (query("select id from orders where status = 'remark'"), 1),
+        22 => ([query(""), run(""), sync()].concat(), 2),
+        23 => ([parse("", insert), bind("", ""), describe(b'P', ""), execute("", 0), sync()].concat(), 1),
+        24 => ([query(replicate), copied.repeat(3), done].concat(), 1),
         _ => ([message(b'F', |body| body.extend_from_slice(&[0; 10])), sync()].concat(), 2),
     }
-}
-
-/// Every text in a decision to allow.
-fn collect(line: &serde_json::Value, allowed: &mut HashSet<String>) {
-    let decided = find(&line["record"], "decision");
-    // A statement that will have to wait when it is bound may be prepared: nothing runs then.
-    let allows = |decided: &serde_json::Value| match decided["via"].as_str() {
-        Some("prepare") => decided["decision"] != "deny",
-        _ => decided["decision"] == "allow",
-    };
-    if decided.is_some_and(allows) {
-        let texts = ["statement", "sent"].map(|field| line["text"][field].as_str());
-        allowed.extend(texts.into_iter().flatten().map(|text| text.trim().to_owned()));
-    }
-}
-
-/// The innermost object that has `field` as a text.
-fn find<'a>(value: &'a serde_json::Value, field: &str) -> Option<&'a serde_json::Value> {
-    let members = value.as_object()?;
-    if members.get(field).is_some_and(serde_json::Value::is_string) {
-        return Some(value);
-    }
-    members.values().find_map(|member| find(member, field))
 }
 
 /// xorshift64*: small, and the same on every machine.
@@ -267,6 +311,6 @@ impl Random {
     }
 }
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 60;
 const STEPS: usize = 1500;
-const EXCHANGES: usize = 18;
+pub(super) const EXCHANGES: usize = 26;

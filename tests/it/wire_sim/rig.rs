@@ -19,10 +19,12 @@ use portcullis::identity::Identity;
 use portcullis::identity::directory::{AgentSource, Directory};
 use portcullis::identity::token::TokenDigest;
 use portcullis::policy;
-use portcullis::protocol::frame::{Frame, Leg, put, put_cstr};
+use portcullis::protocol::frame::{Frame, FrameError, Leg, put, put_cstr};
+use portcullis::protocol::run::{Frames, Piece};
 use portcullis::store::Store;
 use portcullis::wire::session::{Answer, Limits, Session, Violation};
 
+use super::messages::Seen;
 use super::postgres::{CUSTOMERS, FakePostgres, ORDERS};
 
 /// Everything behind the sessions of one test.
@@ -79,7 +81,13 @@ impl Rig {
             who: Arc::new(who),
             session: Session::new(context, &[], Limits::default()),
             postgres: FakePostgres::default(),
+            frames: Frames::new(Leg::Frontend),
             input: BytesMut::new(),
+            server_frames: Frames::new(Leg::Backend),
+            wire: BytesMut::new(),
+            arrived: BytesMut::new(),
+            served: 0,
+            seen: Seen::default(),
             output: BytesMut::new(),
             judging: None,
             holds: Arc::default(),
@@ -114,8 +122,17 @@ pub(super) struct Client {
     who: Arc<Identity>,
     pub(super) session: Session,
     pub(super) postgres: FakePostgres,
+    frames: Frames,
     /// What the client has sent and the session has not taken.
     pub(super) input: BytesMut,
+    server_frames: Frames,
+    /// What the server has sent and is still on its way.
+    pub(super) wire: BytesMut,
+    arrived: BytesMut,
+    /// How many bytes have come from the server.
+    pub(super) served: usize,
+    /// Every kind of message that the session has taken in.
+    pub(super) seen: Seen,
     /// What the client has got.
     pub(super) output: BytesMut,
     judging: Option<Pin<Box<dyn Future<Output = Answer>>>>,
@@ -134,7 +151,7 @@ impl Client {
     /// Lets everything run until nothing moves.
     pub(super) fn settle(&mut self) {
         for _ in 0..10_000 {
-            let moved = self.feed().unwrap() | self.judge() | self.flush() | self.serve().unwrap();
+            let moved = self.feed().unwrap() | self.judge() | self.flush() | self.serve(usize::MAX).unwrap();
             if !moved {
                 return;
             }
@@ -142,12 +159,27 @@ impl Client {
         panic!("the session never comes to rest");
     }
 
-    /// Hands the client's frames to the session, as far as it wants any.
+    /// As [`Client::settle`], with a peer who may break the protocol: then the session ends.
+    pub(super) fn settle_or_end(&mut self) -> Result<(), Violation> {
+        for _ in 0..10_000 {
+            let moved = self.feed()? | self.judge() | self.flush() | self.serve(usize::MAX)?;
+            if !moved {
+                return Ok(());
+            }
+        }
+        panic!("the session never comes to rest");
+    }
+
+    /// Hands the client's messages to the session, as far as it wants any.
     pub(super) fn feed(&mut self) -> Result<bool, Violation> {
         let mut moved = false;
         while self.session.wants_client() {
-            let Some(frame) = Frame::decode(Leg::Frontend, &mut self.input).unwrap() else { break };
-            self.session.client(&frame)?;
+            let Some(piece) = self.frames.next(&mut self.input).map_err(no_frame)? else { break };
+            self.seen.client(&piece);
+            match piece {
+                Piece::Run(run) => self.session.client_run(run),
+                Piece::Frame(frame) => self.session.client(&frame)?,
+            }
             moved = true;
             if let Some(question) = self.session.take_question() {
                 let (gate, who, holds) = (self.gate.clone(), self.who.clone(), self.holds.clone());
@@ -185,14 +217,35 @@ impl Client {
         !bytes.is_empty()
     }
 
-    /// Lets the server work on one message, and hands over one of its frames.
-    pub(super) fn serve(&mut self) -> Result<bool, Violation> {
+    /// Lets the server work on one message, and hands over what has come of its answers, `most` bytes of them.
+    pub(super) fn serve(&mut self, most: usize) -> Result<bool, Violation> {
         let worked = self.postgres.step();
-        let Some(frame) = self.postgres.output.pop_front() else { return Ok(worked) };
-        self.session.server(&frame)?;
+        for frame in self.postgres.output.drain(..) {
+            frame.put(&mut self.wire);
+        }
+        let count = most.min(self.wire.len());
+        let bytes = self.wire.split_to(count);
+        self.arrive(&bytes)?;
+        Ok(worked || count > 0)
+    }
+
+    /// Bytes come from the server.
+    pub(super) fn arrive(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        self.arrived.extend_from_slice(bytes);
+        self.served += bytes.len();
+        let mut heard = Ok(());
+        while heard.is_ok()
+            && let Some(piece) = self.server_frames.next(&mut self.arrived).map_err(no_frame)?
+        {
+            self.seen.server(&piece);
+            heard = match piece {
+                Piece::Run(run) => self.session.server_run(run),
+                Piece::Frame(frame) => self.session.server(&frame),
+            };
+        }
         let bytes = self.session.client_bytes().split();
         self.output.extend_from_slice(&bytes);
-        Ok(true)
+        heard
     }
 
     /// The user presses Ctrl-C.
@@ -213,9 +266,13 @@ impl Client {
         while let Some(frame) = Frame::decode(Leg::Backend, &mut self.output).unwrap() {
             words.push(word(&frame));
         }
-        assert!(self.output.is_empty(), "half a frame was sent");
+        assert!(self.output.is_empty() || self.session.is_midway(), "half a frame was sent");
         words.join(" ")
     }
+}
+
+fn no_frame(error: FrameError) -> Violation {
+    Violation::Client { what: error.to_string() }
 }
 
 /// One message in a word: its type, with the status of Z, the SQLSTATE of E and the tag of C.
@@ -389,11 +446,20 @@ fn token(name: &str) -> String {
     format!("pct_{name}_0123456789abcdef0123456789abcdef")
 }
 
-const AGENTS: [(&str, &str); 5] =
-    [("bot", "agent"), ("few", "agent"), ("ana", "human"), ("priya", "human"), ("cron", "service")];
+const AGENTS: [(&str, &str); 6] = [
+    ("bot", "agent"),
+    ("few", "agent"),
+    ("ana", "human"),
+    ("priya", "human"),
+    ("cron", "service"),
+    ("dba", "service"),
+];
 
 const RULEBOOK: [(&str, &str); 3] = [
-    ("session.rego", "package portcullis.session\nallow := true\n"),
+    (
+        "session.rego",
+        "package portcullis.session\nallow := true\nunjudged if input.identity.name == \"dba\"\n",
+    ),
     (
         "statement.rego",
         r#"package portcullis.statement
