@@ -170,6 +170,24 @@ pub struct Function {
     pub kind: char,
 }
 
+/// The settings of every judged session in which masks find the key of hashes.
+///
+/// A client may not touch them, and can't find them: PostgreSQL lists no setting that no module has defined, and their
+/// names follow from the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySettings {
+    /// The one with HMAC's inner block, in hexadecimal.
+    pub inner: String,
+    /// The one with its outer block.
+    pub outer: String,
+}
+
+impl Default for KeySettings {
+    fn default() -> Self {
+        Self { inner: "portcullis.inner".to_owned(), outer: "portcullis.outer".to_owned() }
+    }
+}
+
 /// One state of a database's definitions, immutable once built.
 ///
 /// Two snapshots with equal [`Snapshot::version`] hold equal definitions.
@@ -178,6 +196,7 @@ pub struct Snapshot {
     version: u64,
     server_version_num: u32,
     search_path: Vec<String>,
+    key_settings: KeySettings,
     relations: BTreeMap<RelationKey, Arc<Relation>>,
     relations_by_oid: HashMap<u32, RelationKey>,
     functions: HashMap<String, Vec<Function>>,
@@ -214,11 +233,24 @@ impl Snapshot {
             version,
             server_version_num,
             search_path,
+            key_settings: KeySettings::default(),
             relations,
             relations_by_oid,
             functions: by_name,
             children,
         }
+    }
+
+    /// The same, of sessions that have the key of hashes in `settings`.
+    #[must_use]
+    pub fn keyed(self, settings: KeySettings) -> Self {
+        Self { key_settings: settings, ..self }
+    }
+
+    /// Where masks find the key of hashes.
+    #[must_use]
+    pub fn key_settings(&self) -> &KeySettings {
+        &self.key_settings
     }
 
     /// Grows whenever a definition changed.

@@ -302,7 +302,7 @@ impl Gate {
         if let Some(denial) = unresolved(item).filter(|_| !unjudged) {
             return Err(denial);
         }
-        if let Some(denial) = own_setting(item).filter(|_| !unjudged) {
+        if let Some(denial) = pinned::own_setting(&item.facts).filter(|_| !unjudged) {
             return Err(denial);
         }
         let agent = rules.agent(case.principal)?;
@@ -529,17 +529,6 @@ pub(super) fn unresolved(item: &Item) -> Option<Denial> {
     Some(Denial::of(DenialKind::Unresolved(missing), or_default(reasons)))
 }
 
-/// The denial of a statement that touches what the gateway keeps in the server's session: the key of masks among it.
-fn own_setting(item: &Item) -> Option<Denial> {
-    let is_own = |name: &str| name == UNKNOWN_SETTING || name.starts_with(OWN_SETTINGS);
-    let touched = item.facts.settings.iter().find(|setting| is_own(&setting.name))?;
-    let message = match touched.name.as_str() {
-        UNKNOWN_SETTING => "which setting is meant can't be said before the statement runs".to_owned(),
-        name => format!("the setting `{name}` belongs to the gateway"),
-    };
-    Some(Denial::because(DenialKind::Policy, "own_setting", message, "name another setting, as a plain text"))
-}
-
 /// A ceiling is enforced on the result, after the server has run the whole string: too late for a write in it.
 fn limited_batch(case: &Case<'_>, analysis: &Analysis, decisions: &[Arc<Decision>]) -> Result<(), Denial> {
     if case.context.is_unjudged() {
@@ -584,11 +573,6 @@ pub(super) fn worker_denial(error: WorkersError) -> Denial {
         }
     }
 }
-
-/// What the names of the gateway's own settings begin with.
-const OWN_SETTINGS: &str = "portcullis.";
-/// What facts call a setting that is no literal.
-const UNKNOWN_SETTING: &str = "?";
 
 const TRANSACTION_CONTROL: [&str; 9] = [
     "begin",

@@ -68,6 +68,14 @@ pub(super) fn kept(facts: &Facts) -> Result<(), Denial> {
     Ok(())
 }
 
+/// The denial of a statement that names what the gateway keeps in the server's session: the key of masks among it. What a
+/// statement works out is no name that the gateway uses: those can't be guessed.
+pub(super) fn own_setting(facts: &Facts) -> Option<Denial> {
+    let mut own = facts.settings.iter().filter(|setting| setting.name.starts_with(OWN));
+    let name = &own.next()?.name;
+    Some(denial("setting", &format!("the setting `{name}` belongs to the gateway"), "leave it out"))
+}
+
 /// A setting as the rulebook sees it.
 pub(super) fn shown((name, value): &(String, String)) -> SettingInput<'_> {
     SettingInput { name: name.to_ascii_lowercase(), value: meant(name, value) }
@@ -87,6 +95,8 @@ fn denial(rule: &str, message: &str, hint: &str) -> Denial {
     Denial::of(DenialKind::Policy, vec![reason])
 }
 
+/// What the names of the gateway's own settings begin with.
+const OWN: &str = "portcullis.";
 const REPLICATION: &str = "replication";
 
 /// Settings that hold in every judged session, and the ways to write that: a client whose locale knows no encoding

@@ -51,7 +51,8 @@ impl Rewriter<'_> {
         if let Some(denied) = names.iter().find(|name| masks.get(**name) == Some(&Strategy::Deny)) {
             return Err(columns::unreadable(relation, denied));
         }
-        let query = wrapper::select(relation, masks, &names, &[], false)?;
+        let query =
+            wrapper::select(relation, masks, &names, &[], false, self.governance.catalog().key_settings())?;
         self.expected = self.expected.saturating_add(1);
         copy.query = Some(Box::new(pg_query::Node { node: Some(NodeEnum::SelectStmt(query)) }));
         copy.relation = None;

@@ -4,7 +4,7 @@
 //! operators stay those of the real column; every function and operator is named with its schema, so that no
 //! object of a user can stand in for it.
 
-use crate::catalog::{Column, Relation};
+use crate::catalog::{Column, KeySettings, Relation};
 
 use super::Strategy;
 use super::strategy::Unit;
@@ -16,13 +16,13 @@ mod kind;
 use kind::Kind;
 
 /// The mask of `column` as an expression over its table; `row` is a qualifier like `"c".`, or empty.
-pub(super) fn mask(column: &Column, strategy: &Strategy, row: &str) -> String {
-    let value = value(column, strategy, row).unwrap_or_else(|| "NULL".to_owned());
+pub(super) fn mask(column: &Column, strategy: &Strategy, row: &str, keys: &KeySettings) -> String {
+    let value = value(column, strategy, row, keys).unwrap_or_else(|| "NULL".to_owned());
     format!("({value})::{}{}", column.type_name, collation(column))
 }
 
 /// What is cast to the column's type; `None` for NULL.
-fn value(column: &Column, strategy: &Strategy, row: &str) -> Option<String> {
+fn value(column: &Column, strategy: &Strategy, row: &str, keys: &KeySettings) -> Option<String> {
     let own = format!("{row}{}", identifier(&column.name));
     match (strategy, Kind::of(column)) {
         (Strategy::Redact { value }, Kind::Text) => Some(literal(value)),
@@ -33,8 +33,8 @@ fn value(column: &Column, strategy: &Strategy, row: &str) -> Option<String> {
         (Strategy::Round { places }, Kind::Number(number)) => Some(number.round(&own, *places)),
         (Strategy::Bucket { width }, Kind::Number(number)) => Some(number.bucket(&own, *width)),
         (Strategy::Truncate { unit }, kind) => truncated(&own, *unit, &kind),
-        (Strategy::Email, Kind::Text) => Some(keyed::email(&own)),
-        (Strategy::Hash, kind) => keyed::hash(&own, &kind),
+        (Strategy::Email, Kind::Text) => Some(keyed::email(&own, keys)),
+        (Strategy::Hash, kind) => keyed::hash(&own, &kind, keys),
         (
             Strategy::Partial { .. }
             | Strategy::Without { .. }
@@ -55,8 +55,9 @@ pub(super) fn unfoldable(
     strategy: &Strategy,
     relation: &Relation,
     anchor: &Anchor<'_>,
+    keys: &KeySettings,
 ) -> String {
-    let mask = mask(column, strategy, "");
+    let mask = mask(column, strategy, "", keys);
     if !is_constant(column, strategy) {
         return mask;
     }
@@ -88,12 +89,14 @@ pub(super) enum Anchor<'a> {
 
 /// Whether the mask is the same non-NULL value in every row. Joining on such a column would be a cross product.
 pub(super) fn is_constant(column: &Column, strategy: &Strategy) -> bool {
-    matches!(strategy, Strategy::Redact { .. }) && value(column, strategy, "").is_some()
+    matches!(strategy, Strategy::Redact { .. })
+        && value(column, strategy, "", &KeySettings::default()).is_some()
 }
 
 /// Whether the mask is computed from the column itself, and so needs the right to read it.
 pub(super) fn reads_column(column: &Column, strategy: &Strategy) -> bool {
-    !matches!(strategy, Strategy::Redact { .. }) && value(column, strategy, "").is_some()
+    !matches!(strategy, Strategy::Redact { .. })
+        && value(column, strategy, "", &KeySettings::default()).is_some()
 }
 
 /// Whether `GROUP BY` takes columns of this type.

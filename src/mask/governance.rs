@@ -119,7 +119,13 @@ impl<'a> Governance<'a> {
         if let Some(known) = built().get(&place) {
             return Ok(known.clone());
         }
-        let select = wrapper::subselect(relation, self.masks(&place.0), wanted, inherits)?;
+        let select = wrapper::subselect(
+            relation,
+            self.masks(&place.0),
+            wanted,
+            inherits,
+            self.catalog.key_settings(),
+        )?;
         let mut built = built();
         if built.len() >= MOST_BUILT {
             built.clear();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use super::expression::keyed::{INNER_KEY, OUTER_KEY};
+use crate::catalog::KeySettings;
 
 /// One database's key. Equal secrets give equal hashes, on every gateway that has the secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -23,9 +23,19 @@ impl Key {
 
     /// The settings by which a session of the server has the key: HMAC's two blocks, in hexadecimal.
     #[must_use]
-    pub fn settings(&self) -> [(&'static str, String); 2] {
-        let digits = |block: [u8; 64]| block.iter().map(|byte| format!("{byte:02x}")).collect();
-        [(INNER_KEY, digits(self.block(INNER))), (OUTER_KEY, digits(self.block(OUTER)))]
+    pub fn settings(&self) -> [(String, String); 2] {
+        let names = self.setting_names();
+        [(names.inner, digits(&self.block(INNER))), (names.outer, digits(&self.block(OUTER)))]
+    }
+
+    /// What those settings are called: nobody without the key can guess it.
+    #[must_use]
+    pub fn setting_names(&self) -> KeySettings {
+        let name = |block: u8| {
+            let hash = Sha256::digest([b"portcullis setting 1\n", &self.block(block)[..]].concat());
+            format!("portcullis.k{}", digits(hash.get(..16).unwrap_or_default()))
+        };
+        KeySettings { inner: name(INNER), outer: name(OUTER) }
     }
 
     /// The key at the length of SHA-256's block, every byte of it changed by `with`.
@@ -40,6 +50,10 @@ impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(..)")
     }
+}
+
+fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// RFC 2104's two constants.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pg_query::protobuf::{AStar, ColumnRef, ResTarget, ReturningClause, String as Name};
 use pg_query::{Node, NodeEnum};
 
-use crate::catalog::Relation;
+use crate::catalog::{KeySettings, Relation};
 
 use super::expression::{self, identifier};
 use super::governance::Columns;
@@ -21,6 +21,8 @@ pub(super) struct Target {
     pub(super) masks: Columns,
     /// Its alias, or its name.
     pub(super) name: String,
+    /// Where masks find their key.
+    pub(super) keys: KeySettings,
 }
 
 /// What stands beside the target, for `RETURNING *`.
@@ -240,6 +242,6 @@ fn mask_of(reference: &ColumnRef, target: &Target) -> Result<Option<Node>, Refus
         return Err(columns::unreadable(&target.relation, name));
     }
     let row = format!("{}.", identifier(&target.name));
-    let mask = expression::mask(column, strategy, &row);
+    let mask = expression::mask(column, strategy, &row, &target.keys);
     wrapper::expression_node(&mask).map(Some).ok_or_else(|| unknown("masked column"))
 }

@@ -5,7 +5,7 @@ use pg_query::{Node, NodeEnum};
 
 use crate::catalog::Relation;
 
-use super::governance::{Columns, definition};
+use super::governance::definition;
 use super::reads::Rewriter;
 use super::survey::Survey;
 use super::wrapper::{self, Wanted};
@@ -29,7 +29,10 @@ pub(super) fn inline(
     let masks = rewriter.governance.masks(&view.key());
     match masks.is_empty() {
         true => Ok((select, columns_of(view, alias))),
-        false => Ok((masked_itself(view, masks, wanted, select)?, alias)),
+        false => {
+            let outer = rewriter.governance.subselect(view, wanted, true)?;
+            Ok((masked_itself(view, outer, select), alias))
+        }
     }
 }
 
@@ -45,14 +48,12 @@ pub(super) fn opaque(view: &Relation) -> Refusal {
 /// A view whose own columns are masked too: its subselect, over the definition in its place.
 fn masked_itself(
     view: &Relation,
-    masks: &Columns,
-    wanted: &Wanted,
+    mut select: Box<SelectStmt>,
     definition: Box<SelectStmt>,
-) -> Result<Box<SelectStmt>, Refusal> {
-    let mut select = wrapper::subselect(view, masks, wanted, true)?;
+) -> Box<SelectStmt> {
     let alias = columns_of(view, Alias { aliasname: view.name.clone(), colnames: Vec::new() });
     select.from_clause = vec![wrapper::from_item(definition, alias)];
-    Ok(select)
+    select
 }
 
 fn columns_of(view: &Relation, mut alias: Alias) -> Alias {

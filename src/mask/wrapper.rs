@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use pg_query::protobuf::{Alias, ParseResult, RangeSubselect, RangeVar, RawStmt, ResTarget, SelectStmt};
 use pg_query::{Node, NodeEnum};
 
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::{KeySettings, Relation, RelationKind};
 
 use super::expression::{self, Anchor, identifier};
 use super::governance::Columns;
@@ -55,6 +55,7 @@ pub(super) fn subselect(
     masks: &Columns,
     wanted: &Wanted,
     inherits: bool,
+    keys: &KeySettings,
 ) -> Result<Box<SelectStmt>, Refusal> {
     let names: Vec<&str> = relation
         .columns
@@ -62,7 +63,7 @@ pub(super) fn subselect(
         .map(|column| column.name.as_str())
         .filter(|name| wanted.columns.contains(*name))
         .collect();
-    select(relation, masks, &names, &wanted.system, inherits)
+    select(relation, masks, &names, &wanted.system, inherits, keys)
 }
 
 /// The query that COPY sends in place of `relation`: the columns of `names`, in that order.
@@ -72,6 +73,7 @@ pub(super) fn select(
     names: &[&str],
     system: &[&str],
     inherits: bool,
+    keys: &KeySettings,
 ) -> Result<Box<SelectStmt>, Refusal> {
     let anchor = anchor(relation, masks);
     let mut items: Vec<String> = Vec::new();
@@ -85,7 +87,7 @@ pub(super) fn select(
         items.push(match masks.get(&column.name) {
             None => identifier(name),
             Some(strategy) => {
-                let mask = expression::unfoldable(column, strategy, relation, &anchor);
+                let mask = expression::unfoldable(column, strategy, relation, &anchor, keys);
                 format!("{mask} AS {}", identifier(name))
             }
         });

@@ -163,7 +163,8 @@ impl Rewriter<'_> {
         }
         let masks = self.governance.masks(&relation.key());
         self.expected = self.expected.saturating_add(1);
-        Ok(Some(Target { relation: relation.clone(), masks: masks.clone(), name }))
+        let keys = self.governance.catalog().key_settings().clone();
+        Ok(Some(Target { relation: relation.clone(), masks: masks.clone(), name, keys }))
     }
 
     fn all<'n>(&mut self, nodes: impl IntoIterator<Item = &'n mut Node>) -> Result<(), Refusal> {

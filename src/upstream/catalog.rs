@@ -18,6 +18,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::catalog::Snapshot;
 use crate::gate::CatalogError;
+use crate::mask::Key;
 
 use super::handshake::Failure;
 use super::target::Target;
@@ -96,7 +97,9 @@ impl Shelf {
             loads.digest = Some(digest);
             loads.version = loads.version.saturating_add(1);
         }
-        let snapshot = Arc::new(definitions.into_snapshot(loads.version, database.search_path.clone()));
+        let snapshot = definitions.into_snapshot(loads.version, database.search_path.clone());
+        let key_settings = database.mask_key.as_ref().map(Key::setting_names).unwrap_or_default();
+        let snapshot = Arc::new(snapshot.keyed(key_settings));
         self.newest.store(Some(Arc::clone(&snapshot)));
         Ok(snapshot)
     }

@@ -66,8 +66,7 @@ impl<'a> Session<'a> {
                 own("search_path", &search_path(&database.search_path)),
                 own("row_security", "on"),
             ]);
-            let key = database.mask_key.iter().flat_map(Key::settings);
-            parameters.extend(key.map(|(name, value)| own(name, &value)));
+            parameters.extend(database.mask_key.iter().flat_map(Key::settings));
         }
         if let Some(ceiling_ms) = self.ceiling_ms {
             limit(&mut clients, ceiling_ms)?;
