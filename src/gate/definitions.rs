@@ -10,7 +10,7 @@ use crate::mask::Stop;
 use crate::sql::facts::{Access, Class};
 use crate::sql::{Facts, Item};
 
-use super::{Catalogs, Context, Outcome};
+use super::{Catalogs, Context, Missing, Outcome};
 
 /// Looks at what becomes of one statement.
 #[derive(Debug)]
@@ -83,4 +83,10 @@ pub(super) fn decide(item: &Item) -> bool {
         Class::Ddl => item.facts.tables.iter().any(|table| table.access == Access::Read),
         Class::Read | Class::Write | Class::Utility | Class::Unknown => true,
     }
+}
+
+/// Whether a newer catalog may know what a statement names. It never knows prepared statements and cursors.
+pub(super) fn names_unknown_objects(item: &Item) -> bool {
+    let of_the_session = |what: &str| matches!(Missing::of(what), Missing::Statement | Missing::Cursor);
+    item.facts.unresolved.iter().any(|thing| !of_the_session(&thing.what))
 }

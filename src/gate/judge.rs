@@ -16,10 +16,11 @@ use crate::sql::facts::Class;
 use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze, analyze_shallow};
 
 use super::complete::{self, Blocked, Change, Completed, Written};
+use super::definitions::{decide, names_unknown_objects};
 use super::memory::{Name, Notes, Reading, Rewrite, masked_columns};
+use super::pinned;
 use super::workers::{Workers, WorkersError};
 use super::{Context, Denial, DenialKind, Gate, Missing, Names, Prepared, Rules};
-use super::{definitions, pinned};
 
 /// A statement string that somebody wants judged.
 pub(super) struct Case<'a> {
@@ -177,9 +178,7 @@ impl Gate {
             decisions.push(self.decide_item(&rules, case, read, batch, approvals, bind)?);
         }
         limited_batch(case, &analysis, &decisions)?;
-        if !case.context.is_unjudged() {
-            analysis.items().iter().try_for_each(|item| pinned::kept(&item.facts))?;
-        }
+        pinned::kept(case.context, analysis.items())?;
         let rulings = self.mask(completed, &catalog, decisions).await?;
         let revision = rules.policy.revision().into();
         let verdict = Verdict { analysis, read, catalog_version: catalog.version(), rulings, revision };
@@ -205,8 +204,8 @@ impl Gate {
             Some(known) => Arc::clone(&known.analysis),
             None => self.reading(case, &catalog).await?,
         };
-        let is_old = self.catalogs.is_expired(database) && analysis.items().iter().any(definitions::decide);
-        if !is_old && !analysis.items().iter().any(names_unknown_objects) {
+        let is_old = self.catalogs.is_expired(database);
+        if !analysis.items().iter().any(|item| names_unknown_objects(item) || is_old && decide(item)) {
             return Ok((analysis, catalog));
         }
         let newer = self.refreshed(database).await?;
@@ -494,12 +493,6 @@ fn structure(case: &Case<'_>, analysis: &Analysis) -> Result<(), Denial> {
         ));
     }
     Ok(())
-}
-
-/// Whether a newer catalog may know what a statement names. It never knows prepared statements and cursors.
-fn names_unknown_objects(item: &Item) -> bool {
-    let of_the_session = |what: &str| matches!(Missing::of(what), Missing::Statement | Missing::Cursor);
-    item.facts.unresolved.iter().any(|thing| !of_the_session(&thing.what))
 }
 
 /// The denial of a statement that was not understood.

@@ -3,9 +3,9 @@
 
 use crate::policy::Reason;
 use crate::policy::input::SettingInput;
-use crate::sql::Facts;
+use crate::sql::Item;
 
-use super::{Denial, DenialKind};
+use super::{Context, Denial, DenialKind};
 
 /// What of `settings` an unjudged session gets: all of it, and `replication` only if that is `allowed`.
 pub(super) fn unjudged(
@@ -42,12 +42,14 @@ pub(super) fn judged(settings: &[(String, String)]) -> Result<Vec<(String, Strin
     Ok(admitted)
 }
 
-/// Holds what a statement of a judged session sets against what the reading of statements rests on. To reset is to go
+/// Holds what statements of a judged session set against what the reading of statements rests on. To reset is to go
 /// back to what the gateway has chosen. A name that is worked out as it runs could be any of them.
-pub(super) fn kept(facts: &Facts) -> Result<(), Denial> {
-    let changes =
-        facts.settings.iter().filter(|setting| matches!(setting.action.as_str(), "set" | "set_local"));
-    for setting in changes {
+pub(super) fn kept(context: &Context, items: &[Item]) -> Result<(), Denial> {
+    if context.is_unjudged() {
+        return Ok(());
+    }
+    let settings = items.iter().flat_map(|item| &item.facts.settings);
+    for setting in settings.filter(|setting| matches!(setting.action.as_str(), "set" | "set_local")) {
         let values = HELD.iter().find(|(held, _)| *held == setting.name).map(|(_, values)| *values);
         let holds = match (setting.name.as_str(), values, setting.values.as_slice()) {
             ("search_path" | "?", ..) => false,
