@@ -3,6 +3,7 @@
 
 use crate::policy::Reason;
 use crate::policy::input::SettingInput;
+use crate::sql::Facts;
 use crate::sql::Item;
 
 use super::{Context, Denial, DenialKind};
