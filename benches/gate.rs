@@ -319,6 +319,7 @@ fn catalog() -> Snapshot {
         not_null: true,
         generated: false,
         comment: None,
+        security_labels: Vec::new(),
     };
     let table = |oid: u32, name: String| Relation {
         oid,

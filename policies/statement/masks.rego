@@ -1,8 +1,9 @@
 # METADATA
 # title: Masks and ceilings
 # description: |
-#   Columns are labelled in data/labels.json, and data/masks.json says what stands in place of a label. A label
-#   without a mask is NULL: nobody must wait for a second file to be safe.
+#   Columns are labelled one by one in data/labels.json, and by what they are in data/label_rules.json: by patterns of
+#   names, by type, by a word in their comment, by SECURITY LABEL. data/masks.json says what stands in place of a
+#   label. A label without a mask is NULL: nobody must wait for a second file to be safe.
 package portcullis.statement
 
 import data.portcullis.lib.me
@@ -15,6 +16,14 @@ mask contains object.union(
 	not sees_clear
 	some relation, columns in data.labels[input.database]
 	some column, label in columns
+}
+
+mask contains object.union(
+	object.remove(rule, ["label"]),
+	object.get(data.masks, rule.label, {"type": "null"}),
+) if {
+	not sees_clear
+	some rule in data.label_rules[input.database]
 }
 
 limit contains {"rows": object.get(data.rulebook.rows, me.kind, 0)}

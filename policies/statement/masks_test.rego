@@ -15,10 +15,34 @@ test_labels_are_masked if {
 	found := mask with input as fixtures.ask("ana", {})
 		with data.agents as agents
 		with data.labels as labels
+		with data.label_rules as {}
 	found == {
 		{"relation": "public.customers", "column": "email", "type": "redact", "value": "hidden@masked.invalid"},
 		{"relation": "public.customers", "column": "shoe_size", "type": "null"},
 	}
+}
+
+rules := {"shop": [
+	{"label": "email", "column": "*email*"},
+	{"label": "pii", "relation": "hr.*", "tag": "pii"},
+]}
+
+test_columns_are_masked_by_what_they_are if {
+	found := mask with input as fixtures.ask("ana", {})
+		with data.agents as agents
+		with data.labels as {}
+		with data.label_rules as rules
+	found == {
+		{"column": "*email*", "type": "redact", "value": "hidden@masked.invalid"},
+		{"relation": "hr.*", "tag": "pii", "type": "null"},
+	}
+}
+
+test_a_group_sees_clear_what_is_labelled_by_rule if {
+	found := mask with input as fixtures.ask("dora", {})
+		with data.agents as agents
+		with data.label_rules as rules
+	found == set()
 }
 
 test_agents_and_people_see_the_same_masks if masks("bot") == masks("ana")

@@ -82,6 +82,8 @@ pub struct Column {
     pub generated: bool,
     /// The column's comment.
     pub comment: Option<String>,
+    /// Its SECURITY LABELs, of all providers.
+    pub security_labels: Vec<String>,
 }
 
 /// One relation with all its columns.

@@ -14,7 +14,7 @@ use crate::config::{self, Settings};
 use crate::gate::{Catalogs, Explanation, Gate, Parts, Workers};
 use crate::serve;
 use crate::sql::Statement;
-use crate::sql::facts::TableFact;
+use crate::sql::facts::{OutputFact, TableFact};
 use crate::store::Store;
 use crate::upstream::Upstream;
 
@@ -111,6 +111,9 @@ fn tell(explanation: &Explanation, output: &mut Output) -> std::io::Result<()> {
         let tables = visible(&tables.join(", "));
         output.line(format_args!("facts      {} ({}) {tables}", facts.kind, word(&facts.class)))?;
     }
+    for column in explanation.facts.iter().flat_map(|facts| &facts.outputs) {
+        output.line(format_args!("column     {}", visible(&lineage(column, &explanation.masked))))?;
+    }
     if !explanation.masked.is_empty() {
         output.line(format_args!("masked     {}", visible(&explanation.masked.join(", "))))?;
     }
@@ -118,6 +121,20 @@ fn tell(explanation: &Explanation, output: &mut Output) -> std::io::Result<()> {
         output.line(format_args!("sent as    {}", visible(&explanation.sent)))?;
     }
     output.line(format_args!("revision   {}", explanation.revision))
+}
+
+/// Where a column of the result comes from, and which of that is masked.
+fn lineage(column: &OutputFact, masked: &[String]) -> String {
+    let name = if column.name.is_empty() { "(unnamed)" } else { column.name.as_str() };
+    let source = |source: &String| match masked.contains(source) {
+        true => format!("{source} (masked)"),
+        false => source.clone(),
+    };
+    let sources: Vec<String> = column.sources.iter().map(source).collect();
+    match sources.is_empty() {
+        true => format!("{name} from no column"),
+        false => format!("{name} from {}", sources.join(", ")),
+    }
 }
 
 /// The word that facts have for `value`, as policies read it.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::catalog::Snapshot;
-use crate::mask::{Governed, Masks, Plan, Refusal, Rewritten, rewrite};
+use crate::mask::{Governed, Masks, Plan, Refusal, Rewritten, rewrite_as};
 use crate::sql::naming::with_prepared;
 use crate::sql::{Facts, Item, Naming, Statement};
 
@@ -378,17 +378,27 @@ impl Change {
     }
 }
 
+/// What a statement is rewritten by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Under<'a> {
+    /// Its decision's masks.
+    pub(super) masks: &'a Arc<Masks>,
+    /// What they mean on `catalog`.
+    pub(super) governed: &'a Governed,
+    /// What the database holds.
+    pub(super) catalog: &'a Snapshot,
+}
+
 /// Rewrites `item`, whose text is `text`; `before` are the statements of its string that come first.
 pub(super) fn write(
     text: &str,
     item: &Item,
     part: &Part,
-    masks: &Arc<Masks>,
-    catalog: &Snapshot,
+    under: &Under<'_>,
     before: &[Written],
 ) -> Result<Written, Blocked> {
     let plain = |change| -> Result<Written, Blocked> {
-        Ok(Written { rewritten: rewrite(text, item, masks, catalog)?, change, runs: None })
+        Ok(Written { rewritten: rewrite_as(text, item, under.governed, under.catalog)?, change, runs: None })
     };
     match part {
         Part::Plain => plain(listening(item)),
@@ -400,7 +410,7 @@ pub(super) fn write(
             Ok(Written { change: Some(change), ..written })
         }
         Part::Prepares { name, head, inside } => {
-            let within = rewrite_only(inside, masks, catalog)?;
+            let within = rewrite_only(inside, under)?;
             let rewritten = Rewritten {
                 sql: format!("{head}{}{}", if within.plan.verbatim { "" } else { " " }, within.sql),
                 plan: Plan { arity: None, ..within.plan.clone() },
@@ -409,7 +419,7 @@ pub(super) fn write(
             Ok(Written { rewritten, change: Some(change), runs: None })
         }
         Part::Runs { what, held, again, wrapped } => {
-            let now = rewrite_only(what, masks, catalog)?;
+            let now = rewrite_only(what, under)?;
             let held = match held {
                 Held::Sent(text) => Some(text.as_str()),
                 Held::Here(index) => before.get(*index).and_then(Written::behind_its_name),
@@ -418,7 +428,7 @@ pub(super) fn write(
                 return Err(Blocked::Stale { again });
             }
             // Its own text holds no table, but EXPLAIN and CREATE TABLE AS make more of what they run.
-            let own = rewrite(text, item, masks, catalog);
+            let own = rewrite_as(text, item, under.governed, under.catalog);
             let own = if *wrapped { own?.plan.arity } else { now.plan.arity };
             let plan = Plan { arity: own, verbatim: true, ..now.plan };
             let runs = Some(what.statement().as_str().to_owned());
@@ -439,14 +449,14 @@ impl Written {
     }
 }
 
-fn rewrite_only(reading: &Reading, masks: &Arc<Masks>, catalog: &Snapshot) -> Result<Rewritten, Refusal> {
+fn rewrite_only(reading: &Reading, under: &Under<'_>) -> Result<Rewritten, Refusal> {
     let whole = || reading.statement().as_str().to_owned();
     if reading.items().is_empty() {
         return Ok(Rewritten { sql: whole(), plan: Plan::default() });
     }
-    let rewrite = match reading.rewritten(0, masks) {
+    let rewrite = match reading.rewritten(0, under.masks) {
         Some(rewrite) => rewrite,
-        None => reading.rewrite(0, masks, &Governed::new(masks, catalog), catalog)?,
+        None => reading.rewrite(0, under.masks, under.governed, under.catalog)?,
     };
     let Rewritten { sql, plan } = Rewritten::clone(&rewrite.rewritten);
     Ok(Rewritten { sql: if plan.verbatim { whole() } else { sql }, plan })

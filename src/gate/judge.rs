@@ -8,14 +8,14 @@ use smol_str::SmolStr;
 
 use crate::catalog::Snapshot;
 use crate::identity::STRANGER;
-use crate::mask::{Masks, Rewritten};
+use crate::mask::{Governed, Masks, Rewritten};
 use crate::policy::input::{ApprovalEvidence, Batch};
 use crate::policy::input::{BindInput, IdentityInput, Time};
 use crate::policy::{Decision, Effect, Limits, Reason, Requirement, StatementInput};
 use crate::sql::facts::Class;
 use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze, analyze_shallow};
 
-use super::complete::{self, Blocked, Change, Completed, Written};
+use super::complete::{self, Blocked, Change, Completed, Under, Written};
 use super::definitions::{decide, names_unknown_objects};
 use super::memory::{Name, Notes, Reading, Rewrite, masked_columns};
 use super::pinned;
@@ -353,6 +353,11 @@ impl Gate {
     ) -> Result<Vec<Ruling>, Denial> {
         if completed.names_something() {
             let catalog = Arc::clone(catalog);
+            let governed = |decision: Arc<Decision>| {
+                let governed = self.memory.governed(&decision.masks, &catalog);
+                (decision, governed)
+            };
+            let decisions = decisions.into_iter().map(governed).collect();
             let ruled = match completed.is_shallow() {
                 true => Workers::here(|| rule(&completed, decisions, &catalog)),
                 false => self.workers.run(move || rule(&completed, decisions, &catalog)).await,
@@ -447,19 +452,20 @@ impl From<Blocked> for Denial {
 /// Rewrites statements of which some do something by name.
 fn rule(
     completed: &Completed,
-    decisions: Vec<Arc<Decision>>,
+    decisions: Vec<(Arc<Decision>, Arc<Governed>)>,
     catalog: &Snapshot,
 ) -> Result<Vec<Ruling>, Blocked> {
     let analysis = &completed.analysis;
     let mut written = Vec::with_capacity(decisions.len());
-    for (index, (item, decision)) in analysis.items().iter().zip(&decisions).enumerate() {
+    for (index, (item, (decision, governed))) in analysis.items().iter().zip(&decisions).enumerate() {
+        let under = Under { masks: &decision.masks, governed, catalog };
         let text = analysis.statement().as_str().get(item.range.clone()).unwrap_or_default();
         let part = completed.part(index);
-        written.push(complete::write(text, item, &part, &decision.masks, catalog, &written)?);
+        written.push(complete::write(text, item, &part, &under, &written)?);
     }
     let all = analysis.items().iter().zip(decisions).zip(written);
-    let rulings = all.map(|((item, decision), Written { rewritten, change, runs })| {
-        let masked = masked_columns(item, &decision.masks);
+    let rulings = all.map(|((item, (decision, governed)), Written { rewritten, change, runs })| {
+        let masked = masked_columns(item, &governed);
         Ruling { decision, rewritten: Arc::new(rewritten), masked, change, runs }
     });
     Ok(rulings.collect())

@@ -151,7 +151,7 @@ impl Reading {
         let rewrite = Rewrite {
             masks: Arc::clone(masks),
             rewritten: Arc::new(rewrite_as(text, item, governed, catalog)?),
-            masked: masked_columns(item, masks),
+            masked: masked_columns(item, governed),
         };
         let mut rewrites = lock(&notes.rewrites);
         if rewrites.len() >= MOST_REWRITES {
@@ -191,12 +191,10 @@ impl Notes {
 }
 
 /// The masked columns of the relations that a statement touches, `schema.table.column`, ordered.
-pub(super) fn masked_columns(item: &Item, masks: &Masks) -> Arc<[String]> {
-    let tables = item.facts.tables.iter();
-    let touched = tables.filter_map(|table| masks.of(&table.key).map(|columns| (&table.key, columns)));
-    let mut masked: Vec<String> = touched
-        .flat_map(|(key, columns)| columns.keys().map(move |column| format!("{key}.{column}")))
-        .collect();
+pub(super) fn masked_columns(item: &Item, governed: &Governed) -> Arc<[String]> {
+    let keys = item.facts.tables.iter().map(|table| &table.key);
+    let mut masked: Vec<String> =
+        keys.flat_map(|key| governed.columns_of(key).map(move |column| format!("{key}.{column}"))).collect();
     masked.sort();
     masked.dedup();
     masked.into()

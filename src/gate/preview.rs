@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use crate::catalog::{Relation, RelationKind};
+use crate::catalog::{Relation, RelationKind, Snapshot};
 use crate::identity::Identity;
 use crate::policy::input::{Batch, BindInput};
 use crate::policy::{Decision, Effect, Reason, SessionInput, StatementInput};
@@ -156,7 +156,8 @@ impl Gate {
         rules.agent(who.name())?;
         let mut visible = Vec::new();
         for relation in catalog.relations().filter(|relation| shows(relation)) {
-            let surveyor = Surveyor { gate: self, rules: &rules, name: who.name(), context };
+            let surveyor =
+                Surveyor { gate: self, rules: &rules, name: who.name(), context, catalog: &catalog };
             visible.extend(surveyor.survey(relation)?);
             tokio::task::yield_now().await;
         }
@@ -191,6 +192,7 @@ struct Surveyor<'a> {
     rules: &'a Rules,
     name: &'a str,
     context: &'a Context,
+    catalog: &'a Arc<Snapshot>,
 }
 
 impl Surveyor<'_> {
@@ -206,7 +208,8 @@ impl Surveyor<'_> {
             if decision.effect == Effect::Deny {
                 continue;
             }
-            let masked = decision.masks.of(&relation.key()).is_some_and(|m| m.contains_key(&column.name));
+            let governed = self.gate.memory.governed(&decision.masks, self.catalog);
+            let masked = governed.columns_of(&relation.key()).any(|name| name == column.name);
             columns.push(ColumnAccess {
                 name: column.name.clone(),
                 type_name: column.type_name.clone(),

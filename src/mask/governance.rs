@@ -55,7 +55,7 @@ impl Governed {
         let children = |key: &RelationKey| Some(catalog.children(key).map(|child| child.key()).collect());
         let parents = |key: &RelationKey| catalog.relation(key).map(|relation| relation.parents.clone());
         let mut worked_out = Masks::default();
-        for (key, columns) in masks.iter() {
+        for (key, columns) in masks.on(catalog).iter() {
             let kin: HashSet<_> = closure(key, parents).chain(closure(key, children)).collect();
             for relative in kin {
                 for (column, strategy) in columns {
@@ -73,6 +73,11 @@ impl Governed {
             .collect();
         let forbidden = Arc::new(forbidden(&masks, catalog));
         Self { masks, forbidden, built: Mutex::default() }
+    }
+
+    /// The names of the masked columns of a relation, ordered; those of a view are masked by itself, not below it.
+    pub fn columns_of(&self, relation: &RelationKey) -> impl Iterator<Item = &str> {
+        self.masks.get(relation).into_iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 
     /// `(relation OID, attnum)` of every masked column.

@@ -17,6 +17,7 @@ pub mod release;
 mod returning;
 pub mod rewrite;
 mod scope;
+pub mod selector;
 pub mod strategy;
 mod survey;
 #[cfg(test)]
@@ -31,5 +32,6 @@ pub use governance::Governed;
 pub use key::Key;
 pub use release::{Release, Released, Stop};
 pub use rewrite::{Plan, Refusal, Rewritten, rewrite, rewrite_as};
+pub use selector::Selector;
 pub use strategy::{Masks, Strategy};
 pub use verify::{Field, Mismatch};

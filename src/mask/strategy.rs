@@ -1,14 +1,15 @@
 //! What stands in a column's place, and for which columns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::RelationKey;
+use crate::catalog::{RelationKey, Snapshot};
 
 use super::expression::custom;
+use super::selector::Selector;
 
 /// What a client sees instead of a column's value. Ordered from weakest to strictest.
 ///
@@ -141,15 +142,18 @@ impl Strategy {
     }
 }
 
-/// The masks of one identity on one database: relation -> column -> strategy.
+/// The masks of one identity on one database: of columns by their names, and of columns by what they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Masks(BTreeMap<RelationKey, BTreeMap<String, Strategy>>);
+pub struct Masks {
+    /// Relation -> column -> strategy.
+    columns: BTreeMap<RelationKey, BTreeMap<String, Strategy>>,
+    selected: BTreeSet<(Selector, Strategy)>,
+}
 
 impl Masks {
     /// Adds a mask. Two masks on one column leave the stricter; two of one kind that differ leave NULL.
     pub fn add(&mut self, relation: RelationKey, column: String, strategy: Strategy) {
-        let columns = self.0.entry(relation).or_default();
+        let columns = self.columns.entry(relation).or_default();
         let strategy = match columns.remove(&column) {
             None => strategy,
             Some(present) => stricter(present, strategy),
@@ -157,21 +161,50 @@ impl Masks {
         columns.insert(column, strategy);
     }
 
-    /// Whether nothing is masked.
+    /// Adds a mask of all columns that `selector` selects.
+    pub fn select(&mut self, selector: Selector, strategy: Strategy) {
+        self.selected.insert((selector, strategy));
+    }
+
+    /// Whether nothing can be masked by it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.columns.is_empty() && self.selected.is_empty()
     }
 
-    /// The masked columns of `relation`.
+    /// How many columns and selectors it names.
     #[must_use]
-    pub fn of(&self, relation: &RelationKey) -> Option<&BTreeMap<String, Strategy>> {
-        self.0.get(relation)
+    pub fn len(&self) -> usize {
+        self.columns.values().map(BTreeMap::len).sum::<usize>() + self.selected.len()
     }
 
-    /// Every masked relation with its columns.
-    pub fn iter(&self) -> impl Iterator<Item = (&RelationKey, &BTreeMap<String, Strategy>)> {
-        self.0.iter()
+    /// The masks of columns that exist in `catalog`, by relation; those that are selected among them. The gateway's
+    /// word ends at PostgreSQL's own catalogs: what is masked there is named.
+    pub(super) fn on(&self, catalog: &Snapshot) -> Self {
+        let mut named = Self { columns: self.columns.clone(), selected: BTreeSet::new() };
+        let relations =
+            catalog.relations().filter(|relation| !self.selected.is_empty() && !relation.is_system());
+        for relation in relations {
+            for column in &relation.columns {
+                let selecting =
+                    self.selected.iter().filter(|(selector, _)| selector.selects(relation, column));
+                for (_, strategy) in selecting {
+                    named.add(relation.key(), column.name.clone(), strategy.clone());
+                }
+            }
+        }
+        named
+    }
+
+    /// The columns of `relation` that are masked by their names.
+    #[must_use]
+    pub fn named(&self, relation: &RelationKey) -> Option<&BTreeMap<String, Strategy>> {
+        self.columns.get(relation)
+    }
+
+    /// Every relation with its columns that are masked by their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&RelationKey, &BTreeMap<String, Strategy>)> {
+        self.columns.iter()
     }
 }
 
@@ -192,7 +225,7 @@ mod tests {
         for strategy in strategies {
             masks.add(key.clone(), "ssn".into(), strategy.clone());
         }
-        masks.of(&key).and_then(|columns| columns.get("ssn")).cloned()
+        masks.named(&key).and_then(|columns| columns.get("ssn")).cloned()
     }
 
     #[test]

@@ -25,6 +25,7 @@ fn column(name: &str, number: i16, type_oid: u32, type_name: &str) -> Column {
         not_null: false,
         generated: false,
         comment: None,
+        security_labels: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::input::ApprovalEvidence;
 use super::snapshot::Merged;
 use super::{Effect, Limits, Reason, Requirement};
 use crate::catalog::RelationKey;
-use crate::mask::{Masks, Strategy};
+use crate::mask::{Masks, Selector, Strategy};
 
 /// Why the rulebook gave no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -187,24 +187,27 @@ fn escalate(
     Ok((Effect::Escalate(Requirement { groups: groups.into_iter().collect(), ttl_s }), reasons))
 }
 
+/// What says which columns a mask is for; all else of it says what stands there instead.
+const SELECTING: [&str; 5] = ["relation", "column", "data_type", "tag", "security_label"];
+
 fn masks(answer: &Answer<'_>) -> Result<Masks, PolicyError> {
     let mut masks = Masks::default();
     for mut entry in answer.set::<Vec<_>, Map<String, Value>>("mask")? {
-        let mut text = |name: &str| match entry.remove(name) {
-            Some(Value::String(text)) if !text.is_empty() => Ok(text),
-            Some(_) | None => Err(answer.malformed("mask", format!("`{name}` must be a text"))),
-        };
-        let relation = text("relation")?;
-        let column = text("column")?;
-        let Some((schema, name)) = relation.split_once('.') else {
-            return Err(answer.malformed("mask", format!("`{relation}` is not `schema.table`")));
-        };
+        let malformed = |why: String| answer.malformed("mask", why);
+        let given = SELECTING.iter().filter_map(|name| entry.remove_entry(*name)).collect();
+        let place = Value::Object(given);
+        let selector: Selector =
+            serde_json::from_value(place.clone()).map_err(|error| malformed(format!("{place}: {error}")))?;
+        selector.check().map_err(|why| malformed(format!("{place}: {why}")))?;
         let strategy: Strategy = serde_json::from_value(Value::Object(entry))
-            .map_err(|error| answer.malformed("mask", error.to_string()))?;
-        strategy
-            .check()
-            .map_err(|why| answer.malformed("mask", format!("`{relation}`, `{column}`: {why}")))?;
-        masks.add(RelationKey::new(schema, name), column, strategy);
+            .map_err(|error| malformed(format!("{place}: {error}")))?;
+        strategy.check().map_err(|why| malformed(format!("{place}: {why}")))?;
+        match selector.one() {
+            Some((schema, name, column)) => {
+                masks.add(RelationKey::new(schema, name), column.to_owned(), strategy);
+            }
+            None => masks.select(selector, strategy),
+        }
     }
     Ok(masks)
 }

@@ -55,7 +55,7 @@ struct Weight;
 
 impl Weighter<Box<[u8]>, Arc<Decision>> for Weight {
     fn weight(&self, key: &Box<[u8]>, decision: &Arc<Decision>) -> u64 {
-        let columns: usize = decision.masks.iter().map(|(_, columns)| columns.len()).sum();
+        let columns = decision.masks.len();
         let reasons = decision.reasons.iter().chain(&decision.alerts);
         let words: usize = reasons.map(|reason| reason.message.len() + reason.hint.len()).sum();
         let bytes = key.len() + words + columns * COLUMN_BYTES;

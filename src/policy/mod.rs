@@ -23,6 +23,7 @@ pub use decision::{ApprovalDecision, Decision, Effect, Limits, Reason, Requireme
 pub use input::{ApprovalInput, SessionInput, StatementInput};
 pub use projection::Digested;
 pub use snapshot::{RulebookError, Snapshot, Source};
+pub use vocabulary::input_schemas;
 
 #[cfg(test)]
 mod tests;

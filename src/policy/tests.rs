@@ -8,6 +8,7 @@ use super::input::{ApprovalEvidence, Batch, BindInput, IdentityInput, Time};
 use super::*;
 use crate::catalog::RelationKey;
 use crate::identity::Kind;
+use crate::mask::Masks;
 use crate::mask::Strategy;
 use crate::sql::Facts;
 
@@ -245,9 +246,43 @@ fn the_strictest_mask_and_the_smallest_ceiling_hold() {
         limit contains {"bytes": 10}
         limit contains {"rows": 900, "bytes": 20}"#,
     );
-    let masks = decision.masks.of(&RelationKey::new("public", "customers")).unwrap();
-    assert_eq!(masks.get("ssn"), Some(&Strategy::Redact { value: "x".into() }));
+    let mut masks = Masks::default();
+    masks.add(RelationKey::new("public", "customers"), "ssn".into(), Strategy::Redact { value: "x".into() });
+    assert_eq!(*decision.masks, masks);
     assert_eq!(decision.limits, Limits { rows: Some(500), bytes: Some(10) }, "500 rows are in the file");
+}
+
+#[test]
+fn a_mask_may_be_for_columns_by_what_they_are() {
+    let decision = decide(
+        r#"allow := true
+        mask contains {"column": "*email*", "type": "email"}
+        mask contains {"relation": "hr.*", "data_type": "numeric", "type": "round", "places": -3}
+        mask contains {"tag": "pii", "type": "null"}"#,
+    );
+    assert_eq!(decision.masks.len(), 3);
+    assert!(!decision.masks.is_empty());
+}
+
+#[test]
+fn a_mask_with_a_mistake_denies_and_says_which() {
+    for (mask, said) in [
+        (r#"{"column": "*", "type": "null"}"#, "a mask needs `column`"),
+        (r#"{"relation": "t", "column": "c", "type": "null"}"#, "`t` is not `schema.table`"),
+        (r#"{"column": 1, "type": "null"}"#, "expected a string"),
+        (r#"{"column": "c", "tags": "x", "type": "redact", "value": ""}"#, "unknown field `tags`"),
+        (r#"{"column": "c", "type": "blur"}"#, "unknown variant `blur`"),
+        (
+            r#"{"column": "c", "type": "expression", "sql": "pg_read_file(value)"}"#,
+            "`pg_read_file` can't be called",
+        ),
+        (r#"{"column": "c"}"#, "missing field `type`"),
+    ] {
+        let decision = decide(&format!("allow := true\nmask contains {mask}"));
+        assert_eq!(decision.effect, Effect::Deny, "{mask}");
+        let message = &decision.reasons[0].message;
+        assert!(message.contains(said), "{mask}: {message}");
+    }
 }
 
 #[test]

@@ -82,6 +82,12 @@ pub(super) fn why_not(name: &str) -> &'static str {
     }
 }
 
+/// What rules of each decision point can read, as JSON Schemas by the names of their packages. Every field is always
+/// there: what is not known says so, because a rule that reads nothing is a rule that does not hold.
+pub fn input_schemas() -> impl Iterator<Item = (&'static str, &'static Value)> {
+    INPUTS.iter().map(|(point, schema)| (*point, schema))
+}
+
 fn schema<T: JsonSchema>() -> Value {
     schema_for!(T).to_value()
 }

@@ -325,6 +325,11 @@ async fn eval_says_what_would_happen_and_runs_nothing() {
     let read = eval("SELECT id, ssn FROM customers");
     assert_eq!(read.code, Some(0), "{}{}", read.out, read.err);
     assert!(read.out.starts_with("allow\n") && read.out.contains("public.customers.ssn"), "{}", read.out);
+    for line in
+        ["column     id from public.customers.id", "column     ssn from public.customers.ssn (masked)"]
+    {
+        assert!(read.out.lines().any(|said| said == line), "{line} in {}", read.out);
+    }
     let write = eval("UPDATE orders SET status = 'paid' WHERE id = 1");
     assert_eq!(write.code, Some(4), "{}{}", write.out, write.err);
     assert!(write.out.starts_with("escalate\n") && write.out.contains("dba"), "{}", write.out);

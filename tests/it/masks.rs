@@ -3,6 +3,7 @@
 
 mod cases;
 mod schema;
+mod selectors;
 mod strategies;
 
 use std::sync::Arc;

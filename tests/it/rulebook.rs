@@ -1,6 +1,7 @@
 //! The rulebook that ships: its own tests, and who may do what as one table.
 
 mod psql;
+mod schema;
 mod statements;
 
 use std::fs;
@@ -87,9 +88,9 @@ fn masks_follow_labels_and_groups() {
     let customers = RelationKey::new("public", "customers");
     let masks = |name: &str| decide(&shipped(), name, &select(&["name"]), &[]).masks;
     let ana = masks("ana");
-    let hidden = &ana.of(&customers).unwrap()["email"];
+    let hidden = &ana.named(&customers).unwrap()["email"];
     assert_eq!(hidden, &Strategy::Redact { value: "hidden@masked.invalid".into() });
-    assert_eq!(ana.of(&RelationKey::new("hr", "payroll")).unwrap().len(), 2);
+    assert_eq!(ana.named(&RelationKey::new("hr", "payroll")).unwrap().len(), 2);
     assert_eq!(masks("support-bot"), ana);
     assert!(masks("dora").is_empty());
 
@@ -98,7 +99,7 @@ fn masks_follow_labels_and_groups() {
     file.text = "{}".into();
     let snapshot = Snapshot::build(&sources, &shipped_agents().to_data()).unwrap();
     let unmasked_label = decide(&snapshot, "ana", &select(&["name"]), &[]).masks;
-    assert_eq!(unmasked_label.of(&customers).unwrap()["ssn"], Strategy::Null);
+    assert_eq!(unmasked_label.named(&customers).unwrap()["ssn"], Strategy::Null);
 }
 
 #[test]

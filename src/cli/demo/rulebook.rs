@@ -25,6 +25,7 @@ pub(super) const POLICIES: Files = embedded!("policies":
     "data/channels.json"
     "data/functions.json"
     "data/kinds.json"
+    "data/label_rules.json"
     "data/labels.json"
     "data/masks.json"
     "data/rulebook.json"

@@ -144,6 +144,7 @@ fn column(name: &str, number: i16) -> Column {
         not_null: false,
         generated: false,
         comment: None,
+        security_labels: Vec::new(),
     }
 }
 

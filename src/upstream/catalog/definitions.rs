@@ -123,6 +123,7 @@ fn column(row: &Row) -> Result<Column, Error> {
         not_null: row.try_get("not_null")?,
         generated: row.try_get("generated")?,
         comment: row.try_get("comment")?,
+        security_labels: row.try_get("security_labels")?,
     })
 }
 
@@ -219,7 +220,8 @@ SELECT c.oid AS relation, a.attname AS name, a.attnum AS number, a.atttypid AS t
        bt.oid AS base_type_oid, bt.typtype AS base_type_kind, bt.typcategory AS base_type_category,
        CASE WHEN a.attcollation <> 0 AND a.attcollation <> t.typcollation
             THEN pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname) END AS collation,
-       a.attnotnull AS not_null, a.attgenerated <> '' AS generated, d.description AS comment
+       a.attnotnull AS not_null, a.attgenerated <> '' AS generated, d.description AS comment,
+       COALESCE(s.labels, '{}') AS security_labels
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -230,6 +232,11 @@ SELECT c.oid AS relation, a.attname AS name, a.attnum AS number, a.atttypid AS t
   LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
   LEFT JOIN pg_catalog.pg_description d
          ON d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objsubid = a.attnum
+  LEFT JOIN (SELECT l.objoid, l.objsubid, pg_catalog.array_agg(l.label ORDER BY l.provider) AS labels
+               FROM pg_catalog.pg_seclabel l
+              WHERE l.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass
+              GROUP BY l.objoid, l.objsubid) s
+         ON s.objoid = c.oid AND s.objsubid = a.attnum
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND n.nspname !~ '^pg_(toast|temp)'
    AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY c.oid, a.attnum";

@@ -380,7 +380,7 @@ async fn load(database: &Database) -> Arc<Snapshot> {
     Arc::new(Snapshot::clone(&*schema::load(database).await).keyed(names))
 }
 
-fn rewritten(catalog: &Snapshot, masks: &Masks, sql: &str) -> Result<Rewritten, Refusal> {
+pub(super) fn rewritten(catalog: &Snapshot, masks: &Masks, sql: &str) -> Result<Rewritten, Refusal> {
     let statement = Statement::new(sql.as_bytes(), Statement::AGENT_CAP).unwrap();
     let analysis = analyze(&statement, catalog).unwrap_or_else(|error| panic!("{sql}: {error}"));
     let [item] = analysis.items() else { panic!("{sql}: not one statement") };

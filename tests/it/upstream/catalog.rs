@@ -76,6 +76,7 @@ async fn a_table_is_loaded_with_everything_that_was_declared() {
         not_null: false,
         generated: false,
         comment: Some("Free text".into()),
+        security_labels: Vec::new(),
     };
     assert_eq!(table.column("note"), Some(&note));
     let total = table.column("total").unwrap();

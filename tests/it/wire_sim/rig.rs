@@ -424,6 +424,7 @@ fn table(oid: u32, name: &str, columns: &[&str]) -> Relation {
         not_null: false,
         generated: false,
         comment: None,
+        security_labels: Vec::new(),
     };
     Relation {
         oid,
