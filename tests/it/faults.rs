@@ -7,6 +7,7 @@ mod ledger;
 mod refusals;
 mod restart;
 mod secrets;
+mod stalls;
 mod start;
 mod upstream;
 
