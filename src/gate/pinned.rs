@@ -71,12 +71,18 @@ pub(super) fn kept(context: &Context, items: &[Item]) -> Result<(), Denial> {
     Ok(())
 }
 
-/// The denial of a statement that names what the gateway keeps in the server's session: the key of masks among it. What a
-/// statement works out is no name that the gateway uses: those can't be guessed.
+/// The denial of a statement that names what the gateway keeps in the server's session, the key of masks among it, or that
+/// works out which setting it reads.
 pub(super) fn own_setting(facts: &Facts) -> Option<Denial> {
-    let mut own = facts.settings.iter().filter(|setting| setting.name.starts_with(OWN));
-    let name = &own.next()?.name;
-    Some(denial("setting", &format!("the setting `{name}` belongs to the gateway"), "leave it out"))
+    let is_own = |name: &str| name == "?" || name.starts_with(OWN);
+    let (message, hint) = match facts.settings.iter().find(|setting| is_own(&setting.name))?.name.as_str() {
+        "?" => (
+            "which setting is meant can't be said before the statement runs".to_owned(),
+            "write its name out",
+        ),
+        name => (format!("the setting `{name}` belongs to the gateway"), "leave it out"),
+    };
+    Some(denial("setting", &message, hint))
 }
 
 /// A setting as the rulebook sees it.

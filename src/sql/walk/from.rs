@@ -99,6 +99,7 @@ impl Walker<'_> {
         Range {
             name: Rc::from(alias.map_or(range.relname.as_str(), |alias| alias.aliasname.as_str())),
             unaliased: alias.is_none().then(|| relation.key()),
+            relation: Some(relation.key()),
             columns,
             open: None,
             star_known: true,
@@ -304,6 +305,7 @@ fn join_ranges(
     let range = Range {
         name: Rc::from(join.alias.as_ref().map_or("", |alias| alias.aliasname.as_str())),
         unaliased: None,
+        relation: None,
         columns,
         open: (!open.is_empty()).then(|| Rc::new(open.iter().flat_map(|set| set.iter().cloned()).collect())),
         star_known,

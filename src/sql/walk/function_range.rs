@@ -55,6 +55,7 @@ impl Walker<'_> {
         Range {
             name: Rc::from(alias_name.unwrap_or(&first_name)),
             unaliased: None,
+            relation: None,
             columns,
             open: Some(Rc::new(all)),
             star_known,

@@ -29,7 +29,10 @@ impl Walker<'_> {
         match parts.last() {
             Some(&SET_CONFIG) => self.set_config(&call.args),
             Some(&CURRENT_SETTING) => {
-                let name = call.args.first().and_then(literal).map_or_else(unknown, str::to_ascii_lowercase);
+                let name = match call.args.first() {
+                    Some(arg) if is_listed(arg, scope) => "all".to_owned(),
+                    arg => arg.and_then(literal).map_or_else(unknown, str::to_ascii_lowercase),
+                };
                 self.setting(&name, "show", Vec::new());
             }
             _ => {}
@@ -122,11 +125,29 @@ fn function_fact(schema: &str, name: &str, candidates: &[&Function]) -> Function
     }
 }
 
+/// Whether `arg` is, as it stands there, the column of `pg_settings` that names settings. What the server does not list is
+/// not meant then.
+fn is_listed(arg: &Node, scope: &Scope<'_>) -> bool {
+    let Some(NodeEnum::ColumnRef(column)) = arg.node.as_ref() else { return false };
+    let (range, name) = match strings(&column.fields).as_slice() {
+        [name] => (scope.holder(name), *name),
+        [table, name] => (scope.range(table), *name),
+        _ => return false,
+    };
+    let mut sources = Sources::new();
+    let is_column = range.is_some_and(|range| {
+        range.relation.as_ref().is_some_and(|key| key.as_str() == PG_SETTINGS)
+            && range.column(name, &mut sources)
+    });
+    is_column && sources.len() == 1 && sources.iter().all(|source| source.column == "name")
+}
+
 /// A setting whose name is worked out when the statement runs.
 fn unknown() -> String {
     "?".to_owned()
 }
 
 const SET_CONFIG: &str = "set_config";
+const PG_SETTINGS: &str = "pg_catalog.pg_settings";
 /// SHOW by another name.
 const CURRENT_SETTING: &str = "current_setting";

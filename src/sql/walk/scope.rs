@@ -41,6 +41,8 @@ pub(super) struct Range {
     pub(super) name: Rc<str>,
     /// The relation, where it has no alias: only then `schema.table.column` can name it.
     pub(super) unaliased: Option<RelationKey>,
+    /// The relation that it is, under whatever alias; none for whatever a query makes.
+    pub(super) relation: Option<RelationKey>,
     pub(super) columns: Vec<Column>,
     /// Set where the range may have columns besides `columns` (a function's result): what flows into those.
     pub(super) open: Option<Rc<Sources>>,
@@ -50,7 +52,7 @@ pub(super) struct Range {
 
 impl Range {
     pub(super) fn derived(name: &str, columns: Vec<Column>) -> Self {
-        Self { name: Rc::from(name), unaliased: None, columns, open: None, star_known: true }
+        Self { name: Rc::from(name), unaliased: None, relation: None, columns, open: None, star_known: true }
     }
 
     /// A range of which nothing is known; what made it so has already been reported.
@@ -58,6 +60,7 @@ impl Range {
         Self {
             name: Rc::from(name),
             unaliased: None,
+            relation: None,
             columns: Vec::new(),
             open: Some(Rc::default()),
             star_known: true,
@@ -165,6 +168,17 @@ impl<'p> Scope<'p> {
             let mut items = scope.items.iter().filter(|item| item.by_name);
             items.find(|item| &*item.range.name == name).map(|item| Rc::clone(&item.range))
         })
+    }
+
+    /// The one range of the innermost level that has a column called `name`.
+    pub(super) fn holder(&self, name: &str) -> Option<Rc<Range>> {
+        let holds = |item: &&Visible| item.by_column && item.range.column(name, &mut Sources::new());
+        self.levels()
+            .find_map(|scope| {
+                let mut items = scope.items.iter().filter(holds);
+                items.next().map(|item| (Rc::clone(&item.range), items.next().is_none()))
+            })
+            .and_then(|(range, is_only)| is_only.then_some(range))
     }
 
     /// The range of the unaliased relation `key`.

@@ -33,6 +33,19 @@ async fn no_statement_reads_or_changes_the_key() {
         format!("SELECT pg_catalog.current_setting('{name}', true)"),
         format!("SELECT x FROM current_setting('{name}') x"),
         format!("SELECT id FROM orders WHERE status = current_setting('{name}')"),
+        format!("SELECT current_setting('{}' || '{}')", &name[..12], &name[12..]),
+        "SELECT current_setting(status) FROM orders".to_owned(),
+        format!(
+            "SELECT current_setting(s.name) FROM (SELECT replace(name, 'jit', '{name}') AS name FROM pg_settings) s"
+        ),
+        format!("WITH s AS (SELECT '{name}'::text AS name) SELECT current_setting(s.name) FROM s"),
+        format!(
+            "WITH pg_settings AS (SELECT '{name}'::text AS name) SELECT current_setting(name) FROM pg_settings"
+        ),
+        "SELECT current_setting(s.name) FROM pg_settings AS s (value, name)".to_owned(),
+        format!("SELECT current_setting(name) FROM pg_settings, LATERAL (SELECT '{name}'::text AS name) x"),
+        format!("SELECT (SELECT current_setting(name) FROM (VALUES ('{name}')) v (name)) FROM pg_settings"),
+        format!("SELECT ('{name}'::text).current_setting"),
         format!("SET {name} = ''"),
         format!("SET LOCAL {name} = ''"),
         format!("RESET {name}"),
@@ -46,8 +59,12 @@ async fn no_statement_reads_or_changes_the_key() {
         assert_eq!(error.code().unwrap().code(), "42501", "{sql}: {error:?}");
     }
     let all = client.simple_query("SHOW ALL").await;
-    let listed = client.simple_query("SELECT name, current_setting(name) FROM pg_settings").await;
-    assert!(!format!("{all:?} {listed:?}").contains("portcullis.k"));
+    let listed = client
+        .simple_query(
+            "SELECT s.name, current_setting(s.name), (SELECT current_setting(name)) FROM pg_settings s",
+        )
+        .await;
+    assert!(listed.is_ok() && !format!("{all:?} {listed:?}").contains("portcullis.k"), "{listed:?}");
     for sql in ["RESET ALL", "DISCARD ALL"] {
         // Allowed or not: the key stays.
         drop(client.simple_query(sql).await);
