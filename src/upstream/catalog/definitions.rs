@@ -39,12 +39,14 @@ impl Definitions {
         let client = session::open(target, &PARAMETERS).await?;
         client.batch_execute(ONE_SNAPSHOT).await?;
         let leave_out = [(&(locked == Locked::LeftOut) as &(dyn ToSql + Sync), Type::BOOL)];
-        let (version, relations, columns, functions) = tokio::try_join!(
+        let (version, relations, columns, functions) = tokio::join!(
             client.query_typed_one(SERVER_VERSION, &[]),
             client.query_typed(RELATIONS, &leave_out),
             client.query_typed(COLUMNS, &[]),
             client.query_typed(FUNCTIONS, &[]),
-        )?;
+        );
+        // In this order: behind the first that fails, the others fail for that alone.
+        let (version, relations, columns, functions) = (version?, relations?, columns?, functions?);
         Ok(Self {
             server_version_num: version.try_get::<_, i32>(0)?.try_into().unwrap_or(0),
             relations: assemble(&relations, &columns)?,
