@@ -104,6 +104,7 @@ pub struct Relation {
     /// Relations that this one inherits from or is a partition of.
     pub parents: Vec<RelationKey>,
     /// A view's definition as `pg_get_viewdef` prints it with an empty search_path.
+    /// Empty, so that it can't be read, while a table below it is locked.
     pub definition: Option<String>,
     /// `pg_class.reltuples`; `-1` where never analysed.
     pub row_estimate: i64,

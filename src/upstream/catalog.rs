@@ -22,7 +22,7 @@ use crate::mask::Key;
 
 use super::handshake::Failure;
 use super::target::Target;
-use definitions::Definitions;
+use definitions::{Definitions, Locked};
 
 /// The newest snapshot of one database, and at most one load at a time.
 #[derive(Debug, Default)]
@@ -106,15 +106,18 @@ impl Shelf {
 }
 
 /// Reads the catalog; again where something in it was dropped meanwhile. PostgreSQL's functions that put definitions
-/// into words look at the catalog as it is now, not as it was when the statement began.
+/// into words look at the catalog as it is now, not as it was when the statement began. They also wait for locks: what
+/// stays locked is left out then, as its owner may be a session that waits for this very load.
 async fn read(target: &Target) -> Result<Definitions, LoadError> {
+    let mut locked = Locked::Awaited;
     for _ in 1..MOST_READS {
-        match Definitions::load(target).await {
+        match Definitions::load(target, locked).await {
+            Err(error) if error.is_locked_out() => locked = Locked::LeftOut,
             Err(error) if error.is_of_a_moment() => tracing::debug!(why = error.in_words(), "catalog.moved"),
             read => return read,
         }
     }
-    Definitions::load(target).await
+    Definitions::load(target, locked).await
 }
 
 /// Why a catalog could not be read.
@@ -133,6 +136,11 @@ impl LoadError {
         let moved = [SqlState::INTERNAL_ERROR, SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_OBJECT];
         let gone = [SqlState::UNDEFINED_COLUMN, SqlState::UNDEFINED_FUNCTION, SqlState::INVALID_SCHEMA_NAME];
         error.code().is_some_and(|code| moved.contains(code) || gone.contains(code))
+    }
+
+    /// Whether somebody else's lock was waited for in vain.
+    fn is_locked_out(&self) -> bool {
+        matches!(self, Self::Statement(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
     }
 
     /// The server's own words, or else the whole chain of causes: the outermost says only that something failed.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
 use crate::catalog::{Column, Function, Relation, RelationKey, RelationKind, Snapshot, Volatility};
@@ -22,17 +23,30 @@ pub(super) struct Definitions {
     functions: Vec<Function>,
 }
 
+/// What is done about a view whose tables another session has locked: PostgreSQL locks them as well when it puts the
+/// view into words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Locked {
+    /// It is waited for, as long as [`PARAMETERS`] allow.
+    Awaited,
+    /// Its definition is empty, so that no statement which reads the view can be understood.
+    LeftOut,
+}
+
 impl Definitions {
     /// Reads them with the database's own credential.
-    pub(super) async fn load(target: &Target) -> Result<Self, LoadError> {
+    pub(super) async fn load(target: &Target, locked: Locked) -> Result<Self, LoadError> {
         let client = session::open(target, &PARAMETERS).await?;
         client.batch_execute(ONE_SNAPSHOT).await?;
-        let (version, relations, columns, functions) = tokio::try_join!(
+        let leave_out = [(&(locked == Locked::LeftOut) as &(dyn ToSql + Sync), Type::BOOL)];
+        let (version, relations, columns, functions) = tokio::join!(
             client.query_typed_one(SERVER_VERSION, &[]),
-            client.query_typed(RELATIONS, &[]),
+            client.query_typed(RELATIONS, &leave_out),
             client.query_typed(COLUMNS, &[]),
             client.query_typed(FUNCTIONS, &[]),
-        )?;
+        );
+        // In this order: behind the first that fails, the others fail for that alone.
+        let (version, relations, columns, functions) = (version?, relations?, columns?, functions?);
         Ok(Self {
             server_version_num: version.try_get::<_, i32>(0)?.try_into().unwrap_or(0),
             relations: assemble(&relations, &columns)?,
@@ -167,12 +181,15 @@ fn volatility(provolatile: char) -> Volatility {
 }
 
 /// Nothing of the session is anybody else's to choose. An empty search_path makes every name print qualified.
-const PARAMETERS: [(&str, &str); 6] = [
+///
+/// Whoever has locked a table may be waiting for this very load: the lock is not waited for as long as for an answer.
+const PARAMETERS: [(&str, &str); 7] = [
     ("application_name", "portcullis/catalog"),
     ("client_encoding", "UTF8"),
     ("standard_conforming_strings", "on"),
     ("search_path", ""),
     ("statement_timeout", "20s"),
+    ("lock_timeout", "500ms"),
     ("default_transaction_read_only", "on"),
 ];
 
@@ -183,7 +200,19 @@ const SERVER_VERSION: &str = "SELECT pg_catalog.current_setting('server_version_
 
 /// Relations that a statement can name. Those of other sessions (`pg_temp_N`) and TOAST tables are left out, so
 /// that a statement which names one does not resolve. Users can't make a schema whose name begins with `pg_`.
+///
+/// `$1` leaves out the definitions of views that somebody's lock stands before, held or waited for.
 const RELATIONS: &str = "
+WITH locked AS MATERIALIZED (
+    SELECT r.ev_class AS view
+      FROM pg_catalog.pg_locks l
+      JOIN pg_catalog.pg_depend d
+        ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = l.relation
+       AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+      JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
+     WHERE $1 AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+       AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+)
 SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
        c.reltuples::pg_catalog.int8 AS row_estimate, c.relrowsecurity AS row_security, d.description AS comment,
        EXISTS (SELECT FROM pg_catalog.pg_trigger t
@@ -191,7 +220,8 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
        EXISTS (SELECT FROM pg_catalog.pg_rewrite r
                 WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') AS has_rules,
        CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-            THEN pg_catalog.pg_get_viewdef(c.oid) END AS definition,
+            THEN CASE WHEN c.oid IN (SELECT view FROM locked) THEN '' ELSE pg_catalog.pg_get_viewdef(c.oid) END
+       END AS definition,
        ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i
               WHERE i.inhrelid = c.oid ORDER BY i.inhseqno) AS parents,
        ARRAY(SELECT a.attname::pg_catalog.text

@@ -271,6 +271,33 @@ async fn a_catalog_that_cant_be_read_says_why_and_keeps_the_last_good_one() {
 }
 
 #[tokio::test]
+async fn a_lock_takes_away_the_views_above_it_and_nothing_else_for_as_long_as_it_is_held() {
+    let database = Database::with(
+        "CREATE TABLE a (x int); CREATE TABLE b (x int);
+         CREATE VIEW above_a AS SELECT x FROM a; CREATE VIEW above_both AS SELECT a.x FROM b, a;
+         CREATE MATERIALIZED VIEW kept_of_a AS SELECT x FROM a; CREATE VIEW within AS SELECT (SELECT max(x) FROM a) AS x;
+         CREATE VIEW above_b AS SELECT x FROM b; CREATE VIEW above_a_view AS SELECT x FROM above_a",
+    )
+    .await;
+    let upstream = upstream(&database);
+    let owner = database.connect().await;
+    owner.batch_execute("BEGIN; ALTER TABLE a ADD y int").await.unwrap();
+    let locked = upstream.refresh("shop").await.unwrap();
+    let definition = |of: &Snapshot, name| relation(of, "public", name).definition.clone().unwrap();
+    for name in ["above_a", "above_both", "kept_of_a", "within"] {
+        assert_eq!(definition(&locked, name), "", "{name}");
+    }
+    assert!(definition(&locked, "above_b").contains("FROM public.b"));
+    assert!(definition(&locked, "above_a_view").contains("FROM public.above_a"));
+    assert_eq!(relation(&locked, "public", "a").columns.len(), 1);
+    owner.batch_execute("COMMIT").await.unwrap();
+    let free = upstream.refresh("shop").await.unwrap();
+    for name in ["above_a", "above_both", "kept_of_a", "within"] {
+        assert!(definition(&free, name).contains("public.a"), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_dead_port_is_named() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
