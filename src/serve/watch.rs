@@ -46,10 +46,10 @@ impl Hangups {
 pub(super) async fn rules(
     gate: Arc<Gate>,
     settings: Settings,
+    mut seen: Seen,
     mut hangups: Hangups,
     shutdown: CancellationToken,
 ) {
-    let mut seen = fingerprint(&settings);
     let mut ticks = ticker(RULES_EVERY);
     while let Some(asked) = tick_or_hangup(&mut ticks, &mut hangups, &shutdown).await {
         let now = fingerprint(&settings);
@@ -214,7 +214,11 @@ async fn tick_or_hangup(
 }
 
 /// Everything that rules are made of, or why it can't be read.
-fn fingerprint(settings: &Settings) -> Vec<(String, String)> {
+/// All policies and identities, each with its path.
+pub(super) type Seen = Vec<(String, String)>;
+
+/// What is on disk now. To be asked before it is loaded: what changes meanwhile is noticed then.
+pub(super) fn fingerprint(settings: &Settings) -> Seen {
     let policies = sources::rulebook(&settings.policy_path).map_err(|error| error.to_string());
     let agents = sources::agents(&settings.agents_path).map_err(|error| error.to_string());
     let unreadable = |error: String| vec![(String::new(), error)];
