@@ -25,7 +25,7 @@ pub(super) struct Definitions {
 impl Definitions {
     /// Reads them with the database's own credential.
     pub(super) async fn load(target: &Target) -> Result<Self, LoadError> {
-        let client = session::open(target, &PARAMETERS).await?;
+        let client = session::open(target, &target.settings().service, &PARAMETERS).await?;
         client.batch_execute(ONE_SNAPSHOT).await?;
         let (version, relations, columns, functions) = tokio::try_join!(
             client.query_typed_one(SERVER_VERSION, &[]),
