@@ -106,6 +106,8 @@ impl Gateway {
     /// When anything is missing or wrong: a gateway starts whole or not at all. Only a database that does not
     /// answer is no reason: its statements are denied until it does, and its roles are examined then.
     pub async fn start(settings: Settings) -> Result<Self, ServeError> {
+        // What changes from here on is noticed, however long the start takes.
+        let seen = watch::fingerprint(&settings);
         let rules = load_rules(&settings)?;
         for database in &settings.databases {
             if let Some(weakness) = database.weakness() {
@@ -135,7 +137,7 @@ impl Gateway {
             let hangups = Hangups::new();
             tasks.spawn(watch::certificates(Arc::clone(&gate), certified, hangups, shutdown.clone()));
         }
-        tasks.spawn(watch::rules(Arc::clone(&gate), settings, Hangups::new(), shutdown.clone()));
+        tasks.spawn(watch::rules(Arc::clone(&gate), settings, seen, Hangups::new(), shutdown.clone()));
         tracing::info!(wire = %addresses.wire, mcp = %addresses.mcp, console = %addresses.console, "gateway.started");
         Ok(Self { addresses, gate, shutdown, tasks })
     }

@@ -42,14 +42,14 @@ impl Hangups {
 }
 
 /// Puts changed policies and identities in force, and on SIGHUP those that are there. A broken file leaves the last good
-/// state, loudly.
+/// state, loudly. `seen` is what the files were like before the rules in force were read.
 pub(super) async fn rules(
     gate: Arc<Gate>,
     settings: Settings,
+    mut seen: Fingerprint,
     mut hangups: Hangups,
     shutdown: CancellationToken,
 ) {
-    let mut seen = fingerprint(&settings);
     let mut ticks = ticker(RULES_EVERY);
     while let Some(asked) = tick_or_hangup(&mut ticks, &mut hangups, &shutdown).await {
         let now = fingerprint(&settings);
@@ -213,8 +213,11 @@ async fn tick_or_hangup(
     }
 }
 
+/// Texts by their paths.
+pub(super) type Fingerprint = Vec<(String, String)>;
+
 /// Everything that rules are made of, or why it can't be read.
-fn fingerprint(settings: &Settings) -> Vec<(String, String)> {
+pub(super) fn fingerprint(settings: &Settings) -> Fingerprint {
     let policies = sources::rulebook(&settings.policy_path).map_err(|error| error.to_string());
     let agents = sources::agents(&settings.agents_path).map_err(|error| error.to_string());
     let unreadable = |error: String| vec![(String::new(), error)];
