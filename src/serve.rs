@@ -1,6 +1,7 @@
 //! Builds every room once, and owns start and shutdown.
 
 mod secret;
+mod vet;
 mod watch;
 
 use std::fs::{self, Permissions};
@@ -27,6 +28,7 @@ use crate::policy::{self, RulebookError};
 use crate::store::{Store, StoreError};
 use crate::upstream::{DatabaseSettings, Upstream};
 use crate::{console, mcp, wire};
+pub use vet::DangerousRoles;
 use watch::{Certified, Hangups};
 
 /// A gateway that runs.
@@ -75,6 +77,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// An upstream role may do what no rule holds back, and the configuration does not accept that.
+    #[error(transparent)]
+    Dangerous(DangerousRoles),
     /// The operating system gives no threads.
     #[error("the threads of the gateway can't be started")]
     Threads(#[source] io::Error),
@@ -99,8 +104,9 @@ impl Gateway {
     ///
     /// # Errors
     /// When anything is missing or wrong: a gateway starts whole or not at all. Only a database that does not
-    /// answer is no reason: its statements are denied until it does.
+    /// answer is no reason: its statements are denied until it does, and its roles are examined then.
     pub async fn start(settings: Settings) -> Result<Self, ServeError> {
+        // What changes from here on is noticed, however long the start takes.
         let seen = watch::fingerprint(&settings);
         let rules = load_rules(&settings)?;
         for database in &settings.databases {
@@ -119,6 +125,7 @@ impl Gateway {
         };
         let addresses = doors.addresses();
         let upstream = Arc::new(Upstream::new(databases(&settings)?));
+        vet::vet(&upstream).await.map_err(ServeError::Dangerous)?;
         let gate = Arc::new(build_gate(&settings, rules, &upstream, addresses.console).await?);
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();

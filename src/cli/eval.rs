@@ -11,7 +11,7 @@ use crate::approval::Desk;
 use crate::audit::{Ledger, Memory};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Settings};
-use crate::gate::{Catalogs, Explanation, Gate, Parts, Workers};
+use crate::gate::{Catalogs, Explanation, Gate, Parts, Rules, Workers};
 use crate::serve;
 use crate::sql::Statement;
 use crate::sql::facts::{OutputFact, TableFact};
@@ -70,7 +70,6 @@ impl Eval {
         })
     }
 
-    /// A gate like the one that serves, with a desk and a ledger that nobody will see.
     async fn rehearsal(&self, settings: &Settings) -> anyhow::Result<Gate> {
         let rules = serve::load_rules(settings)?;
         if rules.directory.agent(&self.identity).is_none() {
@@ -81,17 +80,22 @@ impl Eval {
         }
         let upstream = Arc::new(Upstream::new(settings.databases.clone()));
         upstream.refresh(&self.database).await?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        Ok(Gate::new(Parts {
-            catalogs: upstream,
-            rules,
-            desk: Desk::new(Store::in_memory()?, Arc::clone(&clock))?,
-            ledger: Ledger::inline(Memory::default()),
-            clock,
-            workers: Workers::start(1, 1).context("no thread for the analyser")?,
-            console_url: String::new(),
-        }))
+        rehearse(upstream, rules)
     }
+}
+
+/// A gate like the one that serves, with a desk and a ledger that nobody will see.
+pub(super) fn rehearse(upstream: Arc<Upstream>, rules: Rules) -> anyhow::Result<Gate> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Ok(Gate::new(Parts {
+        catalogs: upstream,
+        rules,
+        desk: Desk::new(Store::in_memory()?, Arc::clone(&clock))?,
+        ledger: Ledger::inline(Memory::default()),
+        clock,
+        workers: Workers::start(1, 1).context("no thread for the analyser")?,
+        console_url: String::new(),
+    }))
 }
 
 fn tell(explanation: &Explanation, output: &mut Output) -> std::io::Result<()> {

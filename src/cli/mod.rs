@@ -10,6 +10,7 @@ mod audit;
 mod check;
 mod console;
 pub mod demo;
+mod doctor;
 mod eval;
 mod exit;
 mod mcp;
@@ -59,6 +60,7 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Audit),
     Eval(eval::Eval),
+    Doctor(doctor::Doctor),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -93,6 +95,7 @@ fn dispatch(arguments: Arguments, output: &mut Output) -> anyhow::Result<Exit> {
         | Command::Approvals(_)
         | Command::Audit(_)
         | Command::Eval(_)
+        | Command::Doctor(_)
         | Command::Completions(_)
         | Command::Man(_) => (arguments.verbose, telemetry::Format::Text),
     };
@@ -106,6 +109,7 @@ fn dispatch(arguments: Arguments, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Approvals(command) => wait_for(command.run(output)),
         Command::Audit(command) => command.run(output),
         Command::Eval(command) => wait_for(command.run(output)),
+        Command::Doctor(command) => wait_for(command.run(output)),
         Command::Completions(command) => command.run(output, Arguments::command()),
         Command::Man(command) => command.run(output, Arguments::command()),
     }
@@ -135,6 +139,7 @@ Examples:
   portcullis demo                                 a throw-away PostgreSQL with sample data, governed
   portcullis demo --tour                          a scripted walk through it
   portcullis check --config portcullis.toml       is everything in order?
+  portcullis doctor --config portcullis.toml      may the gateway's own roles do too much?
   portcullis serve --config portcullis.toml       the gateway
   portcullis agent add support-bot --owner ana    a new identity; prints its secret once
   portcullis approvals watch                      what waits for you?
@@ -143,5 +148,5 @@ Exit codes:
   0  it worked
   1  it failed: the message says why
   2  the arguments are wrong
-  3  the answer is no: denied, not valid, or a broken ledger
+  3  the answer is no: denied, not valid, a broken ledger, or a dangerous role
   4  the answer is not yet: it needs somebody's approval (eval)";

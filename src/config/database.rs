@@ -1,15 +1,15 @@
 //! `[[database]]` as meant: where a server is, by which credentials, and how many sessions it gets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use toml::Spanned;
 
 use crate::tls::client::Client;
-use crate::upstream::{CONNECT_TIMEOUT, DatabaseSettings, RoleSettings, UpstreamUser};
+use crate::upstream::{CONNECT_TIMEOUT, DatabaseSettings, Kind, RoleSettings, UpstreamUser};
 use crate::wire::Auth;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, nearest};
 use super::raw;
 use super::secret::{Secret, SecretError};
 use super::settings::Meaning;
@@ -59,10 +59,12 @@ impl Meaning<'_> {
         let service = self.role("", &url.user, place, &keys, certified)?;
         let mut names = BTreeSet::new();
         let mut roles = Vec::with_capacity(raw.role.len());
+        let mut accepted = BTreeMap::from([(String::new(), self.accepted(&raw.accept)?)]);
         for role in raw.role {
             let place = role.span();
             let role = role.into_inner();
             self.name(&role.name, "role", &mut names)?;
+            accepted.insert(role.name.get_ref().clone(), self.accepted(&role.accept)?);
             let keys = PasswordKeys {
                 env: role.password_env.as_ref(),
                 file: role.password_file.as_ref(),
@@ -82,10 +84,34 @@ impl Meaning<'_> {
             tls,
             channel_binding,
             upstream_user,
+            accepted,
             max_connections,
             connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
             ..DatabaseSettings::new(raw.name.into_inner(), url.host, url.port, url.database, service)
         })
+    }
+
+    /// The findings of `portcullis doctor` that a role is used with. What would only be said needs no word.
+    fn accepted(&self, raw: &[Spanned<String>]) -> Result<BTreeSet<Kind>, ConfigError> {
+        let known = || Kind::ALL.iter().copied().filter(|kind| kind.is_dangerous()).map(Kind::name);
+        let accept = |name: &Spanned<String>| {
+            let text = name.get_ref();
+            match Kind::of_name(text) {
+                Some(kind) if kind.is_dangerous() => Ok(kind),
+                Some(kind) => {
+                    let what = format!("`{kind}` is only a warning, which nobody need accept");
+                    Err(self.refuse(name, what, "leave it out"))
+                }
+                None => {
+                    let all: Vec<&str> = known().collect();
+                    let suggestion = nearest(text, &all).map(|name| format!("did you mean `{name}`? "));
+                    let allowed =
+                        format!("{}allowed here: {}", suggestion.unwrap_or_default(), all.join(", "));
+                    Err(self.refuse(name, format!("`{text}` is no finding of `portcullis doctor`"), allowed))
+                }
+            }
+        };
+        raw.iter().map(accept).collect()
     }
 
     /// Clients who prove nothing choose the role upstream: that is for one machine only.

@@ -125,6 +125,8 @@ pub(super) struct Database {
     pub(super) password_file: Option<Spanned<PathBuf>>,
     pub(super) password_command: Option<Spanned<String>>,
     #[serde(default)]
+    pub(super) accept: Vec<Spanned<String>>,
+    #[serde(default)]
     pub(super) role: Vec<Spanned<Role>>,
 }
 
@@ -175,6 +177,8 @@ pub(super) enum UpstreamUser {
 pub(super) struct Role {
     pub(super) name: Spanned<String>,
     pub(super) user: Spanned<String>,
+    #[serde(default)]
+    pub(super) accept: Vec<Spanned<String>>,
     pub(super) password_env: Option<Spanned<String>>,
     pub(super) password_file: Option<Spanned<PathBuf>>,
     pub(super) password_command: Option<Spanned<String>>,

@@ -125,8 +125,8 @@ fn the_example_shows_the_defaults() {
 fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
     insta::assert_snapshot!(refused(&with("[wire]\nlissten = \"127.0.0.1:1\"\n")), @"portcullis.toml:2:1: unknown key `lissten`; did you mean `listen`? allowed here: listen, auth, tls, max_connections, max_connections_per_identity, max_connections_per_database, handshake_timeout_s, idle_timeout_s, session_timeout_s, max_message_bytes, max_statement_bytes, max_portals, max_statements");
     insta::assert_snapshot!(refused(&with("[wires]\nlisten = \"127.0.0.1:1\"\n")), @"portcullis.toml:1:2: unknown key `wires`; did you mean `wire`? allowed here: wire, mcp, console, policy, agents, state, ledger, database");
-    insta::assert_snapshot!(refused(&SHOP.replace("password_command", "passwort_command")), @"portcullis.toml:5:1: unknown key `passwort_command`; did you mean `password_command`? allowed here: name, url, search_path, tls, upstream_user, max_connections, connect_timeout_s, password_env, password_file, password_command, role");
-    insta::assert_snapshot!(refused(&format!("{SHOP}[[database.role]]\nname = \"a\"\nuser = \"a\"\ncolour = 1\n")), @"portcullis.toml:9:1: unknown key `colour`; allowed here: name, user, password_env, password_file, password_command");
+    insta::assert_snapshot!(refused(&SHOP.replace("password_command", "passwort_command")), @"portcullis.toml:5:1: unknown key `passwort_command`; did you mean `password_command`? allowed here: name, url, search_path, tls, upstream_user, max_connections, connect_timeout_s, password_env, password_file, password_command, accept, role");
+    insta::assert_snapshot!(refused(&format!("{SHOP}[[database.role]]\nname = \"a\"\nuser = \"a\"\ncolour = 1\n")), @"portcullis.toml:9:1: unknown key `colour`; allowed here: name, user, accept, password_env, password_file, password_command");
     insta::assert_snapshot!(refused("[[database]]\nname = \"shop\"\n"), @"portcullis.toml:1:1: key `url` is missing; add `url = ...`");
     insta::assert_snapshot!(refused(&with("[ledger]\ndurability = \"fsnyc\"\n")), @r#"portcullis.toml:2:14: unknown value "fsnyc"; allowed here: "fsync", "os""#);
     insta::assert_snapshot!(refused(&with("[wire]\nlisten = 6432\n")), @"portcullis.toml:2:10: invalid type: integer `6432`; expected a string");
@@ -226,4 +226,22 @@ fn folders_are_read_strictly() {
     assert!(sources::rulebook(folder.path()).unwrap_err().to_string().contains("has no business here"));
     assert!(sources::agents(folder.path()).is_err());
     assert!(sources::agents(&folder.path().join("none")).unwrap_err().to_string().contains("can't be read"));
+}
+
+#[test]
+fn findings_are_accepted_by_name_and_for_one_role() {
+    let role = "[[database.role]]\nname = \"full\"\nuser = \"full\"\npassword_command = \"echo x\"\naccept = [\"owner\"]\n";
+    let settings = parse(Path::new("p.toml"), &format!("{SHOP}accept = [\"bypassrls\"]\n{role}")).unwrap();
+    let accepted = &settings.databases[0].accepted;
+    let names = |role: &str| accepted[role].iter().map(|kind| kind.name()).collect::<Vec<_>>();
+    assert_eq!((names(""), names("full")), (vec!["bypassrls"], vec!["owner"]));
+
+    let misspelt = refused(&format!("{SHOP}accept = [\"superuser\", \"creatrole\"]\n"));
+    assert!(misspelt.starts_with("portcullis.toml:6:24: `creatrole` is no finding"), "{misspelt}");
+    assert!(
+        misspelt.contains("did you mean `createrole`?") && misspelt.contains("replication"),
+        "{misspelt}"
+    );
+    let warning = refused(&format!("{SHOP}accept = [\"temp\"]\n"));
+    assert!(warning.contains("only a warning"), "{warning}");
 }

@@ -10,6 +10,7 @@ pub mod denial;
 pub mod names;
 pub mod ports;
 pub mod preview;
+pub mod withheld;
 pub mod workers;
 
 mod admit;
@@ -49,6 +50,7 @@ pub use denial::{Denial, DenialKind, Missing};
 pub use names::{NameChange, Names};
 pub use ports::{CatalogError, Catalogs, Hold, Patience, Silent, Tell};
 pub use preview::{ColumnAccess, Explanation, RelationAccess};
+pub use withheld::Withheld;
 pub use workers::Workers;
 
 /// The gate. One a process, shared by all doors.

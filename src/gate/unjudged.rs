@@ -162,7 +162,7 @@ impl Gate {
 }
 
 /// The facts of a statement that reads all of `relations`.
-fn read_of(relations: &[&Relation]) -> Facts {
+pub(super) fn read_of(relations: &[&Relation]) -> Facts {
     let table = |relation: &&Relation| TableFact {
         key: relation.key(),
         schema: relation.schema.clone(),
@@ -187,7 +187,7 @@ fn read_of(relations: &[&Relation]) -> Facts {
 }
 
 /// The denials that leave open what is masked, or say that something is.
-const WITHOUT_ANSWER: [&str; 3] = ["unjudged_with_masks", "policy_error", "identity"];
+pub(super) const WITHOUT_ANSWER: [&str; 3] = ["unjudged_with_masks", "policy_error", "identity"];
 
 /// How many relations the rulebook is asked about at once: its time is limited.
-const PORTION: usize = 256;
+pub(super) const PORTION: usize = 256;

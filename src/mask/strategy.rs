@@ -178,9 +178,10 @@ impl Masks {
         self.columns.values().map(BTreeMap::len).sum::<usize>() + self.selected.len()
     }
 
-    /// The masks of columns that exist in `catalog`, by relation; those that are selected among them. The gateway's
-    /// word ends at PostgreSQL's own catalogs: what is masked there is named.
-    pub(super) fn on(&self, catalog: &Snapshot) -> Self {
+    /// The same masks with every column by its name that is selected in `catalog`. PostgreSQL's own catalogs are not
+    /// selected from: what is masked there is named.
+    #[must_use]
+    pub fn on(&self, catalog: &Snapshot) -> Self {
         let mut named = Self { columns: self.columns.clone(), selected: BTreeSet::new() };
         let relations =
             catalog.relations().filter(|relation| !self.selected.is_empty() && !relation.is_system());
@@ -203,7 +204,7 @@ impl Masks {
     }
 
     /// Every relation with its columns that are masked by their names.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&RelationKey, &BTreeMap<String, Strategy>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&RelationKey, &BTreeMap<String, Strategy>)> {
         self.columns.iter()
     }
 }

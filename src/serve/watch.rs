@@ -42,11 +42,11 @@ impl Hangups {
 }
 
 /// Puts changed policies and identities in force, and on SIGHUP those that are there. A broken file leaves the last good
-/// state, loudly.
+/// state, loudly. `seen` is what the files were like before the rules in force were read.
 pub(super) async fn rules(
     gate: Arc<Gate>,
     settings: Settings,
-    mut seen: Seen,
+    mut seen: Fingerprint,
     mut hangups: Hangups,
     shutdown: CancellationToken,
 ) {
@@ -213,12 +213,11 @@ async fn tick_or_hangup(
     }
 }
 
-/// Everything that rules are made of, or why it can't be read.
-/// All policies and identities, each with its path.
-pub(super) type Seen = Vec<(String, String)>;
+/// Texts by their paths.
+pub(super) type Fingerprint = Vec<(String, String)>;
 
-/// What is on disk now. To be asked before it is loaded: what changes meanwhile is noticed then.
-pub(super) fn fingerprint(settings: &Settings) -> Seen {
+/// Everything that rules are made of, or why it can't be read.
+pub(super) fn fingerprint(settings: &Settings) -> Fingerprint {
     let policies = sources::rulebook(&settings.policy_path).map_err(|error| error.to_string());
     let agents = sources::agents(&settings.agents_path).map_err(|error| error.to_string());
     let unreadable = |error: String| vec![(String::new(), error)];

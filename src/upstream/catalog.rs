@@ -5,7 +5,7 @@
 //! So a flood of statements that name unknown tables costs the server a few loads a second, and no more.
 
 mod definitions;
-mod session;
+pub(super) mod session;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,11 +87,10 @@ impl Shelf {
 
     async fn load(&self, target: &Target, loads: &mut Loads) -> Result<Arc<Snapshot>, CatalogError> {
         let database = target.settings();
-        let error = |why| CatalogError { database: database.name.clone(), why };
-        let definitions = timeout(DEADLINE, read(target))
-            .await
-            .map_err(|_| error(format!("it took longer than {} s", DEADLINE.as_secs())))?
-            .map_err(|source| error(source.in_words()))?;
+        let error =
+            |error: LoadError| CatalogError { database: database.name.clone(), why: error.in_words() };
+        let definitions =
+            timeout(DEADLINE, read(target)).await.unwrap_or(Err(LoadError::Late(DEADLINE))).map_err(error)?;
         let digest = definitions.digest();
         if loads.digest != Some(digest) {
             loads.digest = Some(digest);
@@ -120,13 +119,15 @@ async fn read(target: &Target) -> Result<Definitions, LoadError> {
     Definitions::load(target, locked).await
 }
 
-/// Why a catalog could not be read.
+/// Why a question of the gateway's own has no answer.
 #[derive(Debug)]
-enum LoadError {
+pub(super) enum LoadError {
     /// There was no session.
     Open(Failure),
     /// A statement failed.
     Statement(tokio_postgres::Error),
+    /// There was no answer within this time.
+    Late(Duration),
 }
 
 impl LoadError {
@@ -144,7 +145,7 @@ impl LoadError {
     }
 
     /// The server's own words, or else the whole chain of causes: the outermost says only that something failed.
-    fn in_words(&self) -> String {
+    pub(super) fn in_words(&self) -> String {
         match self {
             Self::Open(Failure::Io(error)) => chain(error),
             Self::Open(Failure::Tls(what) | Failure::Protocol(what)) => what.clone(),
@@ -153,6 +154,7 @@ impl LoadError {
                 Some(server) => format!("{} ({})", server.message(), server.code().code()),
                 None => chain(error),
             },
+            Self::Late(deadline) => format!("it took longer than {} s", deadline.as_secs()),
         }
     }
 }

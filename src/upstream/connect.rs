@@ -8,14 +8,15 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::catalog::Snapshot;
-use crate::gate::{Authorized, CatalogError, Catalogs, Connect};
+use crate::gate::{Authorized, CatalogError, Catalogs, Connect, Withheld};
 use crate::identity::Identity;
 use crate::protocol::backend::ErrorFields;
 
 use super::Link;
-use super::catalog::Shelf;
+use super::catalog::{LoadError, Shelf};
+use super::doctor::{self, Examination, ExamineError, Unfit, Vetting};
 use super::handshake::{Failure, Reading};
-use super::parameters::{Session, Unfit};
+use super::parameters::{self, Session};
 use super::settings::{DatabaseSettings, RoleSettings, UpstreamUser};
 use super::target::Target;
 
@@ -31,6 +32,7 @@ struct Database {
     roles: Vec<String>,
     places: Option<Arc<Semaphore>>,
     shelf: Shelf,
+    vetting: Vetting,
 }
 
 /// Why a session could not be opened.
@@ -81,6 +83,9 @@ pub enum ConnectError {
         /// Its value, as the client gave it.
         value: String,
     },
+    /// The role that the session would have may do what the configuration does not accept.
+    #[error("an upstream role is not used for what it may do: {0}")]
+    Dangerous(Arc<Examination>),
     /// The configuration has no such database or role.
     #[error("database `{database}` can't be used: {what}")]
     Unconfigured {
@@ -108,6 +113,7 @@ impl Upstream {
             places: settings.max_connections.map(|most| Arc::new(Semaphore::new(most))),
             target: Target::new(settings),
             shelf: Shelf::default(),
+            vetting: Vetting::default(),
         });
         Self { databases: databases.collect() }
     }
@@ -124,23 +130,61 @@ impl Upstream {
             self.database(context.database()).ok_or_else(|| unknown("there is no such database"))?;
         let place = database.place()?;
         let settings = database.target.settings();
+        let unjudged = context.is_unjudged();
         let own_role;
         let role = match (settings.upstream_user, context.role()) {
             (UpstreamUser::Same, None) => {
                 own_role = RoleSettings::without_password(who.name());
                 &own_role
             }
-            (_, role) => settings.role(role).ok_or_else(|| unknown("it has no such role"))?,
+            (_, role) => {
+                let role = settings.role(role).ok_or_else(|| unknown("it has no such role"))?;
+                let passed = database.vetting.pass(&database.target, role).await;
+                passed.map_err(|unfit| unexamined(settings, unfit, unjudged))?;
+                role
+            }
         };
         let parameters = Session::of(&context, who)
             .start_up(settings, &role.user)
-            .map_err(|Unfit { name, value }| ConnectError::Setting { name, value })?;
-        let unjudged = context.is_unjudged();
+            .map_err(|parameters::Unfit { name, value }| ConnectError::Setting { name, value })?;
         let reading = if unjudged { Reading::AsTheClientSays } else { Reading::AsTheJudgeDoes };
         match database.target.open(role, &parameters, reading).await {
             Ok(opened) => Ok(Link::new(context, opened, place)),
             Err(failure) => Err(explain(settings, failure, unjudged)),
         }
+    }
+
+    /// Examines the roles by which sessions of `database` are opened, so that none is opened by a dangerous one. Where
+    /// nobody answers, it stops with the first: they are examined again before their first session.
+    pub async fn vet(&self, database: &str) -> Vec<Result<Arc<Examination>, ExamineError>> {
+        let Some(database) = self.database(database) else { return Vec::new() };
+        let mut all = Vec::new();
+        for role in database.target.settings().credentials() {
+            let seen = database.vetting.look(&database.target, role).await;
+            let is_gone = matches!(seen, Err(LoadError::Open(Failure::Io(_))));
+            all.push(seen.map_err(|error| unseen(&database.target, role, &error)));
+            if is_gone {
+                break;
+            }
+        }
+        all
+    }
+
+    /// Examines the same roles for somebody who wants to know, with a look at the columns that a role has no use for:
+    /// `withheld` has them by the role's name, which is empty for the database's own credential. In the order of the
+    /// configuration; none for a database that isn't there.
+    pub async fn examine(
+        &self,
+        database: &str,
+        withheld: impl Fn(&str) -> Vec<Withheld>,
+    ) -> Vec<Result<Examination, ExamineError>> {
+        let Some(database) = self.database(database) else { return Vec::new() };
+        let mut all = Vec::new();
+        for role in database.target.settings().credentials() {
+            let seen = doctor::examine(&database.target, role, &withheld(&role.name)).await;
+            all.push(seen.map_err(|error| unseen(&database.target, role, &error)));
+        }
+        all
     }
 
     fn database(&self, name: &str) -> Option<&Database> {
@@ -193,6 +237,20 @@ impl Database {
         let Some(places) = &self.places else { return Ok(None) };
         let full = |_| ConnectError::Full { database: self.target.settings().name.clone() };
         Arc::clone(places).try_acquire_owned().map(Some).map_err(full)
+    }
+}
+
+fn unseen(target: &Target, role: &RoleSettings, error: &LoadError) -> ExamineError {
+    ExamineError { database: target.settings().name.clone(), user: role.user.clone(), why: error.in_words() }
+}
+
+fn unexamined(settings: &DatabaseSettings, unfit: Unfit, unjudged: bool) -> ConnectError {
+    match unfit {
+        Unfit::Dangerous(seen) => ConnectError::Dangerous(seen),
+        Unfit::Unseen(LoadError::Open(failure)) => explain(settings, failure, unjudged),
+        Unfit::Unseen(error @ (LoadError::Statement(_) | LoadError::Late(_))) => {
+            ConnectError::Protocol { database: settings.name.clone(), what: error.in_words() }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod connect;
+pub mod doctor;
 pub mod execute;
 pub mod greeting;
 mod handshake;
@@ -19,6 +20,7 @@ mod target;
 mod timeout;
 
 pub use connect::{ConnectError, Upstream};
+pub use doctor::{Examination, ExamineError, Finding, Kind, Severity};
 pub use execute::{RunError, RunResult, execute};
 pub use link::{Canceller, Link, LinkError};
 pub use outbox::{Bound, House, Outbox};

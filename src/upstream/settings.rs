@@ -1,10 +1,13 @@
 //! What the configuration says of a governed database.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use crate::mask::Key;
 use crate::tls::client::{Client, Verification};
+
+use super::doctor::Kind;
 
 /// One governed database.
 #[derive(Debug, Clone)]
@@ -33,6 +36,8 @@ pub struct DatabaseSettings {
     pub max_connections: Option<usize>,
     /// How long opening a session may take, from the first packet to the server's ReadyForQuery.
     pub connect_timeout: Duration,
+    /// What is used all the same although the doctor finds it: by role, whose name is empty for the database's own.
+    pub accepted: BTreeMap<String, BTreeSet<Kind>>,
     /// The key of hashes in place of values; without one, statements with such masks fail.
     pub mask_key: Option<Key>,
 }
@@ -86,6 +91,7 @@ impl DatabaseSettings {
             upstream_user: UpstreamUser::Role,
             max_connections: None,
             connect_timeout: CONNECT_TIMEOUT,
+            accepted: BTreeMap::new(),
             mask_key: None,
         }
     }
@@ -112,6 +118,12 @@ impl DatabaseSettings {
         self.host.starts_with('/')
             || self.host == "localhost"
             || self.host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+    }
+
+    /// The credentials of the gateway's own that sessions are opened by.
+    pub(super) fn credentials(&self) -> impl Iterator<Item = &RoleSettings> {
+        let own = (self.upstream_user == UpstreamUser::Role).then_some(&self.service);
+        own.into_iter().chain(&self.roles)
     }
 
     pub(super) fn role(&self, name: Option<&str>) -> Option<&RoleSettings> {

@@ -262,6 +262,9 @@ fn unreachable_database(database: &str, error: &ConnectError) -> ErrorFields {
         ConnectError::Tls { .. } => "can't be reached by the gateway as safely as it must be",
         ConnectError::Refused { .. } => "refused the gateway's own credential",
         ConnectError::Protocol { .. } => "answered the gateway unexpectedly",
+        ConnectError::Dangerous(_) => {
+            "would be used by a role that may do more than the gateway lets anybody do"
+        }
         ConnectError::Unconfigured { .. } => "is not configured as the gateway needs it",
     };
     refusals::fatal(sqlstate::CONNECTION_FAILURE, format!("database `{database}` {what}"))

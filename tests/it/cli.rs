@@ -123,9 +123,19 @@ fn help_teaches_and_wrong_arguments_are_2() {
     for word in ["Examples:", "Exit codes:", "serve", "demo", "approvals", "eval"] {
         assert!(help.out.contains(word), "{}", help.out);
     }
-    for command in
-        ["serve", "demo", "mcp", "check", "agent", "approvals", "audit", "eval", "completions", "man"]
-    {
+    for command in [
+        "serve",
+        "demo",
+        "mcp",
+        "check",
+        "agent",
+        "approvals",
+        "audit",
+        "eval",
+        "doctor",
+        "completions",
+        "man",
+    ] {
         let help = place.run(&[command, "--help"]);
         assert_eq!(help.code, Some(0), "{command}");
         assert!(help.out.lines().count() > 5, "{command}: {}", help.out);
@@ -356,4 +366,64 @@ async fn eval_says_what_would_happen_and_runs_nothing() {
         "{}",
         nowhere.err
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_explains_prints_a_script_and_is_content_once_it_ran() {
+    let database = Database::with(
+        "CREATE TABLE customers (id int, name text, ssn text);
+         CREATE ROLE cli_doctor LOGIN PASSWORD 'pw' CREATEDB; GRANT SELECT ON customers TO cli_doctor",
+    )
+    .await;
+    let url = format!("postgres://cli_doctor@127.0.0.1:{}/{}", database.cluster.port(), database.name);
+    let place = Place::new(&url, "pw");
+    place.agent("ana", "kind = \"human\"\n[scope.shop]\nread = [\"public.*\"]\n");
+    let ill = place.run(&["doctor"]);
+    assert_eq!(ill.code, Some(3), "{}{}", ill.out, ill.err);
+    for part in [
+        "database `shop`, its own credential, user \"cli_doctor\"",
+        "createdb (dangerous): It can make databases",
+        "temp (warning): ",
+        "ssn of public.customers, granted to \"cli_doctor\"",
+        "GRANT SELECT (id, name, ctid, tableoid) ON public.customers TO \"cli_doctor\";",
+        "ALTER ROLE \"cli_doctor\" NOCREATEDB;",
+    ] {
+        assert!(ill.out.contains(part), "`{part}` in:\n{}", ill.out);
+    }
+    let json: Value =
+        serde_json::from_str(&place.run(&["doctor", "--json", "--database", "shop"]).out).unwrap();
+    assert_eq!((&json[0]["ok"], &json[0]["findings"][0]["finding"]), (&false.into(), &"createdb".into()));
+    let refused = place.run(&["serve"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.err);
+    assert!(refused.err.contains("createdb: It can make databases"), "{}", refused.err);
+
+    place.replace("portcullis.toml", "[[database]]", "[[database]]\naccept = [\"createdb\"]");
+    let accepted = place.run(&["doctor"]);
+    assert_eq!(accepted.code, Some(0), "{}", accepted.out);
+    assert!(accepted.out.contains("createdb (dangerous, accepted)"), "{}", accepted.out);
+    assert!(!accepted.out.contains("NOCREATEDB"), "{}", accepted.out);
+    assert_eq!(place.serve_once(), Some(0));
+    place.replace("portcullis.toml", "accept = [\"createdb\"]", "");
+
+    let script = place.run(&["doctor", "--script"]);
+    assert_eq!(script.code, Some(3));
+    place.write("safe.sql", &script.out);
+    let file = place.folder.path().join("safe.sql");
+    let psql = Command::new("psql")
+        .args(["-X", "-h", "127.0.0.1", "-p", &database.cluster.port().to_string()])
+        .args(["-U", database.cluster.superuser(), "-v", "ON_ERROR_STOP=1", "-f"])
+        .arg(&file)
+        .arg(&database.name)
+        .env("PGPASSWORD", database.cluster.password())
+        .output()
+        .unwrap();
+    assert!(psql.status.success(), "{}", String::from_utf8_lossy(&psql.stderr));
+    let well = place.run(&["doctor"]);
+    assert_eq!(well.code, Some(0), "{}", well.out);
+    assert!(well.out.contains("may do nothing that it should not"), "{}", well.out);
+
+    let away = Place::without_database().run(&["doctor"]);
+    assert_eq!(away.code, Some(1), "{}{}", away.out, away.err);
+    let nowhere = place.run(&["doctor", "--database", "attic"]);
+    assert!(nowhere.code == Some(1) && nowhere.err.contains("`attic`"), "{}", nowhere.err);
 }

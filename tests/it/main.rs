@@ -12,6 +12,7 @@ mod cli;
 mod compile_fail;
 mod conformance;
 mod console;
+mod doctor;
 mod doors;
 mod facts;
 mod faults;

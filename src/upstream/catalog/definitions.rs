@@ -36,7 +36,7 @@ pub(super) enum Locked {
 impl Definitions {
     /// Reads them with the database's own credential.
     pub(super) async fn load(target: &Target, locked: Locked) -> Result<Self, LoadError> {
-        let client = session::open(target, &PARAMETERS).await?;
+        let client = session::open(target, &target.settings().service, &PARAMETERS).await?;
         client.batch_execute(ONE_SNAPSHOT).await?;
         let leave_out = [(&(locked == Locked::LeftOut) as &(dyn ToSql + Sync), Type::BOOL)];
         let (version, relations, columns, functions) = tokio::join!(

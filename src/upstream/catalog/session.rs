@@ -1,6 +1,6 @@
 //! A session for tokio-postgres on a connection that is open already.
 //!
-//! Transport and authentication are the same for the catalog as for everybody: they happen first, and then tokio-postgres
+//! Transport and authentication are the same for the gateway's own questions as for everybody: they happen first, and then tokio-postgres
 //! is shown the end of a start-up that asked for nothing.
 
 use std::io;
@@ -15,25 +15,29 @@ use tokio_postgres::{Client, Config, NoTls};
 use crate::protocol::backend;
 
 use super::super::handshake::{Opened, Reading};
+use super::super::settings::RoleSettings;
 use super::super::socket::Socket;
 use super::super::target::Target;
 use super::LoadError;
 
-/// A session of the database's own credential with `parameters`.
-pub(super) async fn open(target: &Target, parameters: &[(&str, &str)]) -> Result<Client, LoadError> {
-    let settings = target.settings();
+/// A session of `role` with `parameters`.
+pub(in crate::upstream) async fn open(
+    target: &Target,
+    role: &RoleSettings,
+    parameters: &[(&str, &str)],
+) -> Result<Client, LoadError> {
     let mut all = vec![
-        ("user".to_owned(), settings.service.user.clone()),
-        ("database".to_owned(), settings.database.clone()),
+        ("user".to_owned(), role.user.clone()),
+        ("database".to_owned(), target.settings().database.clone()),
     ];
     all.extend(parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    let opened = target.open(&settings.service, &all, Reading::AsTheJudgeDoes).await?;
+    let opened = target.open(role, &all, Reading::AsTheJudgeDoes).await?;
     let mut config = Config::new();
-    config.user(&settings.service.user).ssl_mode(SslMode::Disable);
+    config.user(&role.user).ssl_mode(SslMode::Disable);
     let (client, connection) = config.connect_raw(Greeted::new(opened), NoTls).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(%error, "the catalog's connection ended");
+            tracing::debug!(%error, "a connection of the gateway's own ended");
         }
     });
     Ok(client)

@@ -21,6 +21,7 @@ async fn a_hangup_reads_rules_and_certificates_again_and_ends_no_session() {
         database.name
     );
     let place = Place::new(&url, database.cluster.password());
+    place.replace("portcullis.toml", "[[database]]", "[[database]]\naccept = [\"superuser\"]");
     place.certify("door");
     place.replace(
         "portcullis.toml",

@@ -17,7 +17,7 @@ use portcullis::policy::snapshot::Source;
 use portcullis::sql::Statement;
 use portcullis::store::Store;
 use portcullis::upstream::{
-    ConnectError, DatabaseSettings, Link, RoleSettings, RunError, RunResult, Upstream, execute,
+    ConnectError, DatabaseSettings, Kind, Link, RoleSettings, RunError, RunResult, Upstream, execute,
 };
 
 use crate::support::Database;
@@ -50,6 +50,7 @@ impl Stand {
         let database = Database::on(cluster, sql).await;
         let mut settings = DatabaseSettings {
             search_path: vec!["public".into(), "odd\"one".into()],
+            accepted: [(String::new(), [Kind::Superuser].into())].into(),
             ..DatabaseSettings::new(
                 "shop".into(),
                 "127.0.0.1".into(),
