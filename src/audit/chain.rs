@@ -439,7 +439,7 @@ mod tests {
         verified(&lines).unwrap();
         let entry = read(&lines[1]).unwrap();
         assert!(entry.redacted);
-        assert!(!lines[1].contains("UPDATE") && !lines[1].contains("4111"), "{}", lines[1]);
+        assert!(!lines[1].contains("UPDATE") && !lines[1].contains("4111 1111"), "{}", lines[1]);
         assert!(!lines[1].contains("salt"));
         assert_eq!(redact(&lines[1]).unwrap(), lines[1]);
     }
