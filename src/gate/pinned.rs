@@ -3,8 +3,7 @@
 
 use crate::policy::Reason;
 use crate::policy::input::SettingInput;
-use crate::sql::Facts;
-use crate::sql::Item;
+use crate::sql::{Facts, Item};
 
 use super::{Context, Denial, DenialKind};
 

@@ -1,7 +1,8 @@
 //! Masks: what an identity sees instead of a governed column.
 //!
-//! Masking happens at the source: [`rewrite::rewrite`] replaces each governed table by a subselect that never
-//! names the governed column, so predicates, joins, aggregates and errors see only the mask. [`verify`] then
+//! Masking happens at the source: [`rewrite::rewrite`] replaces each governed table by a subselect that gives the mask
+//! under the governed column's name, and names the column itself only where the mask is computed from it, so predicates,
+//! joins, aggregates and errors see only the mask. [`verify`] then
 //! checks the result before its first row leaves, and rows reach a client only as [`release::Released`].
 //! The room never asks policy and never talks to a server.
 

@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use crate::audit::hex;
+
 /// The 32 bytes in `path`, as 64 hexadecimal digits; made at random where there is no such file.
 ///
 /// # Errors
@@ -23,7 +25,7 @@ pub(super) fn read_or_make(path: &Path) -> io::Result<[u8; 32]> {
 /// Written beside its place and moved there whole: a gateway that stops half-way leaves no half of a secret.
 fn make(path: &Path) -> io::Result<[u8; 32]> {
     let secret: [u8; 32] = rand::random();
-    let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex(&secret);
     let beside = path.with_extension("new");
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
