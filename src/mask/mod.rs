@@ -11,6 +11,7 @@ mod copy;
 mod expression;
 mod governance;
 mod grouping;
+mod guard;
 mod key;
 mod proof;
 mod reads;
@@ -30,6 +31,7 @@ mod wrapper;
 mod writes;
 
 pub use governance::Governed;
+pub use guard::Guard;
 pub use key::Key;
 pub use release::{Release, Released, Stop};
 pub use rewrite::{Plan, Refusal, Rewritten, rewrite, rewrite_as};
