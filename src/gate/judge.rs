@@ -8,7 +8,8 @@ use smol_str::SmolStr;
 
 use crate::catalog::Snapshot;
 use crate::identity::STRANGER;
-use crate::mask::{Governed, Masks, Rewritten};
+use crate::mask::detect::check_copy;
+use crate::mask::{Detectors, Governed, Masks, Rewritten};
 use crate::policy::input::{ApprovalEvidence, Batch};
 use crate::policy::input::{BindInput, IdentityInput, Time};
 use crate::policy::{Decision, Effect, Limits, Reason, Requirement, StatementInput};
@@ -134,11 +135,19 @@ impl Verdict {
         self.analysis.items().iter().all(|item| item.facts.kind == super::admit::COMMIT)
     }
 
+    /// What is looked for in its results.
+    pub(super) fn detectors(&self) -> Detectors {
+        self.rulings.iter().fold(Detectors::default(), |all, ruling| all.and(ruling.decision.detect))
+    }
+
     /// What an approver says yes to besides the text: if it changes, the yes no longer holds.
     pub(super) fn terms(&self) -> serde_json::Value {
         let limits: Vec<Limits> = self.rulings.iter().map(|ruling| ruling.decision.limits).collect();
         let masked: Vec<&Arc<[String]>> = self.rulings.iter().map(|ruling| &ruling.masked).collect();
-        serde_json::json!({ "sent": self.sql(), "limits": limits, "masked": masked, "runs": self.runs() })
+        let detect: Vec<Detectors> = self.rulings.iter().map(|ruling| ruling.decision.detect).collect();
+        serde_json::json!({
+            "sent": self.sql(), "limits": limits, "masked": masked, "detect": detect, "runs": self.runs()
+        })
     }
 
     /// What its statements run by name.
@@ -330,6 +339,9 @@ impl Gate {
                 message = alert.message,
                 "policy.alert"
             );
+        }
+        if !decision.detect.is_empty() {
+            check_copy(item).map_err(Blocked::Unmaskable)?;
         }
         match decision.effect {
             Effect::Allow | Effect::Escalate(_) => Ok(decision),

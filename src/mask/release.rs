@@ -1,10 +1,12 @@
 //! The only way for a row to a client: through a [`Release`], which holds the result against its plan and the
 //! statement's ceilings.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
-use super::Plan;
+use super::detect::{Broken, Cells, Column, Findings};
 use super::verify::{Field, Mismatch, verify};
+use super::{Detectors, Plan};
+use crate::protocol::results::Format;
 use crate::protocol::run::Run;
 
 /// Row data that may leave. Made by [`Release::run`] only.
@@ -47,6 +49,19 @@ pub enum Stop {
         /// The ceiling.
         bytes: u64,
     },
+    /// A row can't be looked through.
+    #[error(
+        "a row is not made as its description says, so it can't be looked through for what you may not see"
+    )]
+    Unreadable,
+    /// A row holds more text than is looked through.
+    #[error(
+        "a row holds more than the {bytes} bytes of text that are looked through for what you may not see"
+    )]
+    TooLong {
+        /// How many bytes are.
+        bytes: u64,
+    },
 }
 
 /// The state of one result on its way out.
@@ -58,13 +73,15 @@ pub struct Release {
     described: bool,
     rows: u64,
     bytes: u64,
+    /// What looks through the rows, where anything is looked for.
+    cells: Option<Box<Cells>>,
 }
 
 impl Release {
     /// A result that is held against `plan`, of at most `max_rows` rows and `max_bytes` bytes of row data.
     #[must_use]
     pub fn new(plan: Plan, max_rows: Option<u64>, max_bytes: Option<u64>) -> Self {
-        Self { plan, max_rows, max_bytes, described: false, rows: 0, bytes: 0 }
+        Self { plan, max_rows, max_bytes, described: false, rows: 0, bytes: 0, cells: None }
     }
 
     /// A result about which nothing was planned, because nothing is masked: its rows need no description.
@@ -74,19 +91,56 @@ impl Release {
         Self { described: true, ..Self::new(plan, max_rows, max_bytes) }
     }
 
+    /// With `detectors`, which look through every value before it leaves.
+    #[must_use]
+    pub fn looked_through(self, detectors: Detectors) -> Self {
+        Self { cells: (!detectors.is_empty()).then(|| Box::new(Cells::new(detectors))), ..self }
+    }
+
+    /// What is looked for.
+    #[must_use]
+    pub fn detectors(&self) -> Detectors {
+        self.cells.as_ref().map_or_else(Detectors::default, |cells| cells.detectors())
+    }
+
+    /// What was found so far; `None` where nothing is looked for.
+    #[must_use]
+    pub fn findings(&self) -> Option<&Findings> {
+        self.cells.as_ref().map(|cells| cells.findings())
+    }
+
     /// Checks the result's description; rows may follow.
     ///
     /// # Errors
     /// When the result is not as planned; then no row leaves.
     pub fn describe(&mut self, fields: &[Field]) -> Result<(), Stop> {
         verify(fields, &self.plan)?;
+        if let Some(cells) = &mut self.cells {
+            let column = |field: &Field| Column {
+                type_oid: field.type_oid,
+                is_binary: field.format == Format::Binary,
+            };
+            cells.rows(fields.iter().map(column));
+        }
         self.described = true;
         Ok(())
     }
 
     /// Notes that COPY data follows, which has no description: its rows were made by a rewritten query.
-    pub fn copy_out(&mut self) {
+    pub fn copy_out(&mut self, format: Format) {
         self.described = true;
+        if let Some(cells) = &mut self.cells {
+            cells.copy(format == Format::Binary);
+        }
+    }
+
+    /// Lets the value go that a FunctionCall gives: the body of its response, which begins with the value's length.
+    #[must_use]
+    pub fn value(&mut self, body: Bytes) -> Bytes {
+        let Some(cells) = &mut self.cells else { return body };
+        let mut body = BytesMut::from(body);
+        cells.value(body.get_mut(VALUE_HEAD..).unwrap_or_default());
+        body.freeze()
     }
 
     /// Lets rows go, as far as they have arrived: all of them, or those before the first that may not leave, and why
@@ -100,7 +154,13 @@ impl Release {
             }
         };
         self.rows = self.rows.saturating_add(run.begun());
-        (Released(run.into_bytes()), stop)
+        let Some(cells) = &mut self.cells else { return (Released(run.into_bytes()), stop) };
+        let (bytes, broken) = cells.pass(run.into_bytes());
+        let broken = broken.map(|broken| match broken {
+            Broken::Malformed => Stop::Unreadable,
+            Broken::TooLong => Stop::TooLong { bytes: cells.detectors().row_bytes() },
+        });
+        (Released(bytes), broken.or(stop))
     }
 
     /// Counts the rows of a run. Otherwise how many of them may leave, and why the next one may not.
@@ -144,6 +204,9 @@ impl Release {
         &self.plan
     }
 }
+
+/// The length of a FunctionCall's value.
+const VALUE_HEAD: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,7 @@ use crate::gate::{
     Authorized, Bind, Call, Context, Denial, Fetch, Gate, Hold, Prepare, Prepared, Query, Receipt, Tell,
 };
 use crate::identity::Identity;
+use crate::mask::Detectors;
 use crate::protocol::backend::{ErrorFields, ready_for_query};
 use crate::protocol::results::TransactionStatus;
 use crate::protocol::sqlstate;
@@ -63,6 +64,8 @@ pub struct Session {
     cancel: bool,
     /// Whether a governed statement ran in this transaction: what its COMMIT complains about is withheld too.
     governed: bool,
+    /// What is looked for in whatever the server says: all that was looked for in a result of this session.
+    detectors: Detectors,
     /// Whether the server has told the client that it ends the session.
     goodbye: bool,
     /// Channels that a LISTEN of this session was allowed.
@@ -235,6 +238,7 @@ impl Session {
             stop: None,
             cancel: false,
             governed: false,
+            detectors: Detectors::default(),
             goodbye: false,
             channels: HashSet::new(),
             notes: Vec::new(),
@@ -364,6 +368,7 @@ impl Session {
     fn send_query(&mut self, proof: Authorized<Query>) {
         let flows: Vec<Flow> = self.outbox.query(proof).into_iter().map(Flow::new).collect();
         self.governed |= flows.iter().any(Flow::is_governed);
+        self.detectors = flows.iter().fold(self.detectors, |all, flow| all.and(flow.detectors()));
         self.replies.expect(Kind::Query, Owed::Query(flows));
     }
 
@@ -384,8 +389,15 @@ impl Session {
             self.sent(Kind::Parse, Owed::Own);
         }
         let portal = self.portals.bind_sent(name, prepared, running);
-        self.governed |= self.portals.flow_mut(portal).is_some_and(|flow| flow.is_governed());
+        self.runs(portal);
         self.sent(Kind::Bind, Owed::Portal(portal));
+    }
+
+    /// Notes what holds from now on, because a portal's statement may run.
+    fn runs(&mut self, portal: PortalId) {
+        let Some(flow) = self.portals.flow_mut(portal) else { return };
+        self.governed |= flow.is_governed();
+        self.detectors = self.detectors.and(flow.detectors());
     }
 
     /// Notes that a message of the extended protocol was sent.
