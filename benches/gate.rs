@@ -336,6 +336,7 @@ fn catalog() -> Snapshot {
         has_rules: false,
         row_security: false,
         comment: None,
+        stamp: 0,
     };
     let others = (0..400).map(|oid| table(oid + 2, format!("other_{oid}")));
     let relations = others.chain([table(1, "pgbench_accounts".into())]).collect();

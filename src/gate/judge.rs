@@ -17,7 +17,7 @@ use crate::sql::facts::Class;
 use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze, analyze_shallow};
 
 use super::complete::{self, Blocked, Change, Completed, Under, Written};
-use super::definitions::{decide, names_unknown_objects};
+use super::definitions::{self, decide, names_unknown_objects};
 use super::memory::{Name, Notes, Reading, Rewrite, masked_columns};
 use super::pinned;
 use super::workers::{Workers, WorkersError};
@@ -189,6 +189,8 @@ impl Gate {
         limited_batch(case, &analysis, &decisions)?;
         pinned::kept(case.context, analysis.items())?;
         let rulings = self.mask(completed, &catalog, decisions).await?;
+        let guarded = rulings.iter().map(|ruling| ruling.rewritten.plan.guard.is_some());
+        definitions::in_order(analysis.items(), guarded)?;
         let revision = rules.policy.revision().into();
         let verdict = Verdict { analysis, read, catalog_version: catalog.version(), rulings, revision };
         match case.prepared {

@@ -335,6 +335,11 @@ impl Flow {
         self.release.value(body)
     }
 
+    /// What it does.
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// Whether it touches a governed relation.
     pub(super) fn is_governed(&self) -> bool {
         self.release.plan().governed

@@ -128,6 +128,7 @@ fn relation(oid: u32, key: &str, columns: &str) -> Relation {
         has_rules: false,
         row_security: false,
         comment: None,
+        stamp: 0,
     }
 }
 
@@ -171,5 +172,6 @@ fn function(schema: &str, name: &str) -> Function {
         language: if builtin { "internal".into() } else { "sql".into() },
         returns_set: false,
         kind: 'f',
+        stamp: 0,
     }
 }
