@@ -11,6 +11,7 @@ mod cells;
 mod copies;
 mod email;
 mod iban;
+mod names;
 mod numbers;
 mod scanner;
 mod secrets;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cells::{Broken, Cells, Column};
 pub use copies::check_copy;
+pub use names::{label_by_name, label_by_value};
 use scanner::{Scanner, Style};
 
 /// Something that a value may look like.
