@@ -231,6 +231,56 @@ mod tests {
         assert_eq!((released.size(), stop), (0, Some(Stop::Undescribed)));
     }
 
+    /// What leaves of a server's bytes, cut in pieces of `step`.
+    fn leaves(mut release: Release, bytes: &[u8], step: usize) -> (Vec<u8>, u64, Option<Stop>) {
+        let (mut frames, mut buffer, mut out) = (Frames::new(Leg::Backend), BytesMut::new(), Vec::new());
+        for slice in bytes.chunks(step) {
+            buffer.extend_from_slice(slice);
+            while let Some(Piece::Run(run)) = frames.next(&mut buffer).unwrap() {
+                let (released, stop) = release.run(run);
+                out.extend_from_slice(&released.into_bytes());
+                if stop.is_some() {
+                    return (out, release.rows(), stop);
+                }
+            }
+        }
+        (out, release.rows(), None)
+    }
+
+    #[test]
+    fn however_a_server_sends_a_secret_it_does_not_leave() {
+        let row = |text: &str| {
+            let mut body = BytesMut::from(&b"\0\x01\0\0\0"[..]);
+            body.extend_from_slice(&[u8::try_from(text.len()).unwrap()]);
+            body.extend_from_slice(text.as_bytes());
+            Frame::new(b'D', body).to_bytes()
+        };
+        let secrets = [row("a 4111 1111 1111 1111"), row("x"), row("4111111111111111"), row("y")].concat();
+        let release = |most| {
+            let mut release = Release::new(Plan::default(), most, None).looked_through(Detectors::all());
+            let (type_oid, format) = (25, Format::Text);
+            release
+                .describe(&[Field { name: "t".into(), table_oid: 0, column: 0, type_oid, format }])
+                .unwrap();
+            release
+        };
+        let hidden = [row("a **** **** **** ****"), row("x"), row("****************"), row("y")];
+        for step in 1..=secrets.len() {
+            assert_eq!(
+                leaves(release(None), &secrets, step),
+                (hidden.concat(), 4, None),
+                "in pieces of {step}"
+            );
+            let (out, rows, stop) = leaves(release(Some(3)), &secrets, step);
+            assert_eq!(
+                (out, stop),
+                (hidden[..3].concat(), Some(Stop::Rows { rows: 3 })),
+                "in pieces of {step}"
+            );
+            assert_eq!(rows, 3);
+        }
+    }
+
     #[test]
     fn the_row_after_the_ceiling_stops_the_result() {
         let mut release = Release::new(Plan::default(), Some(3), None);

@@ -2,6 +2,7 @@
 //! and what does not leaves byte for byte.
 
 mod attacks;
+mod rules;
 mod stand;
 
 use portcullis::audit::Event;

@@ -390,6 +390,26 @@ fn the_texts_of_an_array_are_looked_through_one_by_one() {
     }
 }
 
+#[test]
+fn a_value_of_any_length_is_never_held() {
+    let piece =
+        ["lorem 4111 ipsum-", "bob.@bob_", "4111-1111-", "\\\\u00", "eyJ", "GB29", "+49 ", "\u{1f600}"]
+            .concat();
+    let pieces = 40_000;
+    let mut head = vec![b'D'];
+    head.put_u32(u32::try_from(piece.len() * pieces).unwrap() + 10);
+    head.put_u16(1);
+    head.put_u32(u32::try_from(piece.len() * pieces).unwrap());
+    let mut cells = Cells::new(Detectors::all());
+    text_columns(&mut cells, &[(25, false)]);
+    let mut left = cells.pass(BytesMut::from(&head[..])).0.len();
+    for _ in 0..pieces {
+        left += cells.pass(BytesMut::from(piece.as_bytes())).0.len();
+        assert!(cells.held.len() <= LONGEST, "{} bytes are held", cells.held.len());
+    }
+    assert_eq!((left, cells.held.len()), (head.len() + piece.len() * pieces, 0));
+}
+
 proptest! {
     #[test]
     fn no_way_to_cut_a_text_shows_more_of_it(
