@@ -433,3 +433,57 @@ proptest! {
         prop_assert_eq!(out, message(b'D', &row(&[Some(whole.as_bytes())])));
     }
 }
+
+/// What leaves of messages with these bodies, cut at `cuts`.
+fn cut(mut cells: Cells, bytes: &[u8], cuts: &[usize]) -> (Vec<u8>, Option<Broken>, Findings) {
+    let (mut rest, mut out) = (bytes, Vec::new());
+    for cut in cuts.iter().cycle() {
+        let (piece, behind) = rest.split_at((*cut).min(rest.len()));
+        let (some, broken) = cells.pass(BytesMut::from(piece));
+        out.extend_from_slice(&some);
+        rest = behind;
+        if broken.is_some() || rest.is_empty() {
+            return (out, broken, cells.findings().clone());
+        }
+    }
+    (out, None, cells.findings().clone())
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_cut_matter(
+        bodies in prop::collection::vec(
+            prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..40),
+                prop::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(4), Just(8), b'0'..b'9', Just(b'@')], 0..60),
+                prop::collection::vec(prop::option::of("[ -~]{0,24}|4111111111111111|a@b\\.cd"), 0..6).prop_map(|cells| {
+                    row(&cells.iter().map(|cell| cell.as_ref().map(String::as_bytes)).collect::<Vec<_>>())
+                }),
+            ],
+            1..4,
+        ),
+        types in prop::collection::vec(
+            (prop::sample::select(vec![25_u32, 20, 701, 1700, 1009, 3802, 23, 16_400]), any::<bool>()), 0..6),
+        kind in 0..3,
+        cuts in prop::collection::vec(1_usize..9, 1..5),
+        row_bytes in prop::option::of(1_u64..40),
+    ) {
+        let tag = if kind == 0 { b'D' } else { b'd' };
+        let bytes: Vec<u8> = bodies.iter().flat_map(|body| message(tag, body)).collect();
+        let cells = || {
+            let limit = Wanted { row_bytes, ..wanted("card", None) };
+            let mut detectors = Detectors::all();
+            detectors.add(&limit).unwrap();
+            let mut cells = Cells::new(detectors);
+            match kind {
+                0 => text_columns(&mut cells, &types),
+                kind => cells.copy(kind == 1),
+            }
+            cells
+        };
+        let whole = cut(cells(), &bytes, &[bytes.len()]);
+        prop_assert!(whole.0.len() <= bytes.len());
+        prop_assert!(whole.1.is_some() || whole.0.len() == bytes.len());
+        prop_assert_eq!(cut(cells(), &bytes, &cuts), whole);
+    }
+}
