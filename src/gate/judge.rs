@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use crate::catalog::Snapshot;
 use crate::identity::STRANGER;
 use crate::mask::detect::check_copy;
-use crate::mask::{Detectors, Governed, Masks, Rewritten};
+use crate::mask::{Governed, Masks, Rewritten};
 use crate::policy::input::{ApprovalEvidence, Batch};
 use crate::policy::input::{BindInput, IdentityInput, Time};
 use crate::policy::{Decision, Effect, Limits, Reason, Requirement, StatementInput};
@@ -133,21 +133,6 @@ impl Verdict {
     /// A COMMIT may be prepared as ROLLBACK, or become one, while the ledger fails: neither shows anybody anything.
     fn is_commit(&self) -> bool {
         self.analysis.items().iter().all(|item| item.facts.kind == super::admit::COMMIT)
-    }
-
-    /// What is looked for in its results.
-    pub(super) fn detectors(&self) -> Detectors {
-        self.rulings.iter().fold(Detectors::default(), |all, ruling| all.and(ruling.decision.detect))
-    }
-
-    /// What an approver says yes to besides the text: if it changes, the yes no longer holds.
-    pub(super) fn terms(&self) -> serde_json::Value {
-        let limits: Vec<Limits> = self.rulings.iter().map(|ruling| ruling.decision.limits).collect();
-        let masked: Vec<&Arc<[String]>> = self.rulings.iter().map(|ruling| &ruling.masked).collect();
-        let detect: Vec<Detectors> = self.rulings.iter().map(|ruling| ruling.decision.detect).collect();
-        serde_json::json!({
-            "sent": self.sql(), "limits": limits, "masked": masked, "detect": detect, "runs": self.runs()
-        })
     }
 
     /// What its statements run by name.

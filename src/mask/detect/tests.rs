@@ -455,7 +455,7 @@ proptest! {
         bodies in prop::collection::vec(
             prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..40),
-                prop::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(4), Just(8), b'0'..b'9', Just(b'@')], 0..60),
+                prop::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(4), Just(8), b'0'..=b'9', Just(b'@')], 0..60),
                 prop::collection::vec(prop::option::of("[ -~]{0,24}|4111111111111111|a@b\\.cd"), 0..6).prop_map(|cells| {
                     row(&cells.iter().map(|cell| cell.as_ref().map(String::as_bytes)).collect::<Vec<_>>())
                 }),
