@@ -47,6 +47,33 @@ pub(super) fn card(mut ahead: Ahead<'_>, kept: usize) -> Result<Option<Number>, 
     Ok(best)
 }
 
+/// A card's number as PostgreSQL writes it in floating point, without the zeros at its end: `4.111111111111111e+15`.
+pub(super) fn float_card(mut ahead: Ahead<'_>) -> Result<Option<Number>, More> {
+    let Some([first @ 2..=6]) = ahead.digits::<1>()? else { return Ok(None) };
+    if !ahead.passes(b".")? {
+        return Ok(None);
+    }
+    let (mut digits, mut count) = ([0_u8; MOST_CARD], 1);
+    digits[0] = first;
+    let end = loop {
+        let at = ahead.at();
+        match (ahead.next()?, digits.get_mut(count)) {
+            (Some(class), Some(digit)) if class.is_ascii_digit() => {
+                (*digit, count) = (class - b'0', count + 1)
+            }
+            (Some(b'e'), _) => break at,
+            _ => return Ok(None),
+        }
+    };
+    if !ahead.passes(b"+1")? {
+        return Ok(None);
+    }
+    let Some([exponent]) = ahead.digits::<1>()? else { return Ok(None) };
+    let number = digits.get(..usize::from(exponent) + 11).unwrap_or_default();
+    let is_found = count <= number.len() && is_card(number) && is_end(ahead.peek()?);
+    Ok(is_found.then_some(Number { end, is_plain: true }))
+}
+
 /// Whether `next` is a space or dash between two digits, the second of which is next in `behind`.
 fn is_joint(next: Option<Class>, behind: Ahead<'_>) -> Result<bool, More> {
     Ok(matches!(next, Some(b' ' | b'-')) && behind.peek()?.is_some_and(|class| class.is_ascii_digit()))

@@ -6,7 +6,7 @@
 
 use super::email::{domain, is_local};
 use super::iban::iban;
-use super::numbers::{Number, card, phone, ssn};
+use super::numbers::{Number, card, float_card, phone, ssn};
 use super::secrets::{Rest, private_key, secret};
 use super::unit::{Ahead, Class, More, OTHER, Unit, is_word, unit};
 use super::{Detector, Detectors, Kinds};
@@ -132,11 +132,15 @@ impl Scanner {
 
     fn number(&mut self, wanted: &Detectors, ahead: Ahead<'_>) -> Result<(), More> {
         let [before, last] = self.before;
-        if wanted.wants(Detector::Card)
-            && let Some(number) = card(ahead, usize::from(wanted.keep_last))?
-        {
-            self.hide(Detector::Card, ahead.at(), number);
-            return Ok(());
+        if wanted.wants(Detector::Card) {
+            let found = match card(ahead, usize::from(wanted.keep_last))? {
+                None => float_card(ahead)?,
+                found => found,
+            };
+            if let Some(number) = found {
+                self.hide(Detector::Card, ahead.at(), number);
+                return Ok(());
+            }
         }
         if self.style == Style::Zeros {
             return Ok(());

@@ -16,6 +16,7 @@ fn what_looks_like_a_secret_is_overwritten_and_everything_else_stays() {
     for (text, masked, found) in [
         ("card 4111111111111111.", "card ****************.", "card"),
         ("4111-1111-1111-1111", "****-****-****-****", "card"),
+        ("4.111111111111111e+15", "*.***************e+15", "card"),
         ("4111 1111 1111 1111 20250101", "**** **** **** **** 20250101", "card"),
         ("12 4111 1111 1111 1111", "12 **** **** **** ****", "card"),
         ("(5555555555554444)", "(****************)", "card"),
@@ -87,6 +88,9 @@ fn what_only_resembles_a_secret_stays() {
         "x4111111111111111",
         "41111111111111110000000",
         "0.4111111111111111",
+        "4.111111111111112e+15",
+        "4.111111111111111e+14",
+        "4.111111111111111e-15",
         "1732137875123456",
         "2024-01-02 03:04:05.678901",
         "01-02-2024 10:30",
@@ -239,6 +243,38 @@ fn however_rows_arrive_the_same_leave_and_lengths_stay_true() {
         findings.by_name().collect::<Vec<_>>(),
         [("card", 5), ("email", 1), ("jwt", 1), ("private_key", 1)]
     );
+}
+
+#[test]
+fn a_card_is_found_in_every_type_of_numbers() {
+    const FLOAT8: u32 = 701;
+    let float = 4_111_111_111_111_111_f64.to_be_bytes();
+    let other = 4_111_111_111_111_112_f64.to_be_bytes();
+    let types =
+        [(FLOAT8, false), (FLOAT8, true), (FLOAT8, true), (1700, false), (1016, false), (FLOAT8, false)];
+    let before: [&[u8]; 6] = [
+        b"4.111111111111111e+15",
+        &float,
+        &other,
+        b"-4111111111111111.50",
+        b"{1,4111111111111111}",
+        b"4.5e+15",
+    ];
+    let after: [&[u8]; 6] = [
+        b"0.000000000000000e+15",
+        &[0; 8],
+        &other,
+        b"-0000000000000000.50",
+        b"{1,0000000000000000}",
+        b"4.5e+15",
+    ];
+    let cells = || {
+        let mut cells = Cells::new(Detectors::all());
+        text_columns(&mut cells, &types);
+        cells
+    };
+    let (out, ..) = passes(cells, &message(b'D', &row(&before.map(Some))));
+    assert_eq!(out, message(b'D', &row(&after.map(Some))));
 }
 
 #[test]

@@ -106,7 +106,6 @@ fn integer(value: &[u8]) -> Option<u64> {
 /// The whole number that it is.
 fn float(value: &[u8]) -> Option<u64> {
     let number = f64::from_be_bytes(value.try_into().ok()?);
-    // What prints as a whole number without an exponent has 15 digits, or more behind which nothing is lost.
     let printed = (number.fract() == 0.0 && (0.0..1e19).contains(&number)).then(|| format!("{number:.0}"))?;
     printed.parse().ok()
 }

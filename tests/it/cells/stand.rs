@@ -88,7 +88,7 @@ pub(super) async fn heard(raw: &mut Raw, bytes: &[u8]) -> Vec<u8> {
 pub(super) fn canaries_in(bytes: &[u8]) -> Vec<&'static str> {
     let integer = 4_111_111_111_111_111_i64.to_be_bytes();
     let float = 4_111_111_111_111_111_f64.to_be_bytes();
-    let secrets: [(&str, &[u8]); 10] = [
+    let secrets: [(&str, &[u8]); 11] = [
         ("card", b"4111111111111111"),
         ("spaced card", b"4111 1111 1111 1111"),
         ("dashed card", b"4111-1111-1111-1111"),
@@ -98,6 +98,7 @@ pub(super) fn canaries_in(bytes: &[u8]) -> Vec<&'static str> {
         ("address", b"bob@example"),
         ("integer", &integer),
         ("float", &float),
+        ("float as text", b"4.111111111111111e"),
         ("numeric", b"\x10\x0f\x04\x57\x04\x57\x04\x57"),
     ];
     let found = |secret: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
