@@ -4,6 +4,9 @@ use super::unit::{Ahead, More, is_end};
 
 /// Where an account number that begins here ends.
 pub(super) fn iban(mut ahead: Ahead<'_>) -> Result<Option<usize>, More> {
+    if !begins(ahead)? {
+        return Ok(None);
+    }
     let mut characters = [0_u8; LONGEST];
     let mut wanted = 4;
     let mut count = 0;
@@ -35,6 +38,17 @@ pub(super) fn iban(mut ahead: Ahead<'_>) -> Result<Option<usize>, More> {
     let whole = characters.get(..wanted).unwrap_or_default();
     let is_iban = remainder(whole) == 1 && is_end(ahead.peek()?);
     Ok(is_iban.then_some(ahead.at()))
+}
+
+/// Whether two letters and two digits come next, as in few words.
+fn begins(mut ahead: Ahead<'_>) -> Result<bool, More> {
+    for is_digit in [false, false, true, true] {
+        let fits = |class: u8| if is_digit { class.is_ascii_digit() } else { class.is_ascii_alphabetic() };
+        if !ahead.next()?.is_some_and(fits) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Ahead<'_> {

@@ -79,6 +79,11 @@ impl Scanner {
     pub(super) fn scan(&mut self, wanted: &Detectors, bytes: &mut [u8], missing: usize) -> usize {
         let mut at = self.passed;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let word = self.word_goes_on(at, rest);
+            if word > 0 {
+                at += word;
+                continue;
+            }
             let Ok(Some(unit)) = unit(rest, missing == 0) else { break };
             if self.meets(wanted, bytes, at, unit.class, missing == 0).is_err() {
                 break;
@@ -92,6 +97,22 @@ impl Scanner {
         self.hidden = self.hidden.saturating_sub(left);
         self.rest = self.rest.map(|(rest, from)| (rest, from.saturating_sub(left)));
         if missing == 0 { bytes.len() } else { left }
+    }
+
+    /// How many letters and digits go on with a word in which nothing begins and nothing is overwritten; passes them.
+    fn word_goes_on(&mut self, at: usize, rest: &[u8]) -> usize {
+        let is_plain = self.rest.is_none() && at >= self.hidden && self.style != Style::Packed;
+        if !(is_plain && is_word(self.before[1])) {
+            return 0;
+        }
+        let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let (Some(word), Some(end)) = (rest.get(..length), (at + length).checked_sub(1)) else { return 0 };
+        if let Some((last, before)) = word.split_last() {
+            self.before = [before.last().copied().unwrap_or(self.before[1]), *last];
+            // As if each had been passed by itself.
+            self.local = self.local.map(|local| local + (end - local) / MOST_LOCAL * MOST_LOCAL);
+        }
+        length
     }
 
     /// Looks for what begins at the character `class`, and for an address of which it is the `@`.

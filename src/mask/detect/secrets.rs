@@ -36,10 +36,13 @@ impl Rest {
 
 /// A secret that begins here, by a letter: of which detector, and what it is made of.
 pub(super) fn secret(ahead: Ahead<'_>) -> Result<Option<(Detector, Rest)>, More> {
-    if token(ahead)? {
+    let mut head = ahead;
+    let Some(first) = head.next()?.filter(|class| FIRST.contains(class)) else { return Ok(None) };
+    let Some(second) = head.next()? else { return Ok(None) };
+    if [first, second] == *b"ey" && token(ahead)? {
         return Ok(Some((Detector::Jwt, Rest::Token)));
     }
-    for key in &KEYS {
+    for key in KEYS.iter().filter(|key| key.prefix.starts_with(&[first, second])) {
         if key.begins(ahead)? {
             return Ok(Some((Detector::ApiKey, Rest::Key)));
         }
@@ -162,7 +165,19 @@ const KEYS: [Key; 28] = [
     key(b"sk-", 32, Of::DashedWithDigit),
 ];
 
+/// What tokens and keys begin with.
+const FIRST: &[u8] = b"eAgxsrwn";
 /// Characters of base64 behind `eyJ`: fewer may be anything.
 const LEAST_TOKEN: usize = 16;
 /// Longest text between the dashes of a PEM line.
 const MOST_LABEL: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_missed_for_its_first_letter() {
+        assert!(KEYS.iter().all(|key| FIRST.contains(&key.prefix[0])));
+    }
+}
