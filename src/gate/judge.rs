@@ -18,6 +18,7 @@ use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze, analyze_shall
 
 use super::complete::{self, Blocked, Change, Completed, Under, Written};
 use super::definitions::{self, decide, names_unknown_objects};
+use super::escalate::Values;
 use super::memory::{Name, Notes, Reading, Rewrite, masked_columns};
 use super::pinned;
 use super::workers::{Workers, WorkersError};
@@ -39,6 +40,8 @@ pub(super) struct Case<'a> {
     pub(super) prepared: Option<&'a Prepared>,
     /// What names mean.
     pub(super) names: &'a Names,
+    /// Bind values as they came in.
+    pub(super) values: Values<'a>,
 }
 
 /// How a statement arrived.
@@ -297,7 +300,7 @@ impl Gate {
         if let Some(denial) = unresolved(item).filter(|_| !unjudged) {
             return Err(denial);
         }
-        if let Some(denial) = pinned::own_setting(&item.facts).filter(|_| !unjudged) {
+        if let Some(denial) = pinned::own_setting(&item.facts, case).filter(|_| !unjudged) {
             return Err(denial);
         }
         let agent = rules.agent(case.principal)?;

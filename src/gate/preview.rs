@@ -14,6 +14,7 @@ use crate::sql::facts::{Access, Class, Condition, Destination, OutputFact, Table
 use crate::sql::{Facts, Statement};
 
 use super::definitions::Redefined;
+use super::escalate::Values;
 use super::journal::Scene;
 use super::judge::{Case, Via};
 use super::{Context, Denial, DenialKind, Door, Gate, Names, Rules};
@@ -105,6 +106,7 @@ impl Gate {
             parameters: Vec::new(),
             prepared: None,
             names: &Names::default(),
+            values: Values::None,
         };
         let facts = match self.catalogs.current(context.database()) {
             Some(catalog) => self.analysed(sql, &catalog).await.ok(),
