@@ -251,6 +251,7 @@ fn outcome() -> Record {
             sqlstate: String::new(),
             rows: 1,
             duration_ms: 1,
+            found: Default::default(),
         },
     }
 }

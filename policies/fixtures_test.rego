@@ -19,9 +19,12 @@ agent(kind, groups, scope) := {
 	"approval": {"groups": ["approvers"]},
 }
 
+# A stranger has no file.
+kind_of(who) := object.get(object.get(agents, who, {}), "kind", "service")
+
 # The input of `who` for a statement with `fields`.
 ask(who, fields) := {
-	"identity": {"name": who},
+	"identity": {"name": who, "kind": kind_of(who)},
 	"database": "shop",
 	"statement": object.union(nothing, fields),
 }

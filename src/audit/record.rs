@@ -1,5 +1,6 @@
 //! What the ledger holds, line by line.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -86,6 +87,9 @@ pub enum Event {
         rows: u64,
         /// From decision to end, in milliseconds.
         duration_ms: u64,
+        /// In how many values each detector has found something; of COPY in text, in how many lines.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        found: BTreeMap<SmolStr, u64>,
     },
     /// A person decided on a request for approval, or it ended otherwise.
     ApprovalChanged {
@@ -137,6 +141,9 @@ pub struct StatementRecord {
     pub approval_id: SmolStr,
     /// Masked columns, `schema.table.column`, among the relations it touches.
     pub masked: Arc<[String]>,
+    /// The detectors that its result is looked through by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detect: Vec<SmolStr>,
     /// Most rows that its result may have; `None` without a ceiling.
     pub max_rows: Option<u64>,
     /// Most bytes of row data that its result may have; `None` without a ceiling.

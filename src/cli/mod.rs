@@ -10,6 +10,7 @@ mod audit;
 mod check;
 mod console;
 pub mod demo;
+mod discover;
 mod doctor;
 mod eval;
 mod exit;
@@ -61,6 +62,7 @@ enum Command {
     Audit(audit::Audit),
     Eval(eval::Eval),
     Doctor(doctor::Doctor),
+    Discover(discover::Discover),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -96,6 +98,7 @@ fn dispatch(arguments: Arguments, output: &mut Output) -> anyhow::Result<Exit> {
         | Command::Audit(_)
         | Command::Eval(_)
         | Command::Doctor(_)
+        | Command::Discover(_)
         | Command::Completions(_)
         | Command::Man(_) => (arguments.verbose, telemetry::Format::Text),
     };
@@ -110,6 +113,7 @@ fn dispatch(arguments: Arguments, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Audit(command) => command.run(output),
         Command::Eval(command) => wait_for(command.run(output)),
         Command::Doctor(command) => wait_for(command.run(output)),
+        Command::Discover(command) => wait_for(command.run(output)),
         Command::Completions(command) => command.run(output, Arguments::command()),
         Command::Man(command) => command.run(output, Arguments::command()),
     }
@@ -140,6 +144,7 @@ Examples:
   portcullis demo --tour                          a scripted walk through it
   portcullis check --config portcullis.toml       is everything in order?
   portcullis doctor --config portcullis.toml      may the gateway's own roles do too much?
+  portcullis discover --database shop             which columns should be masked?
   portcullis serve --config portcullis.toml       the gateway
   portcullis agent add support-bot --owner ana    a new identity; prints its secret once
   portcullis approvals watch                      what waits for you?

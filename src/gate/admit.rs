@@ -223,6 +223,7 @@ impl Gate {
                 revision: verdict.revision.clone(),
                 approval_id: passed.approval.as_ref().map(|a| a.id().to_string().into()).unwrap_or_default(),
                 masked: Arc::clone(&ruling.masked),
+                detect: ruling.decision.detect.names().map(SmolStr::new_static).collect(),
                 max_rows: ruling.decision.limits.rows,
                 max_bytes: ruling.decision.limits.bytes,
                 ..journal::statement(case.via.as_str(), text, kept(case, redact))
@@ -249,7 +250,8 @@ impl Gate {
                 let limits = ruling.decision.limits;
                 let release = match context.is_unjudged() {
                     true => Release::unplanned(limits.rows, limits.bytes),
-                    false => Release::new(ruling.rewritten.plan.clone(), limits.rows, limits.bytes),
+                    false => Release::new(ruling.rewritten.plan.clone(), limits.rows, limits.bytes)
+                        .looked_through(ruling.decision.detect),
                 };
                 let watch = Watch::new(Arc::clone(&self.catalogs), Arc::clone(context), &item.facts);
                 Running {

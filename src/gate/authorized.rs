@@ -9,6 +9,7 @@ use smol_str::SmolStr;
 
 use crate::audit::{Event, Ledger, Record};
 use crate::clock::{Clock, elapsed_ms};
+use crate::mask::detect::Findings;
 use crate::mask::{Guard, Plan, Release, Stop};
 use crate::policy::Limits;
 use crate::sql::{Analysis, Facts, Statement};
@@ -274,6 +275,7 @@ pub struct Receipt {
     admitted_at: Timestamp,
     decision_id: SmolStr,
     is_sent: bool,
+    found: Findings,
 }
 
 impl Receipt {
@@ -281,7 +283,8 @@ impl Receipt {
     pub(super) fn new(ledger: Ledger, clock: Arc<dyn Clock>, template: Record) -> Self {
         let admitted_at = template.at;
         let decision_id = template.decision_id.clone();
-        Self { ledger, clock, record: Some(template), watch: None, admitted_at, decision_id, is_sent: false }
+        let (record, found) = (Some(template), Findings::default());
+        Self { ledger, clock, record, watch: None, admitted_at, decision_id, is_sent: false, found }
     }
 
     /// Lets `watch` hear of the outcome too.
@@ -294,6 +297,13 @@ impl Receipt {
     #[must_use]
     pub fn decision_id(&self) -> &str {
         &self.decision_id
+    }
+
+    /// Notes what was found in the values of its result, for when it is settled.
+    #[must_use]
+    pub fn with_findings(mut self, found: Option<&Findings>) -> Self {
+        self.found = found.cloned().unwrap_or_default();
+        self
     }
 
     /// Records what became of the statement, and how many rows the client got.
@@ -319,6 +329,7 @@ impl Receipt {
             sqlstate,
             rows,
             duration_ms: elapsed_ms(self.admitted_at, now),
+            found: self.found.by_name().map(|(name, count)| (SmolStr::new_static(name), count)).collect(),
         };
         self.ledger.note(record);
     }

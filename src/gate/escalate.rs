@@ -12,6 +12,7 @@ use crate::policy::input::ApprovalEvidence;
 use super::admit::exact;
 use super::journal::{Scene, approval_changed};
 use super::judge::{Case, Verdict, Via};
+use super::terms::PARTS;
 use super::{Denial, DenialKind, Gate, Hold, Parameters, Patience, Tell};
 
 /// A string that may run, with the approval that it runs on.
@@ -174,10 +175,8 @@ impl Gate {
         let request = self.desk.request(approval.id()).map_err(|error| desk_denial(&error))?;
         let approved = request.facts.get("terms").cloned().unwrap_or_default();
         let now = verdict.terms();
-        let differing: Vec<&str> = ["sent", "limits", "masked", "runs"]
-            .into_iter()
-            .filter(|part| approved.get(part) != now.get(part))
-            .collect();
+        let differing: Vec<&str> =
+            PARTS.into_iter().filter(|part| approved.get(part) != now.get(part)).collect();
         if differing.is_empty() {
             return Ok(());
         }

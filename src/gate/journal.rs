@@ -222,6 +222,7 @@ pub(super) fn statement(
         revision: SmolStr::default(),
         approval_id: SmolStr::default(),
         masked: [].into(),
+        detect: Vec::new(),
         max_rows: None,
         max_bytes: None,
     }

@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 
 use crate::catalog::Snapshot;
 use crate::identity::STRANGER;
+use crate::mask::detect::check_copy;
 use crate::mask::{Governed, Masks, Rewritten};
 use crate::policy::input::{ApprovalEvidence, Batch};
 use crate::policy::input::{BindInput, IdentityInput, Time};
@@ -135,13 +136,6 @@ impl Verdict {
     /// A COMMIT may be prepared as ROLLBACK, or become one, while the ledger fails: neither shows anybody anything.
     fn is_commit(&self) -> bool {
         self.analysis.items().iter().all(|item| item.facts.kind == super::admit::COMMIT)
-    }
-
-    /// What an approver says yes to besides the text: if it changes, the yes no longer holds.
-    pub(super) fn terms(&self) -> serde_json::Value {
-        let limits: Vec<Limits> = self.rulings.iter().map(|ruling| ruling.decision.limits).collect();
-        let masked: Vec<&Arc<[String]>> = self.rulings.iter().map(|ruling| &ruling.masked).collect();
-        serde_json::json!({ "sent": self.sql(), "limits": limits, "masked": masked, "runs": self.runs() })
     }
 
     /// What its statements run by name.
@@ -335,6 +329,9 @@ impl Gate {
                 message = alert.message,
                 "policy.alert"
             );
+        }
+        if !decision.detect.is_empty() {
+            check_copy(item).map_err(Blocked::Unmaskable)?;
         }
         match decision.effect {
             Effect::Allow | Effect::Escalate(_) => Ok(decision),

@@ -30,6 +30,8 @@ pub struct Explanation {
     pub facts: Vec<Facts>,
     /// Masked columns among the relations it touches, `schema.table.column`.
     pub masked: Vec<String>,
+    /// The detectors that its results would be looked through by.
+    pub detect: Vec<String>,
     /// The text as it would be sent; empty if it wouldn't be.
     pub sent: String,
     /// Who could approve it; empty unless the verdict is `escalate`.
@@ -118,6 +120,7 @@ impl Gate {
             reasons: Vec::new(),
             facts: facts.unwrap_or_default(),
             masked: Vec::new(),
+            detect: Vec::new(),
             sent: String::new(),
             approvers: Vec::new(),
             revision,
@@ -131,6 +134,7 @@ impl Gate {
                     reasons: verdict.rulings.iter().flat_map(|r| r.decision.reasons.clone()).collect(),
                     facts: verdict.analysis.items().iter().map(|item| Facts::clone(&item.facts)).collect(),
                     masked: verdict.rulings.iter().flat_map(|ruling| ruling.masked.to_vec()).collect(),
+                    detect: verdict.detectors().names().map(str::to_owned).collect(),
                     sent: verdict.sql().into_owned(),
                     approvers: requirement.map(|requirement| requirement.groups).unwrap_or_default(),
                     ..blank

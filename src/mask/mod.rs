@@ -8,6 +8,7 @@
 
 mod columns;
 mod copy;
+pub mod detect;
 mod expression;
 mod governance;
 mod grouping;
@@ -30,6 +31,7 @@ mod walk;
 mod wrapper;
 mod writes;
 
+pub use detect::Detectors;
 pub use governance::Governed;
 pub use guard::Guard;
 pub use key::Key;

@@ -1,10 +1,12 @@
 //! The only way for a row to a client: through a [`Release`], which holds the result against its plan and the
 //! statement's ceilings.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
-use super::Plan;
+use super::detect::{Broken, Cells, Column, Findings};
 use super::verify::{Field, Mismatch, verify};
+use super::{Detectors, Plan};
+use crate::protocol::results::Format;
 use crate::protocol::run::Run;
 
 /// Row data that may leave. Made by [`Release::run`] only.
@@ -47,6 +49,19 @@ pub enum Stop {
         /// The ceiling.
         bytes: u64,
     },
+    /// A row can't be looked through.
+    #[error(
+        "a row is not made as its description says, so it can't be looked through for what you may not see"
+    )]
+    Unreadable,
+    /// A row holds more text than is looked through.
+    #[error(
+        "a row holds more than the {bytes} bytes of text that are looked through for what you may not see"
+    )]
+    TooLong {
+        /// How many bytes are.
+        bytes: u64,
+    },
 }
 
 /// The state of one result on its way out.
@@ -58,13 +73,15 @@ pub struct Release {
     described: bool,
     rows: u64,
     bytes: u64,
+    /// What looks through the rows, where anything is looked for.
+    cells: Option<Box<Cells>>,
 }
 
 impl Release {
     /// A result that is held against `plan`, of at most `max_rows` rows and `max_bytes` bytes of row data.
     #[must_use]
     pub fn new(plan: Plan, max_rows: Option<u64>, max_bytes: Option<u64>) -> Self {
-        Self { plan, max_rows, max_bytes, described: false, rows: 0, bytes: 0 }
+        Self { plan, max_rows, max_bytes, described: false, rows: 0, bytes: 0, cells: None }
     }
 
     /// A result about which nothing was planned, because nothing is masked: its rows need no description.
@@ -74,19 +91,56 @@ impl Release {
         Self { described: true, ..Self::new(plan, max_rows, max_bytes) }
     }
 
+    /// With `detectors`, which look through every value before it leaves.
+    #[must_use]
+    pub fn looked_through(self, detectors: Detectors) -> Self {
+        Self { cells: (!detectors.is_empty()).then(|| Box::new(Cells::new(detectors))), ..self }
+    }
+
+    /// What is looked for.
+    #[must_use]
+    pub fn detectors(&self) -> Detectors {
+        self.cells.as_ref().map_or_else(Detectors::default, |cells| cells.detectors())
+    }
+
+    /// What was found so far; `None` where nothing is looked for.
+    #[must_use]
+    pub fn findings(&self) -> Option<&Findings> {
+        self.cells.as_ref().map(|cells| cells.findings())
+    }
+
     /// Checks the result's description; rows may follow.
     ///
     /// # Errors
     /// When the result is not as planned; then no row leaves.
     pub fn describe(&mut self, fields: &[Field]) -> Result<(), Stop> {
         verify(fields, &self.plan)?;
+        if let Some(cells) = &mut self.cells {
+            let column = |field: &Field| Column {
+                type_oid: field.type_oid,
+                is_binary: field.format == Format::Binary,
+            };
+            cells.rows(fields.iter().map(column));
+        }
         self.described = true;
         Ok(())
     }
 
     /// Notes that COPY data follows, which has no description: its rows were made by a rewritten query.
-    pub fn copy_out(&mut self) {
+    pub fn copy_out(&mut self, format: Format) {
         self.described = true;
+        if let Some(cells) = &mut self.cells {
+            cells.copy(format == Format::Binary);
+        }
+    }
+
+    /// Lets the value go that a FunctionCall gives: the body of its response, which begins with the value's length.
+    #[must_use]
+    pub fn value(&mut self, body: Bytes) -> Bytes {
+        let Some(cells) = &mut self.cells else { return body };
+        let mut body = BytesMut::from(body);
+        cells.value(body.get_mut(VALUE_HEAD..).unwrap_or_default());
+        body.freeze()
     }
 
     /// Lets rows go, as far as they have arrived: all of them, or those before the first that may not leave, and why
@@ -100,7 +154,13 @@ impl Release {
             }
         };
         self.rows = self.rows.saturating_add(run.begun());
-        (Released(run.into_bytes()), stop)
+        let Some(cells) = &mut self.cells else { return (Released(run.into_bytes()), stop) };
+        let (bytes, broken) = cells.pass(run.into_bytes());
+        let broken = broken.map(|broken| match broken {
+            Broken::Malformed => Stop::Unreadable,
+            Broken::TooLong => Stop::TooLong { bytes: cells.detectors().row_bytes() },
+        });
+        (Released(bytes), broken.or(stop))
     }
 
     /// Counts the rows of a run. Otherwise how many of them may leave, and why the next one may not.
@@ -145,6 +205,9 @@ impl Release {
     }
 }
 
+/// The length of a FunctionCall's value.
+const VALUE_HEAD: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +229,56 @@ mod tests {
         let mut release = Release::new(Plan::default(), None, None);
         let (released, stop) = release.run(rows(&[b"x", b"y"]));
         assert_eq!((released.size(), stop), (0, Some(Stop::Undescribed)));
+    }
+
+    /// What leaves of a server's bytes, cut in pieces of `step`.
+    fn leaves(mut release: Release, bytes: &[u8], step: usize) -> (Vec<u8>, u64, Option<Stop>) {
+        let (mut frames, mut buffer, mut out) = (Frames::new(Leg::Backend), BytesMut::new(), Vec::new());
+        for slice in bytes.chunks(step) {
+            buffer.extend_from_slice(slice);
+            while let Some(Piece::Run(run)) = frames.next(&mut buffer).unwrap() {
+                let (released, stop) = release.run(run);
+                out.extend_from_slice(&released.into_bytes());
+                if stop.is_some() {
+                    return (out, release.rows(), stop);
+                }
+            }
+        }
+        (out, release.rows(), None)
+    }
+
+    #[test]
+    fn however_a_server_sends_a_secret_it_does_not_leave() {
+        let row = |text: &str| {
+            let mut body = BytesMut::from(&b"\0\x01\0\0\0"[..]);
+            body.extend_from_slice(&[u8::try_from(text.len()).unwrap()]);
+            body.extend_from_slice(text.as_bytes());
+            Frame::new(b'D', body).to_bytes()
+        };
+        let secrets = [row("a 4111 1111 1111 1111"), row("x"), row("4111111111111111"), row("y")].concat();
+        let release = |most| {
+            let mut release = Release::new(Plan::default(), most, None).looked_through(Detectors::all());
+            let (type_oid, format) = (25, Format::Text);
+            release
+                .describe(&[Field { name: "t".into(), table_oid: 0, column: 0, type_oid, format }])
+                .unwrap();
+            release
+        };
+        let hidden = [row("a **** **** **** ****"), row("x"), row("****************"), row("y")];
+        for step in 1..=secrets.len() {
+            assert_eq!(
+                leaves(release(None), &secrets, step),
+                (hidden.concat(), 4, None),
+                "in pieces of {step}"
+            );
+            let (out, rows, stop) = leaves(release(Some(3)), &secrets, step);
+            assert_eq!(
+                (out, stop),
+                (hidden[..3].concat(), Some(Stop::Rows { rows: 3 })),
+                "in pieces of {step}"
+            );
+            assert_eq!(rows, 3);
+        }
     }
 
     #[test]

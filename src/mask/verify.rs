@@ -1,6 +1,7 @@
 //! The check of a result's description before its first row leaves.
 
 use super::Plan;
+use crate::protocol::results::Format;
 
 /// One column of a RowDescription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Field {
     pub column: i16,
     /// The type's OID.
     pub type_oid: u32,
+    /// How its values are written.
+    pub format: Format,
 }
 
 /// A result that is not what was planned. Its rows must not leave.
@@ -59,7 +62,7 @@ mod tests {
     use super::*;
 
     fn field(name: &str, table_oid: u32, column: i16) -> Field {
-        Field { name: name.into(), table_oid, column, type_oid: 25 }
+        Field { name: name.into(), table_oid, column, type_oid: 25, format: Format::Text }
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::input::ApprovalEvidence;
 use super::snapshot::Merged;
 use super::{Effect, Limits, Reason, Requirement};
 use crate::catalog::RelationKey;
-use crate::mask::{Masks, Selector, Strategy};
+use crate::mask::detect::Wanted;
+use crate::mask::{Detectors, Masks, Selector, Strategy};
 
 /// Why the rulebook gave no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +47,7 @@ pub(super) fn denied(reason: Reason) -> Merged {
         effect: Effect::Deny,
         reasons: vec![reason],
         masks: Masks::default(),
+        detect: Detectors::default(),
         limits: Limits::default(),
         alerts: Vec::new(),
         redact_parameters: false,
@@ -69,6 +71,7 @@ pub(super) fn statement(
     let denies = answer.reasons("deny")?;
     let escalations: Vec<Escalation> = answer.set::<Vec<_>, Escalation>("escalate")?;
     let masks = masks(&answer)?;
+    let detect = detectors(&answer)?;
     let limits = limits(&answer, ceiling)?;
     let alerts = answer.reasons("alert")?;
     let redact: Vec<Redactable> = answer.set("redact")?;
@@ -86,6 +89,7 @@ pub(super) fn statement(
         effect,
         reasons,
         masks,
+        detect,
         limits,
         alerts: alerts.into_iter().collect(),
         redact_parameters: redact.contains(&Redactable::Parameters),
@@ -105,7 +109,7 @@ pub(super) struct SessionGrant {
 
 /// A deny of what an unjudged session must not come near.
 pub(super) fn unjudged_with_masks() -> Merged {
-    let message = "columns are masked for you, so nothing may run in this session that was not understood";
+    let message = "values are masked for you, so nothing may run in this session that was not understood";
     let hint = "whoever keeps the rulebook must give either masks or `unjudged`, not both";
     denied(Reason::new("unjudged_with_masks", message, hint))
 }
@@ -210,6 +214,14 @@ fn masks(answer: &Answer<'_>) -> Result<Masks, PolicyError> {
         }
     }
     Ok(masks)
+}
+
+fn detectors(answer: &Answer<'_>) -> Result<Detectors, PolicyError> {
+    let mut detectors = Detectors::default();
+    for wanted in answer.set::<Vec<_>, Wanted>("detect")? {
+        detectors.add(&wanted).map_err(|why| answer.malformed("detect", why))?;
+    }
+    Ok(detectors)
 }
 
 fn limits(answer: &Answer<'_>, ceiling: Limits) -> Result<Limits, PolicyError> {

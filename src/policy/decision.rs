@@ -9,6 +9,7 @@
 //! | | `deny contains` | `{"rule", "message", "hint"}` |
 //! | | `escalate contains` | the same, with `"groups"` (an array) and `"ttl_s"` |
 //! | | `mask contains` | `{"relation", "column", "type", ...}`, as [`crate::mask::Strategy`] |
+//! | | `detect contains` | `{"detector", "keep_last", "row_bytes", "beyond"}`, as [`crate::mask::detect::Wanted`] |
 //! | | `limit contains` | `{"rows": n}`, `{"bytes": n}`, or both |
 //! | | `alert contains` | `{"rule", "message", "hint"}` |
 //! | | `redact contains` | `"parameters"`: bind values are kept out of the ledger |
@@ -24,14 +25,14 @@
 //!
 //! An unjudged session is put to `portcullis.statement` all the same, with what is known: at worst a statement of
 //! kind and class `unknown` whose `parse_ok` is false. It holds only where nothing is masked for the identity: any
-//! answer with a mask is then a deny, by the rule `unjudged_with_masks`.
+//! answer with a mask or a detector is then a deny, by the rule `unjudged_with_masks`.
 
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::mask::Masks;
+use crate::mask::{Detectors, Masks};
 
 /// The answer of `portcullis.statement` for one statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,6 +43,8 @@ pub struct Decision {
     pub reasons: Vec<Reason>,
     /// What the identity sees instead of governed columns of the whole database.
     pub masks: Arc<Masks>,
+    /// What is looked for in the values of the result.
+    pub detect: Detectors,
     /// Ceilings.
     pub limits: Limits,
     /// What operators should hear about; it changes nothing for the requester.

@@ -18,7 +18,7 @@ use super::{
     StatementInput,
 };
 use crate::identity::Kind;
-use crate::mask::Masks;
+use crate::mask::{Detectors, Masks};
 
 /// One file of a rulebook: `.rego` or `.json`.
 #[derive(Debug, Clone)]
@@ -126,7 +126,7 @@ impl Snapshot {
             .filter(|approval| approval.by != input.identity.name && self.is_active_human(&approval.by));
         let approvals: Vec<_> = approvals.collect();
         let merged = answer::statement(&answer, &approvals, answer::file_limits(file))?;
-        let forbidden = input.unjudged && !merged.masks.is_empty();
+        let forbidden = input.unjudged && !(merged.masks.is_empty() && merged.detect.is_empty());
         Ok(if forbidden { answer::unjudged_with_masks() } else { merged })
     }
 
@@ -135,6 +135,7 @@ impl Snapshot {
             effect: merged.effect,
             reasons: merged.reasons,
             masks: Arc::new(merged.masks),
+            detect: merged.detect,
             limits: merged.limits,
             alerts: merged.alerts,
             redact_parameters: merged.redact_parameters,
@@ -240,6 +241,7 @@ pub(super) struct Merged {
     pub(super) effect: Effect,
     pub(super) reasons: Vec<Reason>,
     pub(super) masks: Masks,
+    pub(super) detect: Detectors,
     pub(super) limits: Limits,
     pub(super) alerts: Vec<Reason>,
     pub(super) redact_parameters: bool,

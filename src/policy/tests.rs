@@ -1,5 +1,6 @@
 //! The merge and the vetting, each with ways around it.
 
+mod detect;
 mod unjudged;
 
 use serde_json::{Value, json};

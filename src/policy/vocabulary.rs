@@ -35,7 +35,7 @@ pub(super) const POINTS: &[Point] = &[
         name: "statement",
         package: STATEMENT,
         values: &["allow"],
-        sets: &["deny", "escalate", "mask", "limit", "alert", "redact"],
+        sets: &["deny", "escalate", "mask", "detect", "limit", "alert", "redact"],
         required: "allow",
     },
     Point {

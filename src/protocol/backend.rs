@@ -73,6 +73,18 @@ impl ErrorFields {
         self
     }
 
+    /// With every text that may quote a value changed by `change`, which keeps its length.
+    #[must_use]
+    pub fn with_texts(mut self, mut change: impl FnMut(&mut [u8])) -> Self {
+        let texts = self.fields.iter_mut().filter(|(kind, _)| QUOTING.contains(kind));
+        for (_, value) in texts {
+            let mut text = BytesMut::from(&value[..]);
+            change(&mut text);
+            *value = text.freeze();
+        }
+        self
+    }
+
     /// With its position so many characters further to the left: those stood before the text that the client wrote.
     #[must_use]
     pub fn moved_left(self, characters: usize) -> Self {
@@ -245,6 +257,8 @@ const MESSAGE: u8 = b'M';
 const DETAIL: u8 = b'D';
 const HINT: u8 = b'H';
 const POSITION: u8 = b'P';
+/// Message, detail, hint, context, internal query; and the names of schema, table, column, type and constraint.
+const QUOTING: [u8; 10] = *b"MDHWqstcdn";
 /// What stands for a text in another encoding than UTF-8, wherever somebody reads it on its way through.
 const FOREIGN: &str = "(in another encoding)";
 

@@ -15,6 +15,27 @@ pub struct Column {
     pub number: i16,
     /// The type's OID.
     pub type_oid: u32,
+    /// How its values are written.
+    pub format: Format,
+}
+
+/// How a value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// As text.
+    Text,
+    /// As its type sends it.
+    Binary,
+}
+
+impl Format {
+    fn of(code: i16) -> Result<Self, BodyError> {
+        match code {
+            0 => Ok(Self::Text),
+            1 => Ok(Self::Binary),
+            _ => Err(BodyError::Invalid { field: "a format" }),
+        }
+    }
 }
 
 /// Where a session stands when it is ready.
@@ -65,6 +86,14 @@ pub fn row_description(body: Bytes) -> Result<Vec<Column>, BodyError> {
     Ok(columns)
 }
 
+/// The format of the data that a CopyOutResponse announces.
+///
+/// # Errors
+/// When it is not what it should be.
+pub fn copy_format(body: Bytes) -> Result<Format, BodyError> {
+    Format::of(i16::from(Body::new(body).u8("the format of COPY")?))
+}
+
 /// The tag of a CommandComplete.
 ///
 /// # Errors
@@ -108,9 +137,10 @@ fn column(body: &mut Body) -> Result<Column, BodyError> {
     let table_oid = body.u32(field)?;
     let number = body.i16(field)?;
     let type_oid = body.u32(field)?;
-    // The type's size, its modifier and the format code: nobody here needs them.
-    body.take(2 + 4 + 2, field)?;
-    Ok(Column { name, table_oid, number, type_oid })
+    // The type's size and its modifier: nobody here needs them.
+    body.take(2 + 4, field)?;
+    let format = Format::of(body.i16(field)?)?;
+    Ok(Column { name, table_oid, number, type_oid, format })
 }
 
 /// An empty name and six numbers.
@@ -124,7 +154,8 @@ mod tests {
     fn a_row_description_gives_each_columns_origin() {
         let body = b"\0\x01ssn\0\0\0\x40\x01\0\x03\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
         let columns = row_description(Bytes::from_static(body)).unwrap();
-        let ssn = Column { name: "ssn".into(), table_oid: 0x4001, number: 3, type_oid: 25 };
+        let ssn =
+            Column { name: "ssn".into(), table_oid: 0x4001, number: 3, type_oid: 25, format: Format::Text };
         assert_eq!(columns, [ssn]);
     }
 

@@ -14,6 +14,7 @@ use crate::protocol::backend::ErrorFields;
 
 use super::Link;
 use super::catalog::{LoadError, Shelf};
+use super::discover::{self, Suspect};
 use super::doctor::{self, Examination, ExamineError, Unfit, Vetting};
 use super::handshake::{Failure, Reading};
 use super::parameters::{self, Session};
@@ -185,6 +186,30 @@ impl Upstream {
             all.push(seen.map_err(|error| unseen(&database.target, role, &error)));
         }
         all
+    }
+
+    /// Looks at up to `rows` rows of each table as `role`, which is empty for the database's own credential, and says
+    /// which columns may deserve a label.
+    ///
+    /// # Errors
+    /// When there is no such database or role, or the server does not answer.
+    pub async fn discover(
+        &self,
+        database: &str,
+        role: &str,
+        rows: u32,
+    ) -> Result<Vec<Suspect>, ExamineError> {
+        let known = self.database(database);
+        let credential = known.and_then(|database| {
+            let mut credentials = database.target.settings().credentials();
+            credentials.find(|credential| credential.name == role).map(|credential| (database, credential))
+        });
+        let Some((database, credential)) = credential else {
+            let why = format!("the configuration has no role `{role}` of this database");
+            return Err(ExamineError { database: database.to_owned(), user: role.to_owned(), why });
+        };
+        let suspects = discover::discover(&database.target, credential, rows).await;
+        suspects.map_err(|error| unseen(&database.target, credential, &error))
     }
 
     fn database(&self, name: &str) -> Option<&Database> {

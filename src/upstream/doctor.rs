@@ -30,7 +30,7 @@ pub use finding::Finding;
 pub use kind::{Kind, Severity};
 pub(super) use vetting::{Unfit, Vetting};
 
-use finding::quoted;
+pub(super) use finding::quoted;
 use observed::Observed;
 
 /// What was found about one upstream role.

@@ -103,6 +103,7 @@ pub async fn execute(link: &mut Link, proof: Authorized<Run>) -> Result<RunResul
     let mut collector = Collector::new(release, limits, receipt.decision_id(), mode);
     let done = conversation.carry_out(mode, &facts, &mut collector).await;
     conversation.part(&done).await;
+    let receipt = receipt.with_findings(collector.findings());
     match done {
         Ok(()) => {
             let result = collector.into_result();

@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod connect;
+pub mod discover;
 pub mod doctor;
 pub mod execute;
 pub mod greeting;
@@ -20,6 +21,7 @@ mod target;
 mod timeout;
 
 pub use connect::{ConnectError, Upstream};
+pub use discover::Suspect;
 pub use doctor::{Examination, ExamineError, Finding, Kind, Severity};
 pub use execute::{RunError, RunResult, execute};
 pub use link::{Canceller, Link, LinkError};

@@ -8,8 +8,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::gate::{self, Denial, NameChange, Outcome, Prepared, Receipt, Running};
-use crate::mask::{Field, Release, Released, Stop};
+use crate::mask::{Detectors, Field, Release, Released, Stop};
+use crate::protocol::results::Format;
 use crate::protocol::run::Run;
 use crate::sql::Facts;
 use crate::sql::facts::Class;
@@ -266,8 +269,8 @@ impl Flow {
     }
 
     /// COPY data follows.
-    pub(super) fn copy_out(&mut self) {
-        self.release.copy_out();
+    pub(super) fn copy_out(&mut self, format: Format) {
+        self.release.copy_out(format);
     }
 
     /// Lets rows go, as far as they have arrived and may leave.
@@ -330,6 +333,16 @@ impl Flow {
         matches!(self.facts.kind.as_str(), "commit" | "rollback" | "prepare_transaction")
     }
 
+    /// What is looked for in its result.
+    pub(super) fn detectors(&self) -> Detectors {
+        self.release.detectors()
+    }
+
+    /// Lets the value go that a FunctionCall gives.
+    pub(super) fn value(&mut self, body: Bytes) -> Bytes {
+        self.release.value(body)
+    }
+
     /// What it does.
     pub(super) fn facts(&self) -> &Facts {
         &self.facts
@@ -358,6 +371,7 @@ impl Flow {
     /// Settles its receipt, once.
     pub(super) fn settle(&mut self, outcome: &Outcome) {
         let Some(receipt) = self.receipt.take() else { return };
+        let receipt = receipt.with_findings(self.release.findings());
         match self.stopped.take() {
             Some(stop) => receipt.settle(&Outcome::Stopped { stop: Some(stop) }, self.release.rows()),
             None => receipt.settle(outcome, self.release.rows()),

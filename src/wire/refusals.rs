@@ -53,7 +53,8 @@ pub fn stopped(stop: &Stop) -> ErrorFields {
             sqlstate::FEATURE_NOT_SUPPORTED,
             "a definition changed while the statement was on its way: prepare it again",
         ),
-        Stop::Undescribed => (sqlstate::FEATURE_NOT_SUPPORTED, ""),
+        Stop::TooLong { .. } => (sqlstate::CONFIGURATION_LIMIT_EXCEEDED, "ask for fewer or shorter columns"),
+        Stop::Undescribed | Stop::Unreadable => (sqlstate::FEATURE_NOT_SUPPORTED, ""),
     };
     ErrorFields::new(Severity::Error, code, stop.to_string()).with_hint(hint)
 }

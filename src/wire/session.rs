@@ -21,6 +21,7 @@ use crate::gate::{
     Authorized, Bind, Call, Context, Denial, Fetch, Gate, Hold, Prepare, Prepared, Query, Receipt, Tell,
 };
 use crate::identity::Identity;
+use crate::mask::Detectors;
 use crate::protocol::backend::{ErrorFields, ready_for_query};
 use crate::protocol::results::TransactionStatus;
 use crate::protocol::sqlstate;
@@ -66,6 +67,8 @@ pub struct Session {
     cancel: bool,
     /// Whether a governed statement ran in this transaction: what its COMMIT complains about is withheld too.
     governed: bool,
+    /// What is looked for in whatever the server says: all that was looked for in a result of this session.
+    detectors: Detectors,
     /// Whether the server has told the client that it ends the session.
     goodbye: bool,
     /// Channels that a LISTEN of this session was allowed.
@@ -241,6 +244,7 @@ impl Session {
             stop: None,
             cancel: false,
             governed: false,
+            detectors: Detectors::default(),
             goodbye: false,
             channels: HashSet::new(),
             notes: Vec::new(),
@@ -372,6 +376,7 @@ impl Session {
         let (running, ahead) = self.outbox.query(proof, &guards);
         let flows: Vec<Flow> = running.into_iter().map(|running| Flow::behind(running, ahead)).collect();
         self.governed |= flows.iter().any(Flow::is_governed);
+        self.detectors = flows.iter().fold(self.detectors, |all, flow| all.and(flow.detectors()));
         flows.iter().for_each(|flow| self.guards.sent(flow.facts()));
         let kind = if guards.is_empty() { Kind::Query } else { Kind::GuardedQuery(guards.len()) };
         self.replies.expect(kind, Owed::Query(flows));
@@ -396,8 +401,15 @@ impl Session {
         }
         self.guards.sent(&running.facts);
         let portal = self.portals.bind_sent(name, prepared, running);
-        self.governed |= self.portals.flow_mut(portal).is_some_and(|flow| flow.is_governed());
+        self.runs(portal);
         self.sent(Kind::Bind, Owed::Portal(portal));
+    }
+
+    /// Notes what holds from now on, because a portal's statement may run.
+    fn runs(&mut self, portal: PortalId) {
+        let Some(flow) = self.portals.flow_mut(portal) else { return };
+        self.governed |= flow.is_governed();
+        self.detectors = self.detectors.and(flow.detectors());
     }
 
     /// Notes that a message of the extended protocol was sent.

@@ -1,5 +1,6 @@
 //! The program as it is used: arguments in, words and an exit code out.
 
+mod discover;
 mod hangup;
 
 use std::fs;
@@ -133,6 +134,7 @@ fn help_teaches_and_wrong_arguments_are_2() {
         "audit",
         "eval",
         "doctor",
+        "discover",
         "completions",
         "man",
     ] {

@@ -299,7 +299,7 @@ deny contains {"rule": "no_products", "message": "no products today", "hint": ""
 const UPDATE: &str = "UPDATE orders SET status = $1 WHERE id = $2";
 
 /// The request that waits, once it does.
-async fn pending(stand: &Stand) -> Request {
+pub(crate) async fn pending(stand: &Stand) -> Request {
     for _ in 0..PATIENCE {
         let requests = stand.gateway.gate().desk().requests(10).unwrap();
         if let Some(request) = requests.into_iter().find(|request| request.state == State::Pending) {
@@ -320,7 +320,7 @@ async fn wait_for(stand: &Stand, request: &Request, done: impl Fn(&Request) -> b
     panic!("request {} did not change as expected", request.id);
 }
 
-async fn announced(stand: &Stand, what: &str) {
+pub(crate) async fn announced(stand: &Stand, what: &str) {
     for _ in 0..PATIENCE {
         let told = |event: &Event| matches!(event, Event::Gateway { what: said } if said.contains(what));
         if stand.ledger().iter().any(|entry| told(&entry.record.event)) {
@@ -331,7 +331,7 @@ async fn announced(stand: &Stand, what: &str) {
     panic!("the ledger never said `{what}`");
 }
 
-async fn decide(
+pub(crate) async fn decide(
     stand: &Stand,
     name: &str,
     request: &Request,
@@ -346,7 +346,7 @@ async fn decide(
 }
 
 /// Lets other tasks get on; every caller repeats until what it waits for is there.
-async fn settle() {
+pub(crate) async fn settle() {
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
 }
 

@@ -49,6 +49,7 @@ fn decided(statement: &str) -> Record {
         revision: "r1".into(),
         approval_id: "".into(),
         masked: [].into(),
+        detect: Vec::new(),
         max_rows: None,
         max_bytes: None,
     })))
@@ -56,7 +57,14 @@ fn decided(statement: &str) -> Record {
 
 fn settled(rows: u64) -> Record {
     let tag = format!("SELECT {rows}");
-    record(Event::Settled { outcome: "ok".into(), tag, sqlstate: String::new(), rows, duration_ms: 1 })
+    record(Event::Settled {
+        outcome: "ok".into(),
+        tag,
+        sqlstate: String::new(),
+        rows,
+        duration_ms: 1,
+        found: std::collections::BTreeMap::new(),
+    })
 }
 
 fn open(settings: &Settings) -> Ledger {

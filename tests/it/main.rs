@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod cells;
 mod cli;
 mod compile_fail;
 mod conformance;

@@ -46,6 +46,10 @@ pub(in super::super) fn fields() -> Value {
         "tool": {"type": "string", "description": "The tool that runs it."},
         "reasons": {"type": "array", "items": reason},
         "masked": {"type": "array", "items": text},
+        "detect": {
+            "type": "array", "items": text,
+            "description": "What is overwritten wherever it stands in a value."
+        },
         "tables": {"type": "array", "items": table},
         "approvers": {"type": "array", "items": text},
         "request_access": text,
@@ -99,6 +103,7 @@ fn answer(explanation: &Explanation, access: &[RelationAccess]) -> Envelope {
     envelope
         .with("tool", tool_for(&explanation.facts))
         .with("masked", json!(masked(explanation)))
+        .with("detect", json!(explanation.detect))
         .with("tables", json!(tables(&explanation.facts)))
         .with("approvers", json!(explanation.approvers))
 }

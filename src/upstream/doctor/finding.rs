@@ -148,7 +148,7 @@ fn add<const LINES: usize>(finding: &mut Finding, lines: [String; LINES]) {
 }
 
 /// An identifier as SQL writes it, whatever is in it.
-pub(super) fn quoted(name: &str) -> String {
+pub(in crate::upstream) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::gate::RunMode;
+use crate::mask::detect::Findings;
 use crate::mask::{Field, Release, Stop};
 use crate::policy::Limits;
 use crate::protocol::backend::ErrorFields;
@@ -60,13 +61,14 @@ impl Collector {
                 table_oid: column.table_oid,
                 column: column.number,
                 type_oid: column.type_oid,
+                format: column.format,
             })
             .collect();
         self.release.describe(&fields).map_err(Refused::Stop)?;
         self.described = true;
         self.result.columns = fields
             .into_iter()
-            .map(|Field { name, table_oid, column, type_oid }| ResultColumn {
+            .map(|Field { name, table_oid, column, type_oid, format: _ }| ResultColumn {
                 name,
                 type_oid,
                 table_oid,
@@ -111,7 +113,8 @@ impl Collector {
         if self.result.notices.len() >= MOST_NOTICES {
             return;
         }
-        let message = if self.governed() { NOTICE_WITHHELD } else { notice.message() };
+        let message = self.release.detectors().masked(notice.message());
+        let message = if self.governed() { NOTICE_WITHHELD } else { &message };
         let text: String = format!("{}: {message}", notice.severity()).chars().take(NOTICE_CHARS).collect();
         self.result.notices.push(text);
     }
@@ -122,7 +125,8 @@ impl Collector {
         if self.governed() {
             return RunError::Server { sqlstate, message: ERROR_WITHHELD.to_owned(), hint: String::new() };
         }
-        RunError::Server { sqlstate, message: error.message().to_owned(), hint: error.hint().to_owned() }
+        let masked = |text: &str| self.release.detectors().masked(text).into_owned();
+        RunError::Server { sqlstate, message: masked(error.message()), hint: masked(error.hint()) }
     }
 
     /// Rows affected by the command tag.
@@ -133,6 +137,11 @@ impl Collector {
     /// Replaces the tag's number by what the server counted.
     pub(super) fn count(&mut self, affected: u64) {
         self.result.affected = affected;
+    }
+
+    /// What was found in the values.
+    pub(super) fn findings(&self) -> Option<&Findings> {
+        self.release.findings()
     }
 
     pub(super) fn into_result(self) -> RunResult {

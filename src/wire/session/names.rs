@@ -1,6 +1,6 @@
 //! What reaches beyond one statement: cursors, functions by OID, channels, and settings that change how text reads.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::gate::{Authorized, Call, Fetch, NameChange, Names, Parameters};
 use crate::protocol::frame::Frame;
@@ -62,7 +62,7 @@ impl Session {
         }
         let running = self.outbox.fetch(proof);
         let portal = self.portals.fetch_sent(running);
-        self.governed |= self.portals.flow_mut(portal).is_some_and(|flow| flow.is_governed());
+        self.runs(portal);
         if is_checked {
             self.sent(Kind::Check, Owed::Portal(portal));
         }
@@ -84,6 +84,7 @@ impl Session {
 
     pub(super) fn send_call(&mut self, proof: Authorized<Call>) {
         let flow = Flow::new(self.outbox.call(proof));
+        self.detectors = self.detectors.and(flow.detectors());
         self.replies.expect(Kind::Call, Owed::Call(Box::new(flow)));
     }
 
@@ -105,7 +106,11 @@ impl Session {
     pub(super) fn notification(&mut self, frame: &Frame) -> Result<(), Violation> {
         let channel = notification_channel(frame.body.clone()).map_err(server)?;
         if self.context.is_unjudged() || self.channels.contains(&channel) {
-            frame.put(&mut self.client);
+            let mut body = BytesMut::from(&frame.body[..]);
+            // Behind the process and the channel's name, which the client has named itself.
+            let payload = NOTIFIER_BYTES.saturating_add(channel.len());
+            self.detectors.mask(body.get_mut(payload..).unwrap_or_default());
+            Frame::new(frame.tag, body).put(&mut self.client);
         }
         Ok(())
     }
@@ -134,3 +139,6 @@ impl Session {
         Ok(())
     }
 }
+
+/// The number of the process that notifies.
+const NOTIFIER_BYTES: usize = 4;

@@ -8,7 +8,7 @@ use crate::mask::{Field, Stop};
 use crate::protocol::backend::{ErrorFields, MessageType, ready_for_query};
 use crate::protocol::body::BodyError;
 use crate::protocol::frame::Frame;
-use crate::protocol::results::{TransactionStatus, command_tag, row_description};
+use crate::protocol::results::{Format, TransactionStatus, command_tag, copy_format, row_description};
 use crate::protocol::run::Run;
 
 use super::{Flow, Kind, Mode, Owed, Session, Violation, refusals};
@@ -54,10 +54,13 @@ impl Session {
                 self.next_result(&Outcome::Completed { tag: String::new() }, frame)
             }
             (Kind::Call, b'V') => {
-                if let Some(flow) = self.current() {
-                    flow.settle(&Outcome::Completed { tag: String::new() });
-                }
-                self.relay(frame);
+                let Some(flow) = self.current() else {
+                    self.stop(&Stop::Undescribed);
+                    return Ok(());
+                };
+                let value = Frame { body: flow.value(frame.body.clone()), ..*frame };
+                flow.settle(&Outcome::Completed { tag: String::new() });
+                self.relay(&value);
             }
             (_, b'G') => {
                 self.mode = Mode::CopyIn;
@@ -69,13 +72,14 @@ impl Session {
                 }
                 self.mode = Mode::CopyIn;
                 if let Some(flow) = self.current() {
-                    flow.copy_out();
+                    flow.copy_out(Format::Binary);
                 }
                 self.relay(frame);
             }
             (_, b'H') => {
+                let format = copy_format(frame.body.clone()).map_err(server)?;
                 if let Some(flow) = self.current() {
-                    flow.copy_out();
+                    flow.copy_out(format);
                 }
                 self.relay(frame);
             }
@@ -260,7 +264,7 @@ impl Session {
     }
 
     fn error(&mut self, frame: &Frame) -> Result<(), Violation> {
-        let fields = ErrorFields::parse(frame.body.clone()).map_err(server)?;
+        let fields = self.said(frame)?;
         self.goodbye |= fields.is_fatal();
         let shown = match self.replies.receive(frame.tag)? {
             Received::Failed { payload, skipped, .. } => self.failed(payload, skipped, fields),
@@ -404,13 +408,22 @@ impl Session {
     }
 
     fn notice(&mut self, frame: &Frame) -> Result<(), Violation> {
-        let fields = ErrorFields::parse(frame.body.clone()).map_err(server)?;
+        let fields = self.said(frame)?;
         if self.stop.is_none() {
             let fields = fields.moved_left(self.current().map_or(0, |flow| flow.ahead()));
             let shown = if self.governed { fields.scrubbed(refusals::NOTICE_WITHHELD) } else { fields };
             shown.put_notice(&mut self.client);
         }
         Ok(())
+    }
+
+    /// What an error or notice says, looked through like any value.
+    fn said(&self, frame: &Frame) -> Result<ErrorFields, Violation> {
+        let fields = ErrorFields::parse(frame.body.clone()).map_err(server)?;
+        if self.detectors.is_empty() {
+            return Ok(fields);
+        }
+        Ok(fields.with_texts(|text| drop(self.detectors.mask(text))))
     }
 
     /// The statement whose result is coming.
@@ -463,6 +476,7 @@ fn fields(body: &Bytes) -> Result<Vec<Field>, Violation> {
         table_oid: column.table_oid,
         column: column.number,
         type_oid: column.type_oid,
+        format: column.format,
     };
     Ok(columns.into_iter().map(field).collect())
 }

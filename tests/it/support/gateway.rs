@@ -178,7 +178,7 @@ fn identities(from: &Path, to: &Path) -> BTreeMap<String, String> {
     secrets
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
