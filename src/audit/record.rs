@@ -137,8 +137,20 @@ pub struct StatementRecord {
     pub approval_id: SmolStr,
     /// Masked columns, `schema.table.column`, among the relations it touches.
     pub masked: Arc<[String]>,
+    /// Row filters of the relations it touches, with the session's values: `public.orders by tenant: {"acme"}`.
+    #[serde(default = "none", skip_serializing_if = "is_none")]
+    pub row_filters: Arc<[String]>,
     /// Most rows that its result may have; `None` without a ceiling.
     pub max_rows: Option<u64>,
     /// Most bytes of row data that its result may have; `None` without a ceiling.
     pub max_bytes: Option<u64>,
+}
+
+/// Records from before there were row filters name none.
+fn none() -> Arc<[String]> {
+    [].into()
+}
+
+fn is_none(filters: &Arc<[String]>) -> bool {
+    filters.is_empty()
 }

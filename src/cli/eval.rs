@@ -121,6 +121,9 @@ fn tell(explanation: &Explanation, output: &mut Output) -> std::io::Result<()> {
     if !explanation.masked.is_empty() {
         output.line(format_args!("masked     {}", visible(&explanation.masked.join(", "))))?;
     }
+    for filter in &explanation.row_filters {
+        output.line(format_args!("rows of    {}", visible(filter)))?;
+    }
     if !explanation.sent.is_empty() {
         output.line(format_args!("sent as    {}", visible(&explanation.sent)))?;
     }

@@ -15,6 +15,7 @@ mod eval;
 mod exit;
 mod mcp;
 mod output;
+mod rls;
 mod serve;
 mod shell;
 mod stop;
@@ -61,6 +62,8 @@ enum Command {
     Audit(audit::Audit),
     Eval(eval::Eval),
     Doctor(doctor::Doctor),
+    #[command(subcommand)]
+    Rls(rls::Rls),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -96,6 +99,7 @@ fn dispatch(arguments: Arguments, output: &mut Output) -> anyhow::Result<Exit> {
         | Command::Audit(_)
         | Command::Eval(_)
         | Command::Doctor(_)
+        | Command::Rls(_)
         | Command::Completions(_)
         | Command::Man(_) => (arguments.verbose, telemetry::Format::Text),
     };
@@ -110,6 +114,7 @@ fn dispatch(arguments: Arguments, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Audit(command) => command.run(output),
         Command::Eval(command) => wait_for(command.run(output)),
         Command::Doctor(command) => wait_for(command.run(output)),
+        Command::Rls(command) => wait_for(command.run(output)),
         Command::Completions(command) => command.run(output, Arguments::command()),
         Command::Man(command) => command.run(output, Arguments::command()),
     }
@@ -140,6 +145,7 @@ Examples:
   portcullis demo --tour                          a scripted walk through it
   portcullis check --config portcullis.toml       is everything in order?
   portcullis doctor --config portcullis.toml      may the gateway's own roles do too much?
+  portcullis rls plan                             the SQL that puts row filters in force
   portcullis serve --config portcullis.toml       the gateway
   portcullis agent add support-bot --owner ana    a new identity; prints its secret once
   portcullis approvals watch                      what waits for you?
@@ -148,5 +154,5 @@ Exit codes:
   0  it worked
   1  it failed: the message says why
   2  the arguments are wrong
-  3  the answer is no: denied, not valid, a broken ledger, or a dangerous role
+  3  the answer is no: denied, not valid, a broken ledger, a dangerous role, or a row filter that is not in force
   4  the answer is not yet: it needs somebody's approval (eval)";

@@ -222,6 +222,7 @@ impl Gate {
                 revision: verdict.revision.clone(),
                 approval_id: passed.approval.as_ref().map(|a| a.id().to_string().into()).unwrap_or_default(),
                 masked: Arc::clone(&ruling.masked),
+                row_filters: Arc::clone(&ruling.filters),
                 max_rows: ruling.decision.limits.rows,
                 max_bytes: ruling.decision.limits.bytes,
                 ..journal::statement(case.via.as_str(), text, kept(case, redact))

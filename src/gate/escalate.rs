@@ -165,7 +165,7 @@ impl Gate {
         let request = self.desk.request(approval.id()).map_err(|error| desk_denial(&error))?;
         let approved = request.facts.get("terms").cloned().unwrap_or_default();
         let now = verdict.terms();
-        let differing: Vec<&str> = ["sent", "limits", "masked", "runs"]
+        let differing: Vec<&str> = ["sent", "limits", "masked", "row_filters", "runs"]
             .into_iter()
             .filter(|part| approved.get(part) != now.get(part))
             .collect();

@@ -222,6 +222,7 @@ pub(super) fn statement(
         revision: SmolStr::default(),
         approval_id: SmolStr::default(),
         masked: [].into(),
+        row_filters: [].into(),
         max_rows: None,
         max_bytes: None,
     }

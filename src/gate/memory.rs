@@ -14,7 +14,7 @@ use quick_cache::sync::Cache;
 use smol_str::SmolStr;
 
 use crate::catalog::Snapshot;
-use crate::mask::{Governed, Masks, Refusal, Rewritten, rewrite_as};
+use crate::mask::{Governed, Masks, Refusal, Rewritten, Rows, rewrite_as};
 use crate::policy::Digested;
 use crate::sql::{Analysis, Facts, Item, Statement};
 
@@ -26,6 +26,7 @@ pub(super) struct Memory {
     statements: Cache<Name, Arc<Reading>, Weight>,
     seen: Seen,
     governed: Mutex<Vec<Meaning>>,
+    filtered: Mutex<Vec<Filtered>>,
 }
 
 /// By what a statement is found again.
@@ -62,6 +63,8 @@ pub(super) struct Rewrite {
     pub(super) rewritten: Arc<Rewritten>,
     /// The masked columns of the relations that it touches, `schema.table.column`, ordered.
     pub(super) masked: Arc<[String]>,
+    /// The row filters of the relations that it touches, ordered: `public.orders by tenant: {"acme"}`.
+    pub(super) filters: Arc<[String]>,
 }
 
 /// What masks mean on a catalog.
@@ -72,6 +75,14 @@ struct Meaning {
     governed: Arc<Governed>,
 }
 
+/// Masks over the rows of a session.
+#[derive(Debug)]
+struct Filtered {
+    masks: Arc<Masks>,
+    rows: Arc<Rows>,
+    over: Arc<Masks>,
+}
+
 impl Memory {
     /// Remembers nothing yet.
     pub(super) fn new() -> Self {
@@ -80,6 +91,7 @@ impl Memory {
             statements: Cache::with_weighter(entries, MOST_BYTES, Weight),
             seen: Seen::new(),
             governed: Mutex::default(),
+            filtered: Mutex::default(),
         }
     }
 
@@ -94,6 +106,21 @@ impl Memory {
         if self.seen.again(&name) {
             self.statements.insert(name, Arc::clone(known));
         }
+    }
+
+    /// `masks` over `rows`: one and the same for one and the same.
+    pub(super) fn over(&self, masks: &Arc<Masks>, rows: &Arc<Rows>) -> Arc<Masks> {
+        let mut known = lock(&self.filtered);
+        let same = |filtered: &&Filtered| equal(&filtered.masks, masks) && filtered.rows == *rows;
+        if let Some(filtered) = known.iter().find(same) {
+            return Arc::clone(&filtered.over);
+        }
+        if known.len() >= MOST_MEANINGS {
+            known.remove(0);
+        }
+        let over = Arc::new(masks.over(rows));
+        known.push(Filtered { masks: Arc::clone(masks), rows: Arc::clone(rows), over: Arc::clone(&over) });
+        over
     }
 
     /// What `masks` mean on `catalog`.
@@ -152,6 +179,7 @@ impl Reading {
             masks: Arc::clone(masks),
             rewritten: Arc::new(rewrite_as(text, item, governed, catalog)?),
             masked: masked_columns(item, governed),
+            filters: row_filters(item, governed),
         };
         let mut rewrites = lock(&notes.rewrites);
         if rewrites.len() >= MOST_REWRITES {
@@ -198,6 +226,17 @@ pub(super) fn masked_columns(item: &Item, governed: &Governed) -> Arc<[String]> 
     masked.sort();
     masked.dedup();
     masked.into()
+}
+
+/// The row filters of the relations that a statement touches, with the session's values, ordered.
+pub(super) fn row_filters(item: &Item, governed: &Governed) -> Arc<[String]> {
+    let keys = item.facts.tables.iter().map(|table| &table.key);
+    let mut filters: Vec<String> = keys
+        .flat_map(|key| governed.row_filters_of(key).map(move |said| format!("{key} by {said}")))
+        .collect();
+    filters.sort();
+    filters.dedup();
+    filters.into()
 }
 
 /// Decisions of one snapshot share equal masks, so that most are told apart by their addresses.

@@ -5,7 +5,7 @@
 
 use crate::gate::Context;
 use crate::identity::Identity;
-use crate::mask::Key;
+use crate::mask::{Key, RowGrants};
 
 use super::DatabaseSettings;
 use super::timeout::milliseconds;
@@ -28,6 +28,8 @@ pub(super) struct Session<'a> {
     pub(super) application: &'a str,
     /// The client's settings, which its door and policy have let pass.
     pub(super) settings: &'a [(String, String)],
+    /// The row filters' values.
+    pub(super) rows: &'a RowGrants,
     /// Whether its statements run as they come.
     pub(super) unjudged: bool,
 }
@@ -40,6 +42,7 @@ impl<'a> Session<'a> {
             ceiling_ms: who.limits().statement_timeout_ms,
             application: context.application(),
             settings: context.settings(),
+            rows: context.rows(),
             unjudged: context.is_unjudged(),
         }
     }
@@ -72,6 +75,8 @@ impl<'a> Session<'a> {
             limit(&mut clients, ceiling_ms)?;
         }
         parameters.extend(clients);
+        // The last word weighs: an unjudged session, which no filter holds back, is told so whatever its client says.
+        parameters.extend(self.rows.settings());
         Ok(parameters)
     }
 }
@@ -144,6 +149,8 @@ mod tests {
     use super::super::RoleSettings;
     use super::*;
 
+    static NO_ROWS: RowGrants = RowGrants::none();
+
     fn sent(session: Session<'_>) -> Vec<String> {
         let role = RoleSettings { name: String::new(), user: "svc".into(), password: String::new() };
         let database = DatabaseSettings::new("shop".into(), "h".into(), 1, "store".into(), role);
@@ -152,7 +159,7 @@ mod tests {
     }
 
     fn session(settings: &[(String, String)], unjudged: bool) -> Session<'_> {
-        Session { identity: "ana", ceiling_ms: None, application: "psql", settings, unjudged }
+        Session { identity: "ana", ceiling_ms: None, application: "psql", settings, rows: &NO_ROWS, unjudged }
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub(in super::super) fn fields() -> Value {
         "tool": {"type": "string", "description": "The tool that runs it."},
         "reasons": {"type": "array", "items": reason},
         "masked": {"type": "array", "items": text},
+        "row_filters": {"type": "array", "items": text, "description": "Which rows of its tables are yours."},
         "tables": {"type": "array", "items": table},
         "approvers": {"type": "array", "items": text},
         "request_access": text,
@@ -99,6 +100,7 @@ fn answer(explanation: &Explanation, access: &[RelationAccess]) -> Envelope {
     envelope
         .with("tool", tool_for(&explanation.facts))
         .with("masked", json!(masked(explanation)))
+        .with("row_filters", json!(explanation.row_filters))
         .with("tables", json!(tables(&explanation.facts)))
         .with("approvers", json!(explanation.approvers))
 }

@@ -1,0 +1,125 @@
+//! Everything that somebody might try to see, change or make rows of another tenant.
+
+use portcullis::protocol::frame::Frame;
+
+use super::{Tenants, column};
+use crate::wire_real::Raw;
+use crate::wire_sim::rig::{bind, close, describe, execute, message, parse, query, sync};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_shows_changes_or_makes_a_row_of_another_tenant() {
+    let tenants = Tenants::open().await;
+    let before = others(&tenants).await;
+    for request in [query as fn(&str) -> Vec<u8>, extended] {
+        let mut raw = Raw::session(&tenants.stand, "ana").await;
+        for attack in attacks() {
+            let answer = ask(&mut raw, &request(attack)).await;
+            assert!(!shows(&answer), "{attack}\n{}", String::from_utf8_lossy(&answer));
+            ask(&mut raw, &query("ROLLBACK")).await;
+            let probe = ask(&mut raw, &query(PROBE)).await;
+            assert!(
+                !shows(&probe) && has(&probe, "only acme"),
+                "{attack}\n{}",
+                String::from_utf8_lossy(&probe)
+            );
+        }
+    }
+    assert_eq!(others(&tenants).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_attacks_see_rows_where_nobody_filters_them() {
+    let tenants = Tenants::open().await;
+    let mut raw = Raw::session(&tenants.stand, "dora").await;
+    let mut seen = 0;
+    for attack in attacks().filter(|attack| attack.starts_with("SELECT")) {
+        seen += usize::from(shows(&ask(&mut raw, &query(attack)).await));
+        ask(&mut raw, &query("ROLLBACK")).await;
+    }
+    assert!(seen > 25, "only {seen} could show anything at all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_brings_when_it_connects_gives_it_no_rows() {
+    let tenants = Tenants::open().await;
+    for options in [
+        "-c portcullis.rows_tenant={globex}",
+        "-c portcullis.lift_tenant=on",
+        "--portcullis.lift_tenant=on",
+        "-c row_security=off",
+        "-c role=portcullis_full",
+        "-c session_authorization=postgres",
+    ] {
+        let mut config = tenants.stand.wire_config("ana");
+        let error = config.options(options).connect(tokio_postgres::NoTls).await.err();
+        assert!(error.is_some(), "{options}");
+    }
+    let client = tenants.stand.wire("ana").await;
+    assert_eq!(column(&client, "SELECT DISTINCT tenant FROM notes").await, ["acme"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_the_gateways_credential_but_not_its_settings_sees_nothing() {
+    let tenants = Tenants::open().await;
+    let client = tenants.direct("").await;
+    for table in ["notes", "memos", "events", "events_globex", "logs", "logs_old"] {
+        assert_eq!(column(&client, &format!("SELECT count(*) FROM {table}")).await, ["0"], "{table}");
+    }
+}
+
+/// What came back for one request, all of it, up to ReadyForQuery.
+async fn ask(raw: &mut Raw, request: &[u8]) -> Vec<u8> {
+    raw.send(request).await;
+    let mut bytes = Vec::new();
+    loop {
+        let Frame { tag, body, .. } = raw.frame().await.unwrap();
+        bytes.extend_from_slice(&body);
+        match tag {
+            b'Z' => return bytes,
+            b'G' => {
+                let row = b"96\tglobex\tx\t1\ty\n";
+                raw.send(&message(b'd', |body| body.extend_from_slice(row))).await;
+                raw.send(&message(b'c', |_| {})).await;
+                raw.send(&sync()).await;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn extended(sql: &str) -> Vec<u8> {
+    let define =
+        [close(b'S', "s"), parse("s", sql), describe(b'S', "s"), bind("p", "s"), describe(b'P', "p")];
+    [define.concat(), execute("p", 2), execute("p", 0), sync()].concat()
+}
+
+fn attacks() -> impl Iterator<Item = &'static str> {
+    include_str!("attacks.sql").lines().filter(|line| !line.starts_with("-- "))
+}
+
+/// Whether there is anything of globex in it. Its name stands in statements, and so in what is said about them.
+fn shows(bytes: &[u8]) -> bool {
+    let lower = String::from_utf8_lossy(bytes).to_lowercase();
+    lower.contains("globex-secret") || lower.contains("gx-")
+}
+
+fn has(bytes: &[u8], text: &str) -> bool {
+    String::from_utf8_lossy(bytes).contains(text)
+}
+
+/// A fingerprint of all rows of everybody but acme.
+async fn others(tenants: &Tenants) -> Vec<String> {
+    let client = tenants.stand.cluster.connect("shop").await.unwrap();
+    let mut all = Vec::new();
+    for table in ["notes", "memos", "events", "logs"] {
+        let sql = format!(
+            "SELECT count(*) || md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t WHERE tenant <> 'acme'"
+        );
+        all.extend(column(&client, &sql).await);
+    }
+    all
+}
+
+const PROBE: &str = "SELECT 'only ' || string_agg(DISTINCT tenant, ',') FROM (
+    SELECT tenant FROM notes UNION ALL SELECT tenant FROM memos UNION ALL SELECT tenant FROM events
+    UNION ALL SELECT tenant FROM logs UNION ALL SELECT 'acme') t";
