@@ -335,6 +335,7 @@ fn catalog() -> Snapshot {
         has_rules: false,
         row_security: RowSecurity::default(),
         comment: None,
+        stamp: 0,
     };
     let others = (0..400).map(|oid| table(oid + 2, format!("other_{oid}")));
     let relations = others.chain([table(1, "pgbench_accounts".into())]).collect();

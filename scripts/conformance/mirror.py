@@ -24,6 +24,8 @@ REASONS = {
     "catalog": "the catalog could not be read while somebody else changed it",
     "stale_plan": "what its name stands for was judged by definitions that have changed",
     "not_as_planned": "its result has other columns than the catalog let expect; nothing of it is shown",
+    "redefined": "a definition that it rests on has changed since it was judged; nothing of it ran",
+    "one_string": "it changes definitions, or ends a transaction, in one string with a statement that reads behind it",
     "session": "it would make the session unreadable for the gateway, which ends",
 }
 
@@ -361,6 +363,8 @@ def refused(messages):
             return rule[1], fields["C"], fields["M"]
         if fields["C"] == "0A000" and re.match(r"the result has \d+ columns where \d+ were planned", fields["M"]):
             return "not_as_planned", fields["C"], fields["M"]
+        if fields["C"] == "40001" and fields["M"].startswith("a definition that the statement rests on"):
+            return "redefined", fields["C"], fields["M"]
         if fields["M"].endswith("behind the gateway"):
             return "session", fields["C"], fields["M"]
     return None

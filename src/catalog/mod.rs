@@ -6,6 +6,7 @@
 
 mod rows;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +31,12 @@ impl RelationKey {
     /// The key as text, `schema.table`.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for RelationKey {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -120,6 +127,9 @@ pub struct Relation {
     pub row_security: RowSecurity,
     /// The relation's comment.
     pub comment: Option<String>,
+    /// The sum of the ids of the transactions that wrote its columns, and of a view the one of its definition: another
+    /// whenever one of these is.
+    pub stamp: i64,
 }
 
 impl Relation {
@@ -175,6 +185,8 @@ pub struct Function {
     pub returns_set: bool,
     /// `pg_proc.prokind`: `f` function, `p` procedure, `a` aggregate, `w` window.
     pub kind: char,
+    /// The id of the transaction that wrote it.
+    pub stamp: i64,
 }
 
 /// The settings of every judged session in which masks find the key of hashes.
@@ -298,6 +310,12 @@ impl Snapshot {
         self.relations.get(key)
     }
 
+    /// The relation whose key is `key`, `schema.table`.
+    #[must_use]
+    pub fn relation_called(&self, key: &str) -> Option<&Arc<Relation>> {
+        self.relations.get(key)
+    }
+
     /// The relation with this `pg_class.oid`.
     #[must_use]
     pub fn relation_by_oid(&self, oid: u32) -> Option<&Arc<Relation>> {
@@ -332,6 +350,11 @@ impl Snapshot {
                 None => self.path().any(|schema| schema == function.schema),
             })
             .collect()
+    }
+
+    /// All functions called `name`, in whatever schema.
+    pub fn functions_named(&self, name: &str) -> impl Iterator<Item = &Function> {
+        self.functions.get(name).into_iter().flatten()
     }
 
     /// The function with this `pg_proc.oid`.

@@ -28,6 +28,8 @@ pub struct RowPolicy {
     pub check: String,
     /// Its comment; empty without one.
     pub comment: String,
+    /// The id of the transaction that wrote it.
+    pub stamp: i64,
 }
 
 /// A role that sessions of the gateway may have.

@@ -9,13 +9,13 @@ use smol_str::SmolStr;
 
 use crate::audit::{Event, Ledger, Record};
 use crate::clock::{Clock, elapsed_ms};
-use crate::mask::{Plan, Release, Stop};
+use crate::mask::{Guard, Plan, Release, Stop};
 use crate::policy::Limits;
 use crate::sql::{Analysis, Facts, Statement};
 
 use super::definitions::Watch;
 use super::memory::Reading;
-use super::{Act, Connect, Context, Denial, NameChange, Run};
+use super::{Act, Bind, Connect, Context, Denial, NameChange, Query, Run};
 
 /// Proof that an act passed the gate. Spent by value: one proof, one send.
 #[derive(Debug)]
@@ -55,7 +55,26 @@ impl Authorized<Connect> {
     }
 }
 
+impl Authorized<Query> {
+    /// What must run before it, for definitions to be those that its statements were judged by.
+    pub(crate) fn guards(&self) -> Vec<Guard> {
+        self.grant().running.iter().filter_map(Running::guard).cloned().collect()
+    }
+}
+
+impl Authorized<Bind> {
+    /// What must run before it, for definitions to be those that it was judged by.
+    pub(crate) fn guards(&self) -> Vec<Guard> {
+        self.grant().running.guard().cloned().into_iter().collect()
+    }
+}
+
 impl Authorized<Run> {
+    /// What must run before it, for definitions to be those that it was judged by.
+    pub(crate) fn guard(&self) -> Option<&Guard> {
+        self.grant().running.guard()
+    }
+
     /// The decision that admitted it: for an answer about a statement that failed later on.
     #[must_use]
     pub fn decision_id(&self) -> &str {
@@ -190,6 +209,10 @@ impl Running {
     #[must_use]
     pub fn forbidden(&self) -> &HashSet<(u32, i16)> {
         &self.release.plan().forbidden
+    }
+
+    fn guard(&self) -> Option<&Guard> {
+        self.release.plan().guard.as_ref()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::mask::Stop;
 use crate::sql::facts::{Access, Class};
 use crate::sql::{Facts, Item};
 
-use super::{Catalogs, Context, Missing, Outcome};
+use super::{Catalogs, Context, Denial, DenialKind, Missing, Outcome};
 
 /// Looks at what becomes of one statement.
 #[derive(Debug)]
@@ -74,6 +74,37 @@ fn effect(facts: &Facts) -> Effect {
 fn is_of_the_session(facts: &Facts) -> bool {
     let mut defined = facts.tables.iter().filter(|table| table.access == Access::Define).peekable();
     defined.peek().is_some() && defined.all(|table| table.schema == "pg_temp")
+}
+
+/// Holds a string of statements against what guards can do for it: they run before all of it, so nothing in it may
+/// end the transaction, or change definitions, before the last statement that is `guarded`. Nor can COPY data follow
+/// them, which would be mixed up with what ends the transaction.
+///
+/// # Errors
+/// When a statement must be sent by itself.
+pub(super) fn in_order(items: &[Item], guarded: impl DoubleEndedIterator<Item = bool>) -> Result<(), Denial> {
+    let Some(last) = guarded.enumerate().filter(|(_, guarded)| *guarded).map(|(place, _)| place).last()
+    else {
+        return Ok(());
+    };
+    let unsettles = |item: &Item| {
+        let kind = item.facts.kind.as_str();
+        item.facts.class >= Class::Ddl || matches!(kind, "commit" | "rollback" | "prepare_transaction")
+    };
+    let takes_data = |item: &Item| item.facts.kind == "copy" && item.facts.class >= Class::Write;
+    let what = match items.iter().take(last).find(|item| unsettles(item)) {
+        Some(item) => item,
+        None => match items.iter().find(|item| takes_data(item)) {
+            Some(item) => item,
+            None => return Ok(()),
+        },
+    };
+    Err(Denial::because(
+        DenialKind::Policy,
+        "one_string",
+        format!("`{}` can't stand in one string with statements that read tables", what.facts.kind),
+        "send the statements one at a time",
+    ))
 }
 
 /// Whether what `item` does would be another thing by other definitions. A definition itself names what it changes.

@@ -16,7 +16,7 @@ use crate::sql::facts::Class;
 use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze, analyze_shallow};
 
 use super::complete::{self, Blocked, Change, Completed, Under, Written};
-use super::definitions::{decide, names_unknown_objects};
+use super::definitions::{self, decide, names_unknown_objects};
 use super::memory::{Name, Notes, Reading, Rewrite, masked_columns, row_filters};
 use super::pinned;
 use super::rows;
@@ -189,6 +189,8 @@ impl Gate {
         rows::session_stays(case.context, analysis.items())?;
         self.rows_hold(&completed, &decisions, &catalog)?;
         let rulings = self.mask(completed, &catalog, decisions).await?;
+        let guarded = rulings.iter().map(|ruling| ruling.rewritten.plan.guard.is_some());
+        definitions::in_order(analysis.items(), guarded)?;
         let revision = rules.policy.revision().into();
         let verdict = Verdict { analysis, read, catalog_version: catalog.version(), rulings, revision };
         match case.prepared {

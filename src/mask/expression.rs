@@ -109,7 +109,8 @@ pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn literal(value: &str) -> String {
+/// `value` as an SQL string.
+pub(super) fn literal(value: &str) -> String {
     // Sessions are pinned to standard_conforming_strings, as is the grammar here: only quotes need care.
     format!("'{}'", value.replace('\'', "''"))
 }

@@ -9,7 +9,7 @@ use pg_query::protobuf::SelectStmt;
 
 use crate::catalog::{Relation, RelationKey, RelationKind, Snapshot};
 
-use super::guard::{self, Guard};
+use super::held::{self, Held};
 use super::survey::{Mention, Survey};
 use super::wrapper::{self, Cover, Wanted};
 use super::{Masks, Refusal, Strategy, expression, walk};
@@ -22,7 +22,7 @@ pub(super) type Columns = BTreeMap<String, Strategy>;
 pub struct Governed {
     masks: BTreeMap<RelationKey, Columns>,
     forbidden: Arc<HashSet<(u32, i16)>>,
-    pub(super) guards: BTreeMap<RelationKey, Guard>,
+    pub(super) held: BTreeMap<RelationKey, Held>,
     /// Subselects that were built before: what they are follows from their place in here and from the above.
     built: Mutex<HashMap<(RelationKey, Wanted, bool), Box<SelectStmt>>>,
 }
@@ -77,13 +77,13 @@ impl Governed {
             })
             .collect();
         let forbidden = Arc::new(forbidden(&masks, catalog));
-        let guards = guard::all(rows, catalog);
-        Self { masks, forbidden, guards, built: Mutex::default() }
+        let held = held::all(rows, catalog);
+        Self { masks, forbidden, held, built: Mutex::default() }
     }
 
     /// Whether it holds for nothing at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.masks.is_empty() && self.guards.is_empty()
+        self.masks.is_empty() && self.held.is_empty()
     }
 
     /// The names of the masked columns of a relation, ordered; those of a view are masked by itself, not below it.
@@ -150,12 +150,18 @@ impl<'a> Governance<'a> {
     }
 
     fn fence(&self, key: &RelationKey) -> Option<&str> {
-        self.governed.guards.get(key)?.fence.as_deref()
+        self.governed.held.get(key)?.fence.as_deref()
+    }
+
+    /// What has to be true of the session for the relation's filters to be in force; nothing where they are not the
+    /// server's.
+    pub(super) fn in_force(&self, key: &RelationKey) -> &[String] {
+        self.governed.held.get(key).map_or(&[], Held::in_force)
     }
 
     /// Whether rows of the relation are held back, by whatever means.
     pub(super) fn hides_rows(&self, key: &RelationKey) -> bool {
-        self.governed.guards.get(key).is_some_and(|guard| guard.hides)
+        self.governed.held.get(key).is_some_and(|held| held.hides)
     }
 
     /// Whether a mask of the relation is computed from the column that it hides.

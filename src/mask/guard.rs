@@ -1,214 +1,142 @@
-//! What a session's row filters mean for the relations of a catalog, and which statements they refuse.
+//! The check, under the locks of the statement itself, that definitions are those it was judged by.
+//!
+//! Between judging and running, a table can take another's name, and a view or a function get another text. So where
+//! anything is masked, a statement is preceded by a [`Guard`], in its transaction: a query that locks the relations
+//! which the statement names, as reading them would, and fails unless each name still means the same relation, with
+//! the same columns and definition. What it has locked stays as it is until the transaction ends.
+//!
+//! Functions can't be locked: of those the guard sees that they are the same right before the statement runs. Under
+//! REPEATABLE READ it sees names as they are now, but columns and definitions as the transaction does.
 
-use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use pg_query::NodeEnum;
-use pg_query::protobuf::DropBehavior;
+use crate::catalog::{Relation, RelationKind, Snapshot};
+use crate::sql::Facts;
+use crate::sql::facts::{Access, Class, TableFact};
 
-use crate::catalog::{Relation, RelationKey, RelationKind, Snapshot};
-use crate::sql::facts::Access;
-use crate::sql::{Facts, Item};
+use super::expression::{identifier, literal};
+use super::governance::Governance;
 
-use super::Refusal;
-use super::governance::{Governed, definition};
-use super::rows::{self, Bound, By, RowGrant, Rows};
-use super::survey::Survey;
-
-/// What filters mean for one relation.
-#[derive(Debug, Default)]
-pub(super) struct Guard {
-    /// Whether any row may be held back.
-    pub(super) hides: bool,
-    /// The condition of its fence, where one is needed.
-    pub(super) fence: Option<String>,
-    /// The filters that hold, each with its values: `tenant: {"a"}`.
-    said: Vec<String>,
-    /// Why nothing may touch it.
-    refusal: Option<Refusal>,
-}
-
-impl Governed {
-    /// The row filters of a relation with the session's values, ordered by name: `tenant: {"acme"}`.
-    pub fn row_filters_of(&self, relation: &RelationKey) -> impl Iterator<Item = &str> {
-        self.guards.get(relation).into_iter().flat_map(|guard| &guard.said).map(String::as_str)
-    }
-
-    /// Why row filters refuse a statement, going by its facts. A rewrite refuses the same; this can say it by a rule of
-    /// its own.
-    #[must_use]
-    pub fn row_refusal(&self, item: &Item, catalog: &Snapshot) -> Option<Refusal> {
-        if self.guards.is_empty() {
-            return None;
-        }
-        let touched = item.facts.tables.iter().filter_map(|table| catalog.relation(&table.key));
-        refusal(self, item, touched, catalog)
-    }
-}
-
-/// What `rows` mean on `catalog`.
-pub(super) fn all(rows: &Rows, catalog: &Snapshot) -> BTreeMap<RelationKey, Guard> {
-    let mut guards: BTreeMap<RelationKey, Guard> = BTreeMap::new();
-    for bound in &rows.bound {
-        for (key, finding) in rows::by_relation(&bound.grant.filter, catalog, rows.user.as_deref()) {
-            let guard = guards.entry(key.clone()).or_default();
-            guard.take(bound, finding, &key);
-        }
-    }
-    guards
-}
+/// A query that returns no row, and fails if a definition is another than the one that a statement was judged by.
+/// Only this room makes one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Guard(Arc<str>);
 
 impl Guard {
-    fn take(&mut self, bound: &Bound, finding: Option<rows::Finding>, key: &RelationKey) {
-        let Bound { grant, is_pinned } = bound;
-        self.said.push(grant.to_string());
-        let refusal = match finding {
-            _ if !is_pinned => Some(not_pinned(grant, key)),
-            Some(finding) if grant.hides() => Some(not_in_force(grant, &finding)),
-            Some(_) | None => None,
-        };
-        self.refusal = self.refusal.take().or(refusal);
-        if !grant.hides() {
-            return;
-        }
-        self.hides = true;
-        if grant.filter.by == By::Fence {
-            // What can't be put into words lets nothing pass.
-            let own = grant.filter.fence_condition(&grant.values).unwrap_or_else(|| "false".to_owned());
-            self.fence = Some(match self.fence.take() {
-                None => format!("({own})"),
-                Some(others) => format!("{others} AND ({own})"),
-            });
-        }
+    /// The query. It has no parameters.
+    #[must_use]
+    pub fn sql(&self) -> &str {
+        &self.0
     }
 }
 
-/// Why `item`, which touches `touched`, may not run.
-pub(super) fn refusal<'a>(
-    governed: &Governed,
-    item: &Item,
-    touched: impl Iterator<Item = &'a Arc<Relation>>,
-    catalog: &Snapshot,
-) -> Option<Refusal> {
-    if governed.guards.is_empty() {
+/// The guard of a statement that does what `facts` say; `None` where it reads no relation of the database's own, and
+/// changes no rows of which some are held back.
+pub(super) fn of(facts: &Facts, governance: &Governance<'_>) -> Option<Guard> {
+    // A COPY to the server would take what follows it for data, and it reads nothing.
+    if facts.kind == "copy" && facts.class >= Class::Write {
         return None;
     }
-    let hides_anything = governed.guards.values().any(|guard| guard.hides);
-    if hides_anything && truncates_with_others(item) {
-        return Some(past_filters("TRUNCATE ... CASCADE", "whatever refers to the table"));
-    }
-    for relation in touched {
-        let key = relation.key();
-        let Some(guard) = governed.guards.get(&key) else { continue };
-        let lacking = guard.refusal.clone().filter(|_| !is_held_above(governed, item, relation, catalog));
-        let refusal = lacking.or_else(|| past_guard(guard, &key, &item.facts));
-        if refusal.is_some() {
-            return refusal;
+    let catalog = governance.catalog();
+    let mut conditions = Vec::new();
+    for table in facts.tables.iter().filter(|table| reads(table) && !table.system) {
+        let Some(relation) = catalog.relation(&table.key) else { continue };
+        let is_view = matches!(relation.kind, RelationKind::View | RelationKind::MaterializedView);
+        let is_sent = is_sent(table, relation, governance);
+        if is_sent {
+            conditions.push(lock(relation));
+            conditions.extend(names(relation, catalog));
+        }
+        if is_sent || is_view {
+            conditions.push(stamp(relation, is_view));
         }
     }
-    None
-}
-
-/// Whether a partition or child is only reached by a parent that a filter holds: the parent's policies are asked then,
-/// and not its own. A partition that was made tonight must not close the whole table.
-fn is_held_above(governed: &Governed, item: &Item, relation: &Relation, catalog: &Snapshot) -> bool {
-    if relation.parents.is_empty() {
-        return false;
-    }
-    let Some(named) = named(item, catalog) else { return false };
-    if named.contains(&relation.key()) {
-        return false;
-    }
-    let holds = |key: &RelationKey| governed.guards.get(key).is_some_and(|guard| guard.refusal.is_none());
-    let mut open = relation.parents.clone();
-    let mut seen = HashSet::new();
-    while let Some(key) = open.pop() {
-        if named.contains(&key) && holds(&key) {
-            return true;
-        }
-        if seen.insert(key.clone()) {
-            open.extend(catalog.relation(&key).into_iter().flat_map(|parent| parent.parents.clone()));
-        }
-    }
-    false
-}
-
-/// What a statement names, itself and in the views that it reads; `None` where that can't be told.
-fn named(item: &Item, catalog: &Snapshot) -> Option<HashSet<RelationKey>> {
-    let mut named = HashSet::new();
-    let mut surveys = vec![(Survey::of(&item.tree.stmt).ok()?, None)];
-    while let Some((survey, schema)) = surveys.pop() {
-        for mention in &survey.relations {
-            let found = catalog.resolve_relation(mention.schema().or(schema), &mention.name);
-            let Some(relation) = found.filter(|relation| named.insert(relation.key())) else { continue };
-            if matches!(relation.kind, RelationKind::View | RelationKind::MaterializedView)
-                && !relation.is_system()
-            {
-                surveys.push((Survey::of(&definition(relation).ok()?).ok()?, Some("pg_catalog")));
-            }
-        }
-    }
-    Some(named)
-}
-
-/// What neither a policy nor a fence holds back.
-fn past_guard(guard: &Guard, key: &RelationKey, facts: &Facts) -> Option<Refusal> {
-    if !guard.hides {
+    let written = facts.tables.iter().filter(|table| !table.system);
+    conditions.extend(written.flat_map(|table| governance.in_force(&table.key)).cloned());
+    if conditions.is_empty() {
         return None;
     }
-    match facts.kind.as_str() {
-        "truncate" => return Some(past_filters("TRUNCATE", key.as_str())),
-        "explain" => {
-            return Some(Refusal {
-                what: format!("a plan over `{key}` counts rows that are not yours"),
-                hint: "run the statement itself, or explain one that leaves the table out".to_owned(),
-            });
-        }
-        _ => {}
-    }
-    let own = || facts.tables.iter().filter(|table| table.key == *key).map(|table| table.access);
-    if own().any(|access| access == Access::Define) {
-        return Some(Refusal {
-            what: format!("some rows of `{key}` are not yours, so its definition is not yours to change"),
-            hint: "somebody who sees all rows can change it".to_owned(),
-        });
-    }
-    let writes = own().any(|access| matches!(access, Access::Insert | Access::Update | Access::Delete));
-    (guard.fence.is_some() && writes).then(|| Refusal {
-        what: format!("a row filter of `{key}` is held by a fence, which holds for reading only"),
-        hint: "the operator can have it held by row-level security (`by` in its definition)".to_owned(),
-    })
+    let functions = facts.functions.iter().filter(|function| !function.builtin);
+    let bare = |key: &str| key.split_once('.').map_or(key, |(_, name)| name).to_owned();
+    conditions.extend(functions.filter_map(|function| overloads(&bare(&function.key), catalog)));
+    conditions.sort();
+    conditions.dedup();
+    let held = conditions.join(" AND ");
+    let text = format!(
+        "SELECT 1 WHERE 1 OPERATOR(pg_catalog./) (({held}) IS TRUE)::pg_catalog.int4 OPERATOR(pg_catalog.=) 0"
+    );
+    Some(Guard(text.into()))
 }
 
-fn truncates_with_others(item: &Item) -> bool {
-    let Some(NodeEnum::TruncateStmt(truncate)) = item.tree.stmt.as_ref().and_then(|node| node.node.as_ref())
-    else {
-        return false;
+/// Whether values of it are used.
+fn reads(table: &TableFact) -> bool {
+    match table.access {
+        Access::Read => true,
+        Access::Insert | Access::Update | Access::Delete => !table.columns_read.is_empty(),
+        Access::Define | Access::Maintain => false,
+    }
+}
+
+/// Whether the statement as it is sent names the relation: a view of masked columns is replaced by what it reads.
+fn is_sent(table: &TableFact, relation: &Relation, governance: &Governance<'_>) -> bool {
+    let is_replaced =
+        |relation: &Relation| relation.kind == RelationKind::View && governance.is_governed(relation);
+    let is_below_replaced = || {
+        let via = governance.catalog().relation_called(&table.via_view);
+        via.is_some_and(|via| is_replaced(via))
     };
-    truncate.behavior() == DropBehavior::DropCascade
+    !is_replaced(relation) && (table.via_view.is_empty() || is_below_replaced())
 }
 
-fn past_filters(how: &str, what: &str) -> Refusal {
-    Refusal {
-        what: format!("{how} removes all rows of `{what}`, and some are not yours"),
-        hint: "use DELETE, which removes your own".to_owned(),
-    }
+/// Locks the relation as reading it does, and needs no more rights than that.
+fn lock(relation: &Relation) -> String {
+    let only = if relation.kind == RelationKind::View { "" } else { "ONLY " };
+    let name = qualified(relation);
+    format!("(SELECT true FROM {only}{name} WHERE false) IS NULL")
 }
 
-fn not_pinned(grant: &RowGrant, key: &RelationKey) -> Refusal {
-    Refusal {
-        what: format!(
-            "which rows of `{key}` are yours, by the row filter `{}`, has changed since you connected",
-            grant.filter.name
-        ),
-        hint: "connect again".to_owned(),
-    }
+/// The names that find the relation still do. The statement may use either.
+fn names(relation: &Relation, catalog: &Snapshot) -> Vec<String> {
+    let found = catalog.resolve_relation(None, &relation.name);
+    let bare = found.filter(|found| found.oid == relation.oid).map(|_| identifier(&relation.name));
+    let all = bare.into_iter().chain([qualified(relation)]);
+    let same = |name: String| {
+        let (name, oid) = (literal(&name), relation.oid);
+        format!("pg_catalog.to_regclass({name})::pg_catalog.oid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid")
+    };
+    all.map(same).collect()
 }
 
-fn not_in_force(grant: &RowGrant, finding: &rows::Finding) -> Refusal {
-    Refusal {
-        what: format!("the row filter `{}` is not in force: {}", grant.filter.name, finding.what),
-        hint: "the operator puts it in force by `portcullis rls apply`; `portcullis rls verify` says what is missing"
-            .to_owned(),
-    }
+/// Its columns are as they were, and so is a view's definition.
+fn stamp(relation: &Relation, is_view: bool) -> String {
+    let Relation { oid, stamp, .. } = relation;
+    let columns = format!(
+        "COALESCE((SELECT pg_catalog.sum(a.xmin::pg_catalog.text::pg_catalog.int8) \
+         FROM pg_catalog.pg_attribute AS a \
+         WHERE a.attrelid OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid AND a.attnum OPERATOR(pg_catalog.>) 0::pg_catalog.int2), 0)"
+    );
+    let definition = format!(
+        " OPERATOR(pg_catalog.+) (SELECT r.xmin::pg_catalog.text::pg_catalog.int8 FROM pg_catalog.pg_rewrite AS r \
+         WHERE r.ev_class OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid \
+         AND r.rulename OPERATOR(pg_catalog.=) '_RETURN'::pg_catalog.name)"
+    );
+    let definition = if is_view { definition.as_str() } else { "" };
+    format!("{columns}{definition} OPERATOR(pg_catalog.=) {stamp}::pg_catalog.numeric")
+}
+
+/// All functions of this name but PostgreSQL's own are the same, and none has come: one could fit better.
+fn overloads(name: &str, catalog: &Snapshot) -> Option<String> {
+    let own = catalog.functions_named(name).filter(|function| function.schema != "pg_catalog");
+    let stamp = own.map(|function| i128::from(function.stamp)).reduce(|all, next| all + next)?;
+    let name = literal(name);
+    Some(format!(
+        "(SELECT pg_catalog.sum(p.xmin::pg_catalog.text::pg_catalog.int8) FROM pg_catalog.pg_proc AS p \
+         WHERE p.proname OPERATOR(pg_catalog.=) {name}::pg_catalog.name \
+         AND p.pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace) \
+         OPERATOR(pg_catalog.=) {stamp}::pg_catalog.numeric"
+    ))
+}
+
+fn qualified(relation: &Relation) -> String {
+    format!("{}.{}", identifier(&relation.schema), identifier(&relation.name))
 }

@@ -12,6 +12,7 @@ mod expression;
 mod governance;
 mod grouping;
 mod guard;
+mod held;
 mod key;
 mod proof;
 mod reads;
@@ -32,6 +33,7 @@ mod wrapper;
 mod writes;
 
 pub use governance::Governed;
+pub use guard::Guard;
 pub use key::Key;
 pub use release::{Release, Released, Stop};
 pub use rewrite::{Plan, Refusal, Rewritten, rewrite, rewrite_as};

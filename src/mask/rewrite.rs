@@ -13,7 +13,7 @@ use crate::sql::{Facts, Item};
 use super::governance::{Governance, Governed};
 use super::reads::{Rewriter, laundering, unknown};
 use super::survey::Survey;
-use super::{Masks, guard, proof, walk, writes};
+use super::{Guard, Masks, guard, held, proof, walk, writes};
 
 /// A statement as it will be sent, and what its result must look like.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub struct Plan {
     pub verbatim: bool,
     /// `(table OID, attnum)` of every column that this identity may not see: no result column may come from one.
     pub forbidden: Arc<HashSet<(u32, i16)>>,
+    /// What must run before it, in its transaction, for its definitions to be those that it was judged by.
+    pub guard: Option<Guard>,
 }
 
 /// Why a statement can't be masked, and so is denied.
@@ -69,14 +71,15 @@ pub fn rewrite_as(
     catalog: &Snapshot,
 ) -> Result<Rewritten, Refusal> {
     let forbidden = Arc::clone(governed.forbidden());
-    let plan = Plan { arity: arity(&item.facts), governed: false, verbatim: true, forbidden };
+    let plan = Plan { arity: arity(&item.facts), governed: false, verbatim: true, forbidden, guard: None };
     if governed.is_empty() {
         return Ok(Rewritten { sql: text.to_owned(), plan });
     }
     let governance = Governance::new(governed, catalog);
+    let plan = Plan { guard: guard::of(&item.facts, &governance), ..plan };
     let survey = Survey::of(&item.tree.stmt).map_err(|_| unknown("statement"))?;
     let touched = touched(&survey, &item.facts, &governance);
-    if let Some(refusal) = guard::refusal(governed, item, touched.iter().copied(), catalog) {
+    if let Some(refusal) = held::refusal(governed, item, touched.iter().copied(), catalog) {
         return Err(refusal);
     }
     if !touched.iter().any(|relation| governance.is_governed(relation)) {

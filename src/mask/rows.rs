@@ -260,20 +260,7 @@ impl RowGrants {
     /// back to what a session began with is going back to these.
     #[must_use]
     pub fn settings(&self) -> Vec<(String, String)> {
-        let mut settings = Vec::new();
-        for RowGrant { filter, values } in self.0.iter().filter(|grant| grant.filter.by == By::Rls) {
-            let text = match values {
-                RowValues::None => String::new(),
-                RowValues::These(values) => literal(values),
-                RowValues::All => literal(&BTreeSet::new()),
-            };
-            settings.push((filter.setting(), text));
-            if filter.lifted {
-                let lift = if *values == RowValues::All { "on" } else { "off" };
-                settings.push((filter.lift_setting(), lift.to_owned()));
-            }
-        }
-        settings
+        self.0.iter().filter(|grant| grant.filter.by == By::Rls).flat_map(RowGrant::settings).collect()
     }
 
     fn of(&self, name: &str) -> Option<&RowGrant> {
@@ -282,6 +269,19 @@ impl RowGrants {
 }
 
 impl RowGrant {
+    /// The settings that its policy reads.
+    pub(super) fn settings(&self) -> Vec<(String, String)> {
+        let Self { filter, values } = self;
+        let text = match values {
+            RowValues::None => String::new(),
+            RowValues::These(values) => literal(values),
+            RowValues::All => literal(&BTreeSet::new()),
+        };
+        let lift = if *values == RowValues::All { "on" } else { "off" };
+        let lifted = filter.lifted.then(|| (filter.lift_setting(), lift.to_owned()));
+        [(filter.setting(), text)].into_iter().chain(lifted).collect()
+    }
+
     pub(super) fn hides(&self) -> bool {
         self.values != RowValues::All
     }

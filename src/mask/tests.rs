@@ -48,6 +48,7 @@ fn relation(oid: u32, name: &str, kind: RelationKind, definition: Option<&str>) 
         has_rules: false,
         row_security: RowSecurity::default(),
         comment: None,
+        stamp: 0,
     }
 }
 

@@ -32,6 +32,9 @@ pub enum Mismatch {
         /// The result column's name.
         name: String,
     },
+    /// A definition is no longer the one that the statement was judged by.
+    #[error("a definition that the statement rests on has changed since it was judged")]
+    Redefined,
 }
 
 /// Holds `fields` against `plan`.

@@ -12,6 +12,8 @@ pub const PROTOCOL_VIOLATION: &str = "08P01";
 pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
 /// `invalid_parameter_value`.
 pub const INVALID_PARAMETER_VALUE: &str = "22023";
+/// `division_by_zero`: how a guard fails.
+pub const DIVISION_BY_ZERO: &str = "22012";
 /// `character_not_in_repertoire`.
 pub const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
 /// `invalid_sql_statement_name`.
@@ -24,6 +26,8 @@ pub const INVALID_PASSWORD: &str = "28P01";
 pub const INVALID_CURSOR_NAME: &str = "34000";
 /// `invalid_catalog_name`: there is no such database.
 pub const INVALID_CATALOG_NAME: &str = "3D000";
+/// `serialization_failure`: it may work when it is tried again.
+pub const SERIALIZATION_FAILURE: &str = "40001";
 /// `insufficient_privilege`: the rulebook says no.
 pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// `syntax_error`.

@@ -86,10 +86,15 @@ pub enum RunError {
 pub async fn execute(link: &mut Link, proof: Authorized<Run>) -> Result<RunResult, RunError> {
     let mode = proof.act().mode;
     let mut conversation = Conversation::on(link);
-    if let Err(error) = conversation.begin(mode).await {
+    let mut ready = conversation.begin(mode).await;
+    if let (Ok(()), Some(guard)) = (&ready, proof.guard()) {
+        ready = conversation.hold(guard).await;
+    }
+    if let Err(error) = ready {
         let (_, clearance) = proof.spend();
         let (_, running) = clearance.split();
-        running.receipt.settle(&Outcome::Skipped, 0);
+        let is_stopped = matches!(error, RunError::Stopped(_));
+        running.receipt.settle(&if is_stopped { error.outcome() } else { Outcome::Skipped }, 0);
         return Err(error);
     }
     // A tool brings no COMMIT, so nothing weaker ever runs in the place of what it brought.

@@ -8,6 +8,7 @@ use crate::flow::append;
 use crate::gate::{
     Authorized, Bind, Call, Fetch, Parameters, Prepare, Prepared, Query, Receipt, Run, Running,
 };
+use crate::mask::Guard;
 use crate::protocol::frame::{put, put_cstr};
 use crate::protocol::run;
 use crate::sql::Statement;
@@ -67,6 +68,9 @@ pub const NEVER_DEFINED: &str = "__portcullis_denied";
 
 /// The name of a statement that we prepare ourselves. Clients can't use it: it begins as only our names do.
 const OWN_STATEMENT: &str = "__portcullis_own";
+
+/// The name of the portal in which guards run.
+const GUARD_PORTAL: &str = "__portcullis_guard";
 
 /// A text that PostgreSQL's raw parser refuses in every transaction state.
 pub const NEVER_PARSES: &str = "portcullis denied";
@@ -155,6 +159,26 @@ impl Outbox {
         self.execute("", max_rows);
         self.sync();
         running
+    }
+
+    /// Sends a Close and a Parse of a guard, which is known by `name` from then on.
+    pub fn prepare_guard(&mut self, name: &str, guard: &Guard) {
+        self.close_statement(name);
+        self.parse(name, guard.sql().as_bytes(), &[]);
+    }
+
+    /// Runs a guard that was prepared as `name`: Bind, Execute and Close of a portal of our own. It must come right
+    /// before what it guards.
+    pub fn run_guard(&mut self, name: &str) {
+        self.frame(b'B', |body| {
+            put_cstr(body, GUARD_PORTAL);
+            put_cstr(body, name);
+            put_formats(body, &[]);
+            put_count(body, 0);
+            put_formats(body, &[]);
+        });
+        self.execute(GUARD_PORTAL, 0);
+        self.close_portal(GUARD_PORTAL);
     }
 
     /// Sends our own constant SQL as a Query.

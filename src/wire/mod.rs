@@ -7,6 +7,7 @@
 mod cancel;
 mod deadlines;
 mod drive;
+mod guards;
 mod handshake;
 mod lanes;
 pub mod listener;

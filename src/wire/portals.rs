@@ -322,6 +322,11 @@ impl Flow {
         matches!(self.facts.kind.as_str(), "commit" | "rollback" | "prepare_transaction")
     }
 
+    /// What it does.
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// Whether it touches a governed relation.
     pub(super) fn is_governed(&self) -> bool {
         self.release.plan().governed

@@ -2,7 +2,7 @@
 
 use crate::gate::names::RESERVED;
 use crate::gate::{Denial, DenialKind, Hold, Missing, Names};
-use crate::mask::Stop;
+use crate::mask::{Mismatch, Stop};
 use crate::protocol::backend::{ErrorFields, Severity};
 use crate::protocol::body::BodyError;
 use crate::protocol::sqlstate;
@@ -56,6 +56,15 @@ pub fn stopped(stop: &Stop) -> ErrorFields {
         Stop::Undescribed => (sqlstate::FEATURE_NOT_SUPPORTED, ""),
     };
     ErrorFields::new(Severity::Error, code, stop.to_string()).with_hint(hint)
+}
+
+/// A statement that did not run, because a definition changed under it; the transaction may have changed it itself.
+#[must_use]
+pub fn redefined() -> ErrorFields {
+    let message = Mismatch::Redefined.to_string();
+    ErrorFields::new(Severity::Error, sqlstate::SERIALIZATION_FAILURE, message)
+        .with_detail("nothing of it ran")
+        .with_hint("try again; if this transaction has changed the definition, commit it first")
 }
 
 /// Bytes that are no statement.

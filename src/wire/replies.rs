@@ -24,6 +24,8 @@ pub enum Kind {
     DescribePortal,
     /// An Execute.
     Execute,
+    /// Our own Execute of a guard, which has no rows.
+    Guard,
     /// A Close.
     Close,
     /// A message that must fail, in the place of a denied one.
@@ -32,6 +34,9 @@ pub enum Kind {
     Sync,
     /// A simple Query.
     Query,
+    /// A simple Query behind a guard, and a Sync of our own: its transaction was begun by the guard, and some servers
+    /// end such a one at a Sync only. The second ReadyForQuery counts; after a guard that failed there is no first.
+    GuardedQuery,
     /// A FunctionCall.
     Call,
     /// A simple Query that must fail, in the place of a denied one.
@@ -42,7 +47,7 @@ impl Kind {
     /// Whether ReadyForQuery answers it.
     #[must_use]
     pub fn closes(self) -> bool {
-        matches!(self, Self::Sync | Self::Query | Self::Call | Self::RefusedQuery)
+        matches!(self, Self::Sync | Self::Query | Self::GuardedQuery | Self::Call | Self::RefusedQuery)
     }
 }
 
@@ -101,6 +106,8 @@ enum Phase {
     CopyOut,
     CopyBoth,
     Broken,
+    /// Only the answer to a Sync of our own is to come.
+    Syncing,
 }
 
 enum Step {
@@ -176,12 +183,16 @@ impl<T> Replies<T> {
 
     fn fail(&mut self, kind: Kind) -> Result<Received<T>, Unexpected> {
         if kind.closes() {
-            if let Some(first) = self.queue.front_mut() {
+            if let Some(first) = self.queue.front_mut().filter(|first| first.phase != Phase::Syncing) {
                 first.phase = Phase::Broken;
             }
             return Ok(Received::Broken(kind));
         }
-        let kept = self.queue.iter().position(|entry| entry.kind == Kind::Sync).unwrap_or(self.queue.len());
+        let ends = |entry: &Entry<T>| matches!(entry.kind, Kind::Sync | Kind::GuardedQuery);
+        let kept = self.queue.iter().position(ends).unwrap_or(self.queue.len());
+        if let Some(guarded) = self.queue.get_mut(kept).filter(|entry| entry.kind == Kind::GuardedQuery) {
+            guarded.phase = Phase::Syncing;
+        }
         let mut dropped = self.queue.drain(..kept).map(|entry| entry.payload);
         match dropped.next() {
             Some(payload) => Ok(Received::Failed { kind, payload, skipped: dropped.collect() }),
@@ -192,9 +203,13 @@ impl<T> Replies<T> {
 
 /// How a message of type `tag` moves an answer on; `None` if it does not belong to it.
 fn step(kind: Kind, phase: Phase, tag: u8) -> Option<Step> {
-    use Phase::{Answered, Broken, CopyBoth, CopyIn, CopyOut, Open, Parameters};
+    use Phase::{Answered, Broken, CopyBoth, CopyIn, CopyOut, Open, Parameters, Syncing};
     let step = match (kind, phase, tag) {
+        (Kind::GuardedQuery, Open | Broken, b'Z') => Step::Stay(Syncing),
+        (Kind::GuardedQuery, Syncing, b'Z') => Step::Done,
+        (Kind::GuardedQuery, phase, tag) => return step(Kind::Query, phase, tag),
         (Kind::Parse, Open, b'1') | (Kind::Bind, Open, b'2') | (Kind::Close, Open, b'3') => Step::Done,
+        (Kind::Guard, Open, b'C') => Step::Done,
         (Kind::Check | Kind::DescribePortal, Open, b'T' | b'n') => Step::Done,
         (Kind::DescribeStatement, Open, b't') => Step::Stay(Parameters),
         (Kind::DescribeStatement, Parameters, b'T' | b'n') => Step::Done,
@@ -284,6 +299,24 @@ mod tests {
             (b'Z', Received::Done(Kind::Query, 0)),
         ] {
             assert_eq!(replies.receive(tag), Ok(received));
+        }
+    }
+
+    #[test]
+    fn a_guarded_query_ends_with_its_sync_whatever_failed_before() {
+        use Kind::{Bind, Close, Guard, GuardedQuery, Parse};
+        let guarded = || sent(&[Parse, Bind, Guard, Close, GuardedQuery]);
+        for answers in [&b"12C3TDCZZ"[..], b"12C3EZZ", b"12C3TDCZEZ", b"12EZ", b"EZ"] {
+            let mut replies = guarded();
+            for tag in answers {
+                assert!(!replies.is_empty() && replies.is_closed());
+                assert!(replies.receive(*tag).is_ok(), "{}", answers.escape_ascii());
+            }
+            assert!(replies.is_empty(), "{}", answers.escape_ascii());
+        }
+        for answers in [&b"12C3TDCZT"[..], b"12C3ZD", b"12EC", b"12D", b"12T", b"12G"] {
+            let mut replies = guarded();
+            assert!(answers.iter().any(|tag| replies.receive(*tag).is_err()), "{}", answers.escape_ascii());
         }
     }
 

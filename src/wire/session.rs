@@ -8,6 +8,7 @@
 //! pipeline.) The session never awaits, never reads a clock, never names policy.
 
 mod client;
+mod guarded;
 mod names;
 mod server;
 
@@ -28,6 +29,7 @@ use crate::upstream::{Bound, Outbox};
 
 pub use server::check_setting;
 
+use super::guards::Guards;
 use super::portals::{Flow, PortalId, Portals};
 use super::refusals;
 use super::replies::{Kind, Replies};
@@ -48,6 +50,7 @@ pub struct Session {
     asking: Option<Asking>,
     replies: Replies<Owed>,
     portals: Portals,
+    guards: Guards,
     limits: Limits,
     status: TransactionStatus,
     mode: Mode,
@@ -198,6 +201,8 @@ enum Owed {
     },
     /// A message of our own: the client has not sent it and hears nothing of it.
     Own,
+    /// A message of our own that makes sure of definitions: should it fail, so does what comes behind it.
+    Guard,
     Nothing,
 }
 
@@ -226,6 +231,7 @@ impl Session {
             asking: None,
             replies: Replies::default(),
             portals: Portals::default(),
+            guards: Guards::default(),
             limits,
             status: TransactionStatus::Idle,
             mode: Mode::Normal,
@@ -362,9 +368,15 @@ impl Session {
     }
 
     fn send_query(&mut self, proof: Authorized<Query>) {
+        let is_guarded = self.send_guards(&proof.guards());
         let flows: Vec<Flow> = self.outbox.query(proof).into_iter().map(Flow::new).collect();
         self.governed |= flows.iter().any(Flow::is_governed);
-        self.replies.expect(Kind::Query, Owed::Query(flows));
+        flows.iter().for_each(|flow| self.guards.sent(flow.facts()));
+        if is_guarded {
+            self.outbox.sync();
+        }
+        let kind = if is_guarded { Kind::GuardedQuery } else { Kind::Query };
+        self.replies.expect(kind, Owed::Query(flows));
     }
 
     fn send_parse(&mut self, proof: Authorized<Prepare>) {
@@ -378,11 +390,13 @@ impl Session {
     fn send_bind(&mut self, proof: Authorized<Bind>) {
         let name = proof.act().portal.clone();
         let prepared = Arc::clone(&proof.act().prepared);
+        self.send_guards(&proof.guards());
         let Bound { running, is_prepared_anew } = self.outbox.bind(proof);
         if is_prepared_anew {
             self.sent(Kind::Close, Owed::Own);
             self.sent(Kind::Parse, Owed::Own);
         }
+        self.guards.sent(&running.facts);
         let portal = self.portals.bind_sent(name, prepared, running);
         self.governed |= self.portals.flow_mut(portal).is_some_and(|flow| flow.is_governed());
         self.sent(Kind::Bind, Owed::Portal(portal));

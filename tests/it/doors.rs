@@ -3,6 +3,7 @@
 mod attacks;
 mod keyed;
 mod names;
+mod redefined;
 mod unjudged;
 
 use portcullis::approval::{Request, State, Vote};

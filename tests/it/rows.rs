@@ -187,6 +187,14 @@ CREATE VIEW events_view AS SELECT tenant, max(body) AS body FROM events GROUP BY
 CREATE MATERIALIZED VIEW notes_stored AS SELECT * FROM notes;
 CREATE FUNCTION leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS
     $$ BEGIN RAISE NOTICE 'saw %', $1; RAISE WARNING 'saw %', $1; RETURN true; END $$;
+CREATE FUNCTION lifts() RETURNS text LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM set_config('portcullis.lift_tenant', 'on', false); RETURN 'lifted'; END $$;
+CREATE FUNCTION unlifts() RETURNS text LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM set_config('portcullis.lift_tenant', 'off', false); RETURN 'as before'; END $$;
+CREATE TABLE ruled (id int);
+INSERT INTO ruled VALUES (7);
+CREATE RULE steals AS ON INSERT TO ruled DO ALSO UPDATE notes SET tenant = 'acme' WHERE id = new.id;
+CREATE RULE removes AS ON DELETE TO ruled DO ALSO DELETE FROM notes WHERE id = old.id;
 GRANT ALL ON ALL TABLES IN SCHEMA public TO portcullis_svc, portcullis_full;
 GRANT CREATE ON SCHEMA public TO portcullis_svc;
 GRANT TEMP ON DATABASE shop TO portcullis_svc;

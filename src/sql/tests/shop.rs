@@ -130,6 +130,7 @@ fn relation(oid: u32, key: &str, columns: &str) -> Relation {
         has_rules: false,
         row_security: RowSecurity::default(),
         comment: None,
+        stamp: 0,
     }
 }
 
@@ -173,5 +174,6 @@ fn function(schema: &str, name: &str) -> Function {
         language: if builtin { "internal".into() } else { "sql".into() },
         returns_set: false,
         kind: 'f',
+        stamp: 0,
     }
 }

@@ -82,9 +82,10 @@ impl Definitions {
                 has_rules,
                 row_security,
                 comment,
+                stamp,
             } = relation;
             write!(text, "{oid} {schema:?} {name:?} {kind:?} {columns:?} {primary_key:?} {parents:?}")?;
-            write!(text, "{definition:?} {has_triggers} {has_rules} {row_security:?} {comment:?}")
+            write!(text, "{definition:?} {has_triggers} {has_rules} {row_security:?} {comment:?} {stamp}")
         });
         let written = written.and_then(|()| write!(text, "{:?}{:?}", self.functions, self.roles));
         debug_assert!(written.is_ok(), "writing to a string does not fail");
@@ -141,6 +142,7 @@ fn relation(
             policies: policies_of.remove(&oid).unwrap_or_default(),
         },
         comment: row.try_get("comment")?,
+        stamp: row.try_get("stamp")?,
     })
 }
 
@@ -171,6 +173,7 @@ fn function(row: &Row) -> Result<Function, Error> {
         language: row.try_get("language")?,
         returns_set: row.try_get("returns_set")?,
         kind: letter(row, "kind")?,
+        stamp: row.try_get("stamp")?,
     })
 }
 
@@ -238,6 +241,11 @@ WITH locked AS MATERIALIZED (
       JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
      WHERE $1 AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
        AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+), written AS MATERIALIZED (
+    SELECT a.attrelid AS relation, pg_catalog.sum(a.xmin::pg_catalog.text::pg_catalog.int8) AS columns
+      FROM pg_catalog.pg_attribute a
+     WHERE a.attnum > 0
+     GROUP BY a.attrelid
 )
 SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
        c.reltuples::pg_catalog.int8 AS row_estimate, c.relrowsecurity AS row_security,
@@ -256,11 +264,14 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
               CROSS JOIN LATERAL pg_catalog.unnest(x.indkey::pg_catalog.int2[]) WITH ORDINALITY k (attnum, place)
                JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
               WHERE x.indrelid = c.oid AND x.indisprimary AND k.place <= x.indnkeyatts
-              ORDER BY k.place) AS primary_key
+              ORDER BY k.place) AS primary_key,
+       (COALESCE(w.columns, 0) + COALESCE(v.xmin::pg_catalog.text::pg_catalog.int8, 0))::pg_catalog.int8 AS stamp
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_description d
          ON d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objsubid = 0
+  LEFT JOIN written w ON w.relation = c.oid
+  LEFT JOIN pg_catalog.pg_rewrite v ON v.ev_class = c.oid AND v.rulename = '_RETURN'
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND n.nspname !~ '^pg_(toast|temp)'
  ORDER BY c.oid";
 
@@ -300,7 +311,8 @@ SELECT c.oid AS relation, a.attname AS name, a.attnum AS number, a.atttypid AS t
 
 const FUNCTIONS: &str = "
 SELECT p.oid, n.nspname AS schema, p.proname AS name, p.provolatile AS volatility,
-       p.prosecdef AS security_definer, l.lanname AS language, p.proretset AS returns_set, p.prokind AS kind
+       p.prosecdef AS security_definer, l.lanname AS language, p.proretset AS returns_set, p.prokind AS kind,
+       p.xmin::pg_catalog.text::pg_catalog.int8 AS stamp
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang

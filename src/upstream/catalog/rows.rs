@@ -20,6 +20,7 @@ pub(super) fn policies(rows: &[Row]) -> Result<HashMap<u32, Vec<RowPolicy>>, Err
             using: row.try_get("using")?,
             check: row.try_get("check")?,
             comment: row.try_get("comment")?,
+            stamp: row.try_get("stamp")?,
         });
     }
     Ok(of)
@@ -46,7 +47,8 @@ SELECT p.polrelid AS relation, p.polname AS name, p.polpermissive AS permissive,
                         WHERE r.oid = ANY (p.polroles) ORDER BY r.rolname) END AS roles,
        COALESCE(CASE WHEN NOT l.locked THEN pg_catalog.pg_get_expr(p.polqual, p.polrelid) END, '') AS using,
        COALESCE(CASE WHEN NOT l.locked THEN pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) END, '') AS check,
-       COALESCE(d.description, '') AS comment
+       COALESCE(d.description, '') AS comment,
+       p.xmin::pg_catalog.text::pg_catalog.int8 AS stamp
   FROM pg_catalog.pg_policy p
  CROSS JOIN LATERAL (
        SELECT $1 AND EXISTS (SELECT FROM pg_catalog.pg_locks k

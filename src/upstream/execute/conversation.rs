@@ -13,7 +13,7 @@ use crate::sql::facts::Class;
 use super::super::{Canceller, House, Link, LinkError, Outbox};
 use super::RunError;
 use super::collector::{Collector, MOST_BYTES, Refused};
-use crate::mask::Stop;
+use crate::mask::{Guard, Mismatch, Stop};
 
 /// A link in use for one statement.
 #[derive(Debug)]
@@ -57,6 +57,21 @@ impl<'a> Conversation<'a> {
             TransactionStatus::Idle | TransactionStatus::Failed => {
                 Err(RunError::Broken(broken("it opened no transaction")))
             }
+        }
+    }
+
+    /// Makes sure of the definitions that the statement was judged by, for the rest of the transaction.
+    pub(super) async fn hold(&mut self, guard: &Guard) -> Result<(), RunError> {
+        self.outbox.prepare_guard("", guard);
+        self.outbox.run_guard("");
+        self.outbox.sync();
+        self.link.send(&mut self.outbox).await.map_err(RunError::Broken)?;
+        match self.answer().await.map_err(RunError::Broken)? {
+            (Answer { error: None, .. }, TransactionStatus::Active) => Ok(()),
+            (Answer { error: Some(error), .. }, _) if error.sqlstate() != sqlstate::DIVISION_BY_ZERO => {
+                Err(own_error(&error))
+            }
+            _ => Err(Stop::Mismatch(Mismatch::Redefined).into()),
         }
     }
 
@@ -177,6 +192,11 @@ impl<'a> Conversation<'a> {
     async fn ask(&mut self, house: House) -> Result<(Answer, TransactionStatus), LinkError> {
         self.outbox.house(house);
         self.link.send(&mut self.outbox).await?;
+        self.answer().await
+    }
+
+    /// Waits until the server is ready again.
+    async fn answer(&mut self) -> Result<(Answer, TransactionStatus), LinkError> {
         let mut answer = Answer::default();
         loop {
             let frame = self.receive().await?.ok_or_else(|| broken("it sent a message that is too long"))?;
@@ -188,7 +208,7 @@ impl<'a> Conversation<'a> {
                     answer.error =
                         Some(ErrorFields::parse(body).map_err(|error| broken(&error.to_string()))?);
                 }
-                b'T' | b'N' | b'A' | b'S' => {}
+                b'T' | b'N' | b'A' | b'S' | b'1' | b'2' | b'3' => {}
                 b'Z' => {
                     let status =
                         TransactionStatus::parse(&body).map_err(|error| broken(&error.to_string()))?;

@@ -42,9 +42,15 @@ impl Session {
 
     fn part(&mut self, kind: Kind, frame: &Frame) -> Result<(), Violation> {
         match (kind, frame.tag) {
-            (Kind::Query, b'T') => self.describe_result(frame)?,
-            (Kind::Query, b'C') => self.next_result(&Outcome::Completed { tag: tag(frame)? }, frame),
-            (Kind::Query, b'I') => self.next_result(&Outcome::Completed { tag: String::new() }, frame),
+            (Kind::Query | Kind::GuardedQuery, b'T') => self.describe_result(frame)?,
+            (Kind::Query | Kind::GuardedQuery, b'C') => {
+                self.next_result(&Outcome::Completed { tag: tag(frame)? }, frame)
+            }
+            (Kind::Query | Kind::GuardedQuery, b'I') => {
+                self.next_result(&Outcome::Completed { tag: String::new() }, frame)
+            }
+            // That of its Sync counts.
+            (Kind::GuardedQuery, b'Z') => {}
             (Kind::Call, b'V') => {
                 if let Some(flow) = self.current() {
                     flow.settle(&Outcome::Completed { tag: String::new() });
@@ -91,7 +97,7 @@ impl Session {
                 self.portals.statement_confirmed(preparing.name.is_empty());
                 preparing.receipt.settle(&Outcome::Completed { tag: String::new() }, 0);
             }
-            (Owed::Own, _) => return Ok(()),
+            (Owed::Own | Owed::Guard, _) => return Ok(()),
             (Owed::CloseStatement { unnamed }, _) => self.portals.statement_confirmed(unnamed),
             (Owed::ClosePortal { unnamed }, _) => self.portals.portal_confirmed(unnamed),
             (Owed::Portal(portal), b'2') => {
@@ -238,6 +244,7 @@ impl Session {
         self.mode = if self.mode == Mode::Closed { Mode::Closed } else { Mode::Normal };
         if status == TransactionStatus::Idle {
             self.portals.end_transaction();
+            self.guards.released();
             self.governed = false;
         }
         if let Some(error) = self.stop.clone() {
@@ -267,7 +274,9 @@ impl Session {
     /// Something in a series failed: the server skips the rest of it, and so do we.
     fn failed(&mut self, payload: Owed, skipped: Vec<Owed>, fields: ErrorFields) -> ErrorFields {
         let failure = Outcome::Failed { sqlstate: fields.sqlstate().to_owned() };
-        let shown = self.shown(&payload, fields);
+        let is_guard = matches!(payload, Owed::Guard);
+        let shown = if is_guard { self.unguarded(fields, &skipped) } else { self.shown(&payload, fields) };
+        self.guards.failed();
         let unnamed_parse = match &payload {
             Owed::Parse(preparing) => preparing.name.is_empty(),
             Owed::Refused { unnamed_parse, .. } => *unnamed_parse,
@@ -277,6 +286,7 @@ impl Session {
             | Owed::CloseStatement { .. }
             | Owed::ClosePortal { .. }
             | Owed::Own
+            | Owed::Guard
             | Owed::Nothing => false,
         };
         self.settle(payload, &failure);
@@ -309,6 +319,7 @@ impl Session {
             self.mode = Mode::Normal;
         }
         self.cancel = false;
+        self.guards.failed();
         let failure = Outcome::Failed { sqlstate: fields.sqlstate().to_owned() };
         let mut flows = match self.replies.first_mut() {
             Some(Owed::Query(flows)) => std::mem::take(flows),
@@ -349,6 +360,7 @@ impl Session {
             | Owed::CloseStatement { .. }
             | Owed::ClosePortal { .. }
             | Owed::Own
+            | Owed::Guard
             | Owed::Nothing => self.scrubbed(fields, self.governed, true),
         }
     }
@@ -375,6 +387,7 @@ impl Session {
             | Owed::ClosePortal { .. }
             | Owed::Refused { .. }
             | Owed::Own
+            | Owed::Guard
             | Owed::Nothing => {}
         }
     }
@@ -408,6 +421,7 @@ impl Session {
             | Owed::ClosePortal { .. }
             | Owed::Refused { .. }
             | Owed::Own
+            | Owed::Guard
             | Owed::Nothing => None,
         }
     }

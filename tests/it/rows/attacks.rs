@@ -1,5 +1,6 @@
 //! Everything that somebody might try to see, change or make rows of another tenant.
 
+use bytes::BufMut as _;
 use portcullis::protocol::frame::Frame;
 
 use super::{Tenants, column};
@@ -56,6 +57,54 @@ async fn what_a_client_brings_when_it_connects_gives_it_no_rows() {
     }
     let client = tenants.stand.wire("ana").await;
     assert_eq!(column(&client, "SELECT DISTINCT tenant FROM notes").await, ["acme"]);
+}
+
+/// A rulebook can clear code that nobody has read. What it leaves behind in the session is noticed.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_code_has_changed_close_the_filtered_tables() {
+    let tenants = Tenants::open().await;
+    let client = tenants.stand.wire("ana").await;
+    client.batch_execute("PREPARE p AS SELECT body FROM notes").await.unwrap();
+    assert_eq!(column(&client, "SELECT lifts()").await, ["lifted"]);
+    for sql in [
+        "SELECT body FROM notes",
+        "SELECT * FROM notes_view",
+        "DELETE FROM notes",
+        "EXECUTE p",
+        "COPY notes TO STDOUT",
+    ] {
+        assert!(client.simple_query(sql).await.is_err(), "{sql}");
+    }
+    assert!(client.query("SELECT body FROM notes", &[]).await.is_err());
+    assert_eq!(column(&client, "SELECT count(*) FROM products WHERE id < 3").await, ["2"]);
+    column(&client, "SELECT unlifts()").await;
+    assert_eq!(column(&client, "SELECT body FROM notes ORDER BY id").await, ["1", "2", "3", "4"]);
+}
+
+/// A FunctionCall of `set_config` and `current_setting`, by their OIDs.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_function_call_sets_or_shows_a_value() {
+    let tenants = Tenants::open().await;
+    let mut raw = Raw::session(&tenants.stand, "ana").await;
+    for (oid, arguments) in [
+        (2078_i32, vec!["portcullis.rows_tenant", "{globex}", "f"]),
+        (2077, vec!["portcullis.rows_tenant"]),
+        (3294, vec!["portcullis.rows_tenant", "t"]),
+    ] {
+        let call = message(b'F', |body| {
+            body.put_i32(oid);
+            body.put_i16(0);
+            body.put_i16(i16::try_from(arguments.len()).unwrap());
+            for argument in &arguments {
+                body.put_i32(i32::try_from(argument.len()).unwrap());
+                body.put_slice(argument.as_bytes());
+            }
+            body.put_i16(0);
+        });
+        let answer = ask(&mut raw, &call).await;
+        assert!(has(&answer, "C42501") && !has(&answer, "acme"), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert!(has(&ask(&mut raw, &query(PROBE)).await, "only acme"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

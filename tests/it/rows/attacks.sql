@@ -82,6 +82,11 @@ SET LOCAL ROLE portcullis_full
 SET SESSION AUTHORIZATION portcullis_full
 SELECT set_config('role', 'portcullis_full', false)
 BEGIN; SET LOCAL search_path = pg_temp; SELECT * FROM notes; COMMIT
+SELECT query_to_xml('SELECT set_config(''portcullis.lift_tenant'', ''on'', false)', false, false, '')
+SELECT * FROM ts_stat('SELECT to_tsvector(set_config(''portcullis.rows_tenant'', ''{globex}'', false))')
+SELECT ts_rewrite('a'::tsquery, 'SELECT ''a''::tsquery, set_config(''portcullis.lift_tenant'', ''on'', false)::tsquery')
+INSERT INTO ruled VALUES (5)
+DELETE FROM ruled RETURNING *
 ALTER ROLE portcullis_svc SET portcullis.rows_tenant = '{globex}'
 ALTER DATABASE shop SET portcullis.lift_tenant = 'on'
 ALTER FUNCTION leak(text) SET portcullis.rows_tenant TO '{globex}'

@@ -42,6 +42,12 @@ pub(super) struct FakePostgres {
     /// How many functions were called by their OID.
     pub(super) calls: usize,
     is_dead: bool,
+    /// Whether definitions have changed, so that the next guard fails.
+    pub(super) is_redefined: bool,
+    /// How many guards have failed.
+    pub(super) refused: usize,
+    /// Whether a guard holds in the transaction.
+    is_guarded: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +170,9 @@ impl FakePostgres {
         match message {
             Message::Parse { name, sql, .. } => {
                 let sql = text_of(sql);
-                self.texts.push((false, sql.clone()));
+                if !is_guard(&sql) {
+                    self.texts.push((false, sql.clone()));
+                }
                 if name.is_empty() {
                     self.statements.remove(name);
                 }
@@ -278,6 +286,14 @@ impl FakePostgres {
                 self.notified = self.listening;
                 self.complete("NOTIFY");
             }
+            "select" if is_guard(&sql) && std::mem::take(&mut self.is_redefined) => {
+                self.refused += 1;
+                return Err(error("22012", "division by zero"));
+            }
+            "select" if is_guard(&sql) => {
+                self.is_guarded = true;
+                self.complete("SELECT 0");
+            }
             "select" => return self.select(portal, max_rows),
             "copy" => self.copy_out(&sql),
             "insert" | "update" | "delete" => {
@@ -292,6 +308,7 @@ impl FakePostgres {
     }
 
     fn select(&mut self, portal: &mut Portal, max_rows: usize) -> Result<(), Failure> {
+        assert!(self.is_guarded || !is_masked(&portal.sql), "it reads without a guard: {}", portal.sql);
         let rows = ROWS - portal.sent;
         let wanted = if max_rows == 0 { rows } else { rows.min(max_rows) };
         let columns = columns(&portal.sql);
@@ -314,6 +331,7 @@ impl FakePostgres {
     }
 
     fn copy_out(&mut self, sql: &str) {
+        assert!(self.is_guarded || !is_masked(sql), "it reads without a guard: {sql}");
         let value = if is_masked(sql) { "***" } else { CANARY };
         self.send(b'H', |body| body.put_slice(&[0, 0, 0]));
         for _ in 0..ROWS {
@@ -407,6 +425,7 @@ impl FakePostgres {
 
     fn end(&mut self, commit: bool) {
         let written = std::mem::take(&mut self.written);
+        self.is_guarded = false;
         if commit {
             self.committed.extend(written);
         }
@@ -486,6 +505,11 @@ fn columns(sql: &str) -> Vec<OutputColumn> {
 /// Whether the text was rewritten: the mask stands in the column's place.
 fn is_masked(sql: &str) -> bool {
     sql.contains("'***'")
+}
+
+/// Whether it is the gateway's own check of definitions.
+fn is_guard(sql: &str) -> bool {
+    sql.starts_with("SELECT 1 WHERE 1 OPERATOR(pg_catalog./) (((SELECT true FROM")
 }
 
 /// SQL text as the ledger has it.

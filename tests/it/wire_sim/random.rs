@@ -106,6 +106,7 @@ impl World {
                 3 => self.lie(at),
                 4 => self.kill(at),
                 5 => self.talk_nonsense(at),
+                6..10 => self.actors[at].client.postgres.is_redefined = true,
                 _ => {}
             },
         }

@@ -440,6 +440,7 @@ fn table(oid: u32, name: &str, columns: &[&str]) -> Relation {
         has_rules: false,
         row_security: RowSecurity::default(),
         comment: None,
+        stamp: 0,
     }
 }
 

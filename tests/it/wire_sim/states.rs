@@ -14,7 +14,7 @@ type Steps = fn() -> Vec<(Vec<u8>, &'static [u8])>;
 
 /// A state, who is in it, how it comes about, and which types of the server's messages may come in it. Any other ends the
 /// session: the two sides no longer agree on whose answer this is.
-const AFTER: [(&str, &str, Steps, &str); 19] = [
+const AFTER: [(&str, &str, Steps, &str); 23] = [
     ("nothing", "bot", Vec::new, "AENS"),
     ("a Query", "bot", || vec![(query(INSERT), b"")], "ACDEGHINSTZ"),
     ("a Query that failed", "bot", || vec![(query(INSERT), b"E")], "AENSZ"),
@@ -35,7 +35,11 @@ const AFTER: [(&str, &str, Steps, &str); 19] = [
     ("a Close", "bot", || vec![(close(b'S', "a"), b"")], "3AENS"),
     ("a Sync", "bot", || vec![(sync(), b"")], "AENSZ"),
     ("a COPY to the server", "bot", || vec![(query("copy orders from stdin"), b"G")], "ACENS"),
-    ("a COPY to the client", "bot", || vec![(query("copy orders to stdout"), b"H")], "AENScd"),
+    ("a COPY to the client", "bot", || vec![(query("copy orders to stdout"), b"312C3H")], "AENScd"),
+    ("a guard", "bot", || vec![(query("copy orders to stdout"), b"312")], "ACENS"),
+    ("a guarded Query", "bot", || vec![(query("copy orders to stdout"), b"312C3")], "ACDEGHINSTZ"),
+    ("its end", "bot", || vec![(query("copy orders to stdout"), b"312C3HcCZ")], "AENSZ"),
+    ("a guard's failure", "bot", || vec![(query("copy orders to stdout"), b"312E")], "AENSZ"),
     ("a replication", "dba", || vec![(query("start_replication slot s"), b"W")], "AENScd"),
     ("a FunctionCall", "dba", || vec![(call(), b"")], "AENSV"),
     ("its result", "dba", || vec![(call(), b"V")], "AENSZ"),
@@ -62,7 +66,7 @@ const SAID: [(&str, &str, Steps, &str, &str); 8] = [
     ("a Bind", "bot", bound, "CDEHPQSX", "p"),
     ("an error", "bot", || vec![(parse("a", INSERT), b"E")], "SX", "p"),
     ("a COPY to the server", "bot", || vec![(query("copy orders from stdin"), b"G")], "Xcdf", "BCDEFPQp"),
-    ("a COPY to the client", "bot", || vec![(query("copy orders to stdout"), b"H")], "", ""),
+    ("a COPY to the client", "bot", || vec![(query("copy orders to stdout"), b"312C3H")], "", ""),
     ("a replication", "dba", || vec![(query("start_replication slot s"), b"W")], "Xcdf", "BCDEFPQp"),
 ];
 

@@ -32,6 +32,47 @@ fn a_simple_query_shows_the_mask_and_never_the_value() {
 }
 
 #[test]
+fn a_statement_whose_definitions_have_changed_does_not_run() {
+    for simple in [true, false] {
+        let (_rig, mut client) = bot();
+        client.postgres.is_redefined = true;
+        let (sent, refused, heard) = match simple {
+            true => (query(SSN), "E(40001) Z(I)", "T D D D C(SELECT 3) Z(I)"),
+            false => ([run(SSN), sync()].concat(), "1 E(40001) Z(I)", "1 2 D D D C(SELECT 3) Z(I)"),
+        };
+        assert_eq!(client.exchange(&sent), refused);
+        assert_eq!(client.postgres.refused, 1);
+        assert_eq!(client.exchange(&sent), heard, "it is judged again, and runs");
+    }
+}
+
+#[test]
+fn within_a_transaction_definitions_are_checked_once_until_it_gives_its_locks_back() {
+    let (_rig, mut client) = bot();
+    let read = "C(BEGIN) Z(T)";
+    assert_eq!(client.exchange(&query("begin")), read);
+    assert_eq!(client.exchange(&query(SSN)), "T D D D C(SELECT 3) Z(T)");
+    // Nobody can have changed what is locked.
+    client.postgres.is_redefined = true;
+    assert_eq!(client.exchange(&query(SSN)), "T D D D C(SELECT 3) Z(T)");
+    assert_eq!(client.exchange(&[run(SSN), sync()].concat()), "1 2 D D D C(SELECT 3) Z(T)");
+    assert_eq!(client.exchange(&query("select id from orders")), "E(40001) Z(E)", "others are not");
+    assert_eq!(client.exchange(&query("rollback")), "C(ROLLBACK) Z(I)");
+    client.postgres.is_redefined = true;
+    assert_eq!(client.exchange(&query(SSN)), "E(40001) Z(I)");
+}
+
+#[test]
+fn what_ends_a_transaction_stands_behind_what_it_reads() {
+    let (_rig, mut client) = bot();
+    assert_eq!(client.exchange(&query(&format!("commit; {SSN}"))), "E(42501) Z(I)");
+    assert_eq!(
+        client.exchange(&query(&format!("begin; {SSN}; commit"))),
+        "C(BEGIN) T D D D C(SELECT 3) C(COMMIT) Z(I)"
+    );
+}
+
+#[test]
 fn bytes_may_come_one_at_a_time() {
     let (_rig, mut client) = bot();
     let bytes = [run(SSN), describe(b'P', ""), sync(), query(ORDERS)].concat();
