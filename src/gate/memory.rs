@@ -26,6 +26,7 @@ pub(super) struct Memory {
     statements: Cache<Name, Arc<Reading>, Weight>,
     seen: Seen,
     governed: Mutex<Vec<Meaning>>,
+    governed_rows: Mutex<Vec<Meaning>>,
     filtered: Mutex<Vec<Filtered>>,
 }
 
@@ -91,6 +92,7 @@ impl Memory {
             statements: Cache::with_weighter(entries, MOST_BYTES, Weight),
             seen: Seen::new(),
             governed: Mutex::default(),
+            governed_rows: Mutex::default(),
             filtered: Mutex::default(),
         }
     }
@@ -125,22 +127,39 @@ impl Memory {
 
     /// What `masks` mean on `catalog`.
     pub(super) fn governed(&self, masks: &Arc<Masks>, catalog: &Arc<Snapshot>) -> Arc<Governed> {
-        let here = Arc::downgrade(catalog);
-        let mut known = lock(&self.governed);
-        // As long as somebody holds a weak pointer, nothing else can have its address.
-        let same = |meaning: &&Meaning| meaning.catalog.ptr_eq(&here) && equal(&meaning.masks, masks);
-        if let Some(meaning) = known.iter().find(same) {
-            return Arc::clone(&meaning.governed);
+        if masks.rows().is_empty() {
+            return meaning(&self.governed, masks, catalog, || Governed::new(masks, catalog));
         }
-        known.retain(|meaning| meaning.catalog.strong_count() > 0);
-        if known.len() >= MOST_MEANINGS {
-            known.remove(0);
-        }
-        let governed = Arc::new(Governed::new(masks, catalog));
-        let meaning = Meaning { masks: Arc::clone(masks), catalog: here, governed: Arc::clone(&governed) };
-        known.push(meaning);
-        governed
+        // Many identities share masks, and each may have rows of its own.
+        meaning(&self.governed_rows, masks, catalog, || {
+            let everywhere = Arc::new(masks.over(&Arc::default()));
+            self.governed(&everywhere, catalog).over(masks.rows(), catalog)
+        })
     }
+}
+
+/// What `masks` mean on `catalog`, from `known` or else by `work_out`.
+fn meaning(
+    known: &Mutex<Vec<Meaning>>,
+    masks: &Arc<Masks>,
+    catalog: &Arc<Snapshot>,
+    work_out: impl FnOnce() -> Governed,
+) -> Arc<Governed> {
+    let here = Arc::downgrade(catalog);
+    let mut known = lock(known);
+    // As long as somebody holds a weak pointer, nothing else can have its address.
+    let same = |meaning: &&Meaning| meaning.catalog.ptr_eq(&here) && equal(&meaning.masks, masks);
+    if let Some(meaning) = known.iter().find(same) {
+        return Arc::clone(&meaning.governed);
+    }
+    known.retain(|meaning| meaning.catalog.strong_count() > 0);
+    if known.len() >= MOST_MEANINGS {
+        known.remove(0);
+    }
+    let governed = Arc::new(work_out());
+    let meaning = Meaning { masks: Arc::clone(masks), catalog: here, governed: Arc::clone(&governed) };
+    known.push(meaning);
+    governed
 }
 
 impl Reading {

@@ -12,7 +12,7 @@ use crate::catalog::{Relation, RelationKey, RelationKind, Snapshot};
 use super::held::{self, Held};
 use super::survey::{Mention, Survey};
 use super::wrapper::{self, Cover, Wanted};
-use super::{Masks, Refusal, Strategy, expression, walk};
+use super::{Masks, Refusal, Rows, Strategy, expression, walk};
 
 /// Strategies by column name.
 pub(super) type Columns = BTreeMap<String, Strategy>;
@@ -20,7 +20,7 @@ pub(super) type Columns = BTreeMap<String, Strategy>;
 /// What masks mean on one catalog snapshot: worked out once, for any number of statements.
 #[derive(Debug)]
 pub struct Governed {
-    masks: BTreeMap<RelationKey, Columns>,
+    masks: Arc<BTreeMap<RelationKey, Columns>>,
     forbidden: Arc<HashSet<(u32, i16)>>,
     pub(super) held: BTreeMap<RelationKey, Held>,
     /// Subselects that were built before: what they are follows from their place in here and from the above.
@@ -58,7 +58,7 @@ impl Governed {
     pub fn new(masks: &Masks, catalog: &Snapshot) -> Self {
         let children = |key: &RelationKey| Some(catalog.children(key).map(|child| child.key()).collect());
         let parents = |key: &RelationKey| catalog.relation(key).map(|relation| relation.parents.clone());
-        let rows = masks.rows();
+        let held = held::all(masks.rows(), catalog);
         let mut worked_out = Masks::default();
         for (key, columns) in masks.on(catalog).iter() {
             let kin: HashSet<_> = closure(key, parents).chain(closure(key, children)).collect();
@@ -77,8 +77,18 @@ impl Governed {
             })
             .collect();
         let forbidden = Arc::new(forbidden(&masks, catalog));
-        let held = held::all(rows, catalog);
-        Self { masks, forbidden, held, built: Mutex::default() }
+        Self { masks: Arc::new(masks), forbidden, held, built: Mutex::default() }
+    }
+
+    /// The same masks over other rows: whose rows they are changes nothing about columns.
+    #[must_use]
+    pub fn over(&self, rows: &Rows, catalog: &Snapshot) -> Self {
+        Self {
+            masks: Arc::clone(&self.masks),
+            forbidden: Arc::clone(&self.forbidden),
+            held: held::all(rows, catalog),
+            built: Mutex::default(),
+        }
     }
 
     /// Whether it holds for nothing at all.

@@ -147,12 +147,12 @@ impl Strategy {
 /// The masks of one identity on one database: of columns by their names, and of columns by what they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Masks {
+    /// Which rows there are at all. It comes first, as what tells most masks apart.
+    #[serde(skip)]
+    rows: Arc<Rows>,
     /// Relation -> column -> strategy.
     columns: BTreeMap<RelationKey, BTreeMap<String, Strategy>>,
     selected: BTreeSet<(Selector, Strategy)>,
-    /// Which rows there are at all.
-    #[serde(skip)]
-    rows: Arc<Rows>,
 }
 
 impl Masks {
