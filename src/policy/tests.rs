@@ -1,5 +1,6 @@
 //! The merge and the vetting, each with ways around it.
 
+mod rows;
 mod unjudged;
 
 use serde_json::{Value, json};

@@ -146,6 +146,12 @@ const NAME_BYTES: usize = 63;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use crate::catalog::RelationKey;
+    use crate::mask::rows::{By, RowFilter};
+    use crate::mask::{RowFilters, RowValues};
+
     use super::super::RoleSettings;
     use super::*;
 
@@ -209,6 +215,30 @@ mod tests {
         assert_eq!(sent(silent), ["user=svc", "database=store"]);
         let limited = Session { ceiling_ms: Some(500), ..silent };
         assert_eq!(sent(limited), ["user=svc", "database=store", "statement_timeout=500"]);
+    }
+
+    #[test]
+    fn row_filters_have_the_last_word_in_every_session() {
+        let mut filters = RowFilters::default();
+        let filter = RowFilter {
+            name: "tenant".into(),
+            relation: RelationKey::new("public", "orders"),
+            using: "tenant = ANY ($values)".into(),
+            by: By::Rls,
+            lifted: true,
+        };
+        filters.add(filter).unwrap();
+        let given = |values| filters.grants(BTreeMap::from([("tenant".to_owned(), values)])).unwrap();
+        let clients = [own("Portcullis.Lift_Tenant", "on"), own("portcullis.rows_tenant", "{b}")];
+        for unjudged in [false, true] {
+            let rows = given(RowValues::These(BTreeSet::from(["a".to_owned()])));
+            let parameters = sent(Session { rows: &rows, ..session(&clients, unjudged) });
+            let last = &parameters[parameters.len() - 2..];
+            assert_eq!(last, ["portcullis.rows_tenant={\"a\"}", "portcullis.lift_tenant=off"]);
+            let rows = given(RowValues::All);
+            let parameters = sent(Session { rows: &rows, ..session(&clients, unjudged) });
+            assert_eq!(parameters.last().unwrap(), "portcullis.lift_tenant=on");
+        }
     }
 
     #[test]

@@ -160,8 +160,8 @@ fn step(relation: &Relation, filters: &[&RowFilter], users: &[String]) -> Option
 impl Step {
     fn enable(&mut self, table: &str, open: &str, relation: &Relation) {
         self.why.push(
-            "row-level security is off: it is switched on, and stays without effect for everybody whom no filter is for, \
-             but that whoever neither owns the table nor has BYPASSRLS can't COPY into it"
+            "row-level security is switched on; nobody whom no filter is for sees less by that, but only its owner and \
+             users with BYPASSRLS can COPY into the table then"
                 .to_owned(),
         );
         let dormant: Vec<&str> = relation
