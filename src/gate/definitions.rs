@@ -77,8 +77,7 @@ fn is_of_the_session(facts: &Facts) -> bool {
 }
 
 /// Holds a string of statements against what guards can do for it: they run before all of it, so nothing in it may
-/// end the transaction, or change definitions, before the last statement that is `guarded`. Nor can COPY data follow
-/// them, which would be mixed up with what ends the transaction.
+/// end the transaction, or change definitions, before the last statement that is `guarded`.
 ///
 /// # Errors
 /// When a statement must be sent by itself.
@@ -91,14 +90,7 @@ pub(super) fn in_order(items: &[Item], guarded: impl DoubleEndedIterator<Item = 
         let kind = item.facts.kind.as_str();
         item.facts.class >= Class::Ddl || matches!(kind, "commit" | "rollback" | "prepare_transaction")
     };
-    let takes_data = |item: &Item| item.facts.kind == "copy" && item.facts.class >= Class::Write;
-    let what = match items.iter().take(last).find(|item| unsettles(item)) {
-        Some(item) => item,
-        None => match items.iter().find(|item| takes_data(item)) {
-            Some(item) => item,
-            None => return Ok(()),
-        },
-    };
+    let Some(what) = items.iter().take(last).find(|item| unsettles(item)) else { return Ok(()) };
     Err(Denial::because(
         DenialKind::Policy,
         "one_string",

@@ -73,6 +73,17 @@ impl ErrorFields {
         self
     }
 
+    /// With its position so many characters further to the left: those stood before the text that the client wrote.
+    #[must_use]
+    pub fn moved_left(self, characters: usize) -> Self {
+        match self.field(POSITION).parse::<usize>() {
+            Ok(position) if characters > 0 => {
+                self.without_position().with(POSITION, position.saturating_sub(characters).max(1).to_string())
+            }
+            _ => self,
+        }
+    }
+
     /// The SQLSTATE; empty without one.
     #[must_use]
     pub fn sqlstate(&self) -> &str {

@@ -82,12 +82,18 @@ impl Outbox {
         Self::default()
     }
 
-    /// Sends a Query. Returns one running state a statement, in order.
-    pub fn query(&mut self, proof: Authorized<Query>) -> Vec<Running> {
+    /// Sends a Query behind the guards that are prepared as `guards`. Returns one running state a statement, in order,
+    /// and how many characters stand before the text.
+    pub fn query(&mut self, proof: Authorized<Query>, guards: &[String]) -> (Vec<Running>, usize) {
         let (act, clearance) = proof.spend();
         let (sql, running) = clearance.split();
-        self.frame(b'Q', |body| put_text(body, cleared(&act.sql, &sql)));
-        running
+        // Messages of the extended protocol, once executed, don't go together with a Query on every server.
+        let before: String = guards.iter().map(|name| format!("EXECUTE {name};")).collect();
+        self.frame(b'Q', |body| {
+            body.extend_from_slice(before.as_bytes());
+            put_text(body, cleared(&act.sql, &sql));
+        });
+        (running, before.len())
     }
 
     /// Sends a Parse. The statement is usable once the server has confirmed it.
@@ -167,8 +173,7 @@ impl Outbox {
         self.parse(name, guard.sql().as_bytes(), &[]);
     }
 
-    /// Runs a guard that was prepared as `name`: Bind, Execute and Close of a portal of our own. It must come right
-    /// before what it guards.
+    /// Runs a guard that was prepared as `name`: Bind, Execute and Close of a portal of our own.
     pub fn run_guard(&mut self, name: &str) {
         self.frame(b'B', |body| {
             put_cstr(body, GUARD_PORTAL);

@@ -48,6 +48,8 @@ pub(super) struct Flow {
     tag: Option<String>,
     is_named: bool,
     is_once: bool,
+    /// How many characters of our own stood before its text.
+    ahead: usize,
 }
 
 /// What names mean: as confirmed, and what was sent since.
@@ -217,6 +219,11 @@ impl Portals {
 }
 
 impl Flow {
+    /// The way of a statement that was sent with this many characters of our own before its text.
+    pub(super) fn behind(running: Running, ahead: usize) -> Self {
+        Self { ahead, ..Self::new(running) }
+    }
+
     /// The way of a statement that was sent.
     pub(super) fn new(running: Running) -> Self {
         let limited = running.limits.rows.is_some() || running.limits.bytes.is_some();
@@ -233,6 +240,7 @@ impl Flow {
             tag: None,
             is_named: false,
             is_once: false,
+            ahead: 0,
         }
     }
 
@@ -330,6 +338,11 @@ impl Flow {
     /// Whether it touches a governed relation.
     pub(super) fn is_governed(&self) -> bool {
         self.release.plan().governed
+    }
+
+    /// How many characters of our own stood before its text.
+    pub(super) fn ahead(&self) -> usize {
+        self.ahead
     }
 
     /// Whether its text went up as it came in.

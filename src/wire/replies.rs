@@ -34,9 +34,8 @@ pub enum Kind {
     Sync,
     /// A simple Query.
     Query,
-    /// A simple Query behind a guard, and a Sync of our own: its transaction was begun by the guard, and some servers
-    /// end such a one at a Sync only. The second ReadyForQuery counts; after a guard that failed there is no first.
-    GuardedQuery,
+    /// A simple Query, in front of whose text this many guards are executed.
+    GuardedQuery(usize),
     /// A FunctionCall.
     Call,
     /// A simple Query that must fail, in the place of a denied one.
@@ -47,7 +46,7 @@ impl Kind {
     /// Whether ReadyForQuery answers it.
     #[must_use]
     pub fn closes(self) -> bool {
-        matches!(self, Self::Sync | Self::Query | Self::GuardedQuery | Self::Call | Self::RefusedQuery)
+        matches!(self, Self::Sync | Self::Query | Self::GuardedQuery(_) | Self::Call | Self::RefusedQuery)
     }
 }
 
@@ -69,6 +68,10 @@ pub enum Received<T> {
     },
     /// The first entry failed; its ReadyForQuery is still to come.
     Broken(Kind),
+    /// A guard in front of the first entry failed; the ReadyForQuery is still to come.
+    Unguarded,
+    /// A part of the answer to a guard in front of the first entry: nobody hears of it.
+    Own,
     /// An error with nothing outstanding: the server speaks for itself.
     Unasked,
 }
@@ -106,12 +109,13 @@ enum Phase {
     CopyOut,
     CopyBoth,
     Broken,
-    /// Only the answer to a Sync of our own is to come.
-    Syncing,
+    /// This many guards are still to be answered.
+    Guarding(usize),
 }
 
 enum Step {
     Stay(Phase),
+    Own(Phase),
     Done,
 }
 
@@ -124,7 +128,8 @@ impl<T> Default for Replies<T> {
 impl<T> Replies<T> {
     /// Notes that something was sent.
     pub fn expect(&mut self, kind: Kind, payload: T) {
-        self.queue.push_back(Entry { kind, phase: Phase::Open, payload });
+        let phase = if let Kind::GuardedQuery(guards) = kind { Phase::Guarding(guards) } else { Phase::Open };
+        self.queue.push_back(Entry { kind, phase, payload });
     }
 
     /// Takes in the type of a message from the server: any but notices, parameters and notifications.
@@ -144,6 +149,10 @@ impl<T> Replies<T> {
             Some(Step::Stay(phase)) => {
                 first.phase = phase;
                 Ok(Received::Part(kind))
+            }
+            Some(Step::Own(phase)) => {
+                first.phase = phase;
+                Ok(Received::Own)
             }
             Some(Step::Done) => match self.queue.pop_front() {
                 Some(entry) => Ok(Received::Done(kind, entry.payload)),
@@ -183,16 +192,12 @@ impl<T> Replies<T> {
 
     fn fail(&mut self, kind: Kind) -> Result<Received<T>, Unexpected> {
         if kind.closes() {
-            if let Some(first) = self.queue.front_mut().filter(|first| first.phase != Phase::Syncing) {
-                first.phase = Phase::Broken;
-            }
-            return Ok(Received::Broken(kind));
+            let Some(first) = self.queue.front_mut() else { return Ok(Received::Broken(kind)) };
+            let before = std::mem::replace(&mut first.phase, Phase::Broken);
+            let is_guard = matches!(before, Phase::Guarding(_));
+            return Ok(if is_guard { Received::Unguarded } else { Received::Broken(kind) });
         }
-        let ends = |entry: &Entry<T>| matches!(entry.kind, Kind::Sync | Kind::GuardedQuery);
-        let kept = self.queue.iter().position(ends).unwrap_or(self.queue.len());
-        if let Some(guarded) = self.queue.get_mut(kept).filter(|entry| entry.kind == Kind::GuardedQuery) {
-            guarded.phase = Phase::Syncing;
-        }
+        let kept = self.queue.iter().position(|entry| entry.kind == Kind::Sync).unwrap_or(self.queue.len());
         let mut dropped = self.queue.drain(..kept).map(|entry| entry.payload);
         match dropped.next() {
             Some(payload) => Ok(Received::Failed { kind, payload, skipped: dropped.collect() }),
@@ -203,11 +208,13 @@ impl<T> Replies<T> {
 
 /// How a message of type `tag` moves an answer on; `None` if it does not belong to it.
 fn step(kind: Kind, phase: Phase, tag: u8) -> Option<Step> {
-    use Phase::{Answered, Broken, CopyBoth, CopyIn, CopyOut, Open, Parameters, Syncing};
+    use Phase::{Answered, Broken, CopyBoth, CopyIn, CopyOut, Guarding, Open, Parameters};
     let step = match (kind, phase, tag) {
-        (Kind::GuardedQuery, Open | Broken, b'Z') => Step::Stay(Syncing),
-        (Kind::GuardedQuery, Syncing, b'Z') => Step::Done,
-        (Kind::GuardedQuery, phase, tag) => return step(Kind::Query, phase, tag),
+        (Kind::GuardedQuery(_), Guarding(left), b'T') => Step::Own(Guarding(left)),
+        (Kind::GuardedQuery(_), Guarding(0 | 1), b'C') => Step::Own(Open),
+        (Kind::GuardedQuery(_), Guarding(left), b'C') => Step::Own(Guarding(left - 1)),
+        (Kind::GuardedQuery(_), Guarding(_), _) => return None,
+        (Kind::GuardedQuery(_), phase, tag) => return step(Kind::Query, phase, tag),
         (Kind::Parse, Open, b'1') | (Kind::Bind, Open, b'2') | (Kind::Close, Open, b'3') => Step::Done,
         (Kind::Guard, Open, b'C') => Step::Done,
         (Kind::Check | Kind::DescribePortal, Open, b'T' | b'n') => Step::Done,
@@ -303,20 +310,32 @@ mod tests {
     }
 
     #[test]
-    fn a_guarded_query_ends_with_its_sync_whatever_failed_before() {
-        use Kind::{Bind, Close, Guard, GuardedQuery, Parse};
-        let guarded = || sent(&[Parse, Bind, Guard, Close, GuardedQuery]);
-        for answers in [&b"12C3TDCZZ"[..], b"12C3EZZ", b"12C3TDCZEZ", b"12EZ", b"EZ"] {
-            let mut replies = guarded();
-            for tag in answers {
-                assert!(!replies.is_empty() && replies.is_closed());
-                assert!(replies.receive(*tag).is_ok(), "{}", answers.escape_ascii());
-            }
-            assert!(replies.is_empty(), "{}", answers.escape_ascii());
+    fn what_answers_guards_is_not_what_answers_the_query_behind_them() {
+        let guarded = || sent(&[Kind::GuardedQuery(2)]);
+        let mut replies = guarded();
+        let query = Kind::GuardedQuery(2);
+        for (tag, received) in [
+            (b'T', Received::Own),
+            (b'C', Received::Own),
+            (b'T', Received::Own),
+            (b'C', Received::Own),
+            (b'T', Received::Part(query)),
+            (b'D', Received::Part(query)),
+            (b'C', Received::Part(query)),
+            (b'Z', Received::Done(query, 0)),
+        ] {
+            assert_eq!(replies.receive(tag), Ok(received));
         }
-        for answers in [&b"12C3TDCZT"[..], b"12C3ZD", b"12EC", b"12D", b"12T", b"12G"] {
-            let mut replies = guarded();
-            assert!(answers.iter().any(|tag| replies.receive(*tag).is_err()), "{}", answers.escape_ascii());
+        for answered in [&b""[..], b"T", b"TC", b"TCT"] {
+            let after = |tag| {
+                let mut replies = guarded();
+                assert!(answered.iter().all(|tag| replies.receive(*tag).is_ok()));
+                (replies.receive(tag), replies.receive(b'Z'))
+            };
+            assert_eq!(after(b'E'), (Ok(Received::Unguarded), Ok(Received::Done(query, 0))));
+            for tag in *b"DZIGHWnst123" {
+                assert!(after(tag).0.is_err(), "{}{}", answered.escape_ascii(), tag.escape_ascii());
+            }
         }
     }
 

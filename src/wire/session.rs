@@ -368,14 +368,12 @@ impl Session {
     }
 
     fn send_query(&mut self, proof: Authorized<Query>) {
-        let is_guarded = self.send_guards(&proof.guards());
-        let flows: Vec<Flow> = self.outbox.query(proof).into_iter().map(Flow::new).collect();
+        let guards = self.prepare_guards(&proof.guards());
+        let (running, ahead) = self.outbox.query(proof, &guards);
+        let flows: Vec<Flow> = running.into_iter().map(|running| Flow::behind(running, ahead)).collect();
         self.governed |= flows.iter().any(Flow::is_governed);
         flows.iter().for_each(|flow| self.guards.sent(flow.facts()));
-        if is_guarded {
-            self.outbox.sync();
-        }
-        let kind = if is_guarded { Kind::GuardedQuery } else { Kind::Query };
+        let kind = if guards.is_empty() { Kind::Query } else { Kind::GuardedQuery(guards.len()) };
         self.replies.expect(kind, Owed::Query(flows));
     }
 

@@ -7,8 +7,8 @@ fn clone(proof: &Authorized<Query>) -> Authorized<Query> {
 }
 
 fn twice(outbox: &mut Outbox, proof: Authorized<Query>) {
-    outbox.query(proof);
-    outbox.query(proof); //~ E0382
+    outbox.query(proof, &[]);
+    outbox.query(proof, &[]); //~ E0382
 }
 
 fn main() {}

@@ -2,7 +2,7 @@
 use portcullis::upstream::{House, Outbox};
 
 fn text(outbox: &mut Outbox) {
-    outbox.query("DELETE FROM customers"); //~ E0308
+    outbox.query("DELETE FROM customers", &[]); //~ E0308
 }
 
 fn house(outbox: &mut Outbox) {

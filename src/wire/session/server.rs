@@ -36,21 +36,23 @@ impl Session {
         match self.replies.receive(frame.tag)? {
             Received::Part(kind) => self.part(kind, frame),
             Received::Done(kind, owed) => self.done(kind, owed, frame),
-            Received::Failed { .. } | Received::Broken(_) | Received::Unasked => Ok(()),
+            Received::Own
+            | Received::Failed { .. }
+            | Received::Broken(_)
+            | Received::Unguarded
+            | Received::Unasked => Ok(()),
         }
     }
 
     fn part(&mut self, kind: Kind, frame: &Frame) -> Result<(), Violation> {
         match (kind, frame.tag) {
-            (Kind::Query | Kind::GuardedQuery, b'T') => self.describe_result(frame)?,
-            (Kind::Query | Kind::GuardedQuery, b'C') => {
+            (Kind::Query | Kind::GuardedQuery(_), b'T') => self.describe_result(frame)?,
+            (Kind::Query | Kind::GuardedQuery(_), b'C') => {
                 self.next_result(&Outcome::Completed { tag: tag(frame)? }, frame)
             }
-            (Kind::Query | Kind::GuardedQuery, b'I') => {
+            (Kind::Query | Kind::GuardedQuery(_), b'I') => {
                 self.next_result(&Outcome::Completed { tag: String::new() }, frame)
             }
-            // That of its Sync counts.
-            (Kind::GuardedQuery, b'Z') => {}
             (Kind::Call, b'V') => {
                 if let Some(flow) = self.current() {
                     flow.settle(&Outcome::Completed { tag: String::new() });
@@ -263,7 +265,8 @@ impl Session {
         let shown = match self.replies.receive(frame.tag)? {
             Received::Failed { payload, skipped, .. } => self.failed(payload, skipped, fields),
             Received::Broken(_) => self.broken(fields),
-            Received::Unasked | Received::Part(_) | Received::Done(..) => {
+            Received::Unguarded => self.query_unguarded(fields),
+            Received::Unasked | Received::Own | Received::Part(_) | Received::Done(..) => {
                 self.scrubbed(fields, self.governed, true)
             }
         };
@@ -272,10 +275,11 @@ impl Session {
     }
 
     /// Something in a series failed: the server skips the rest of it, and so do we.
-    fn failed(&mut self, payload: Owed, skipped: Vec<Owed>, fields: ErrorFields) -> ErrorFields {
+    fn failed(&mut self, payload: Owed, mut skipped: Vec<Owed>, fields: ErrorFields) -> ErrorFields {
         let failure = Outcome::Failed { sqlstate: fields.sqlstate().to_owned() };
         let is_guard = matches!(payload, Owed::Guard);
-        let shown = if is_guard { self.unguarded(fields, &skipped) } else { self.shown(&payload, fields) };
+        let shown =
+            if is_guard { self.unguarded(fields, &mut skipped) } else { self.shown(&payload, fields) };
         self.guards.failed();
         let unnamed_parse = match &payload {
             Owed::Parse(preparing) => preparing.name.is_empty(),
@@ -331,6 +335,7 @@ impl Session {
             _ => return self.scrubbed(fields, self.governed, true),
         };
         let verbatim = flows.iter().all(Flow::is_verbatim);
+        let fields = fields.moved_left(flows.first().map_or(0, Flow::ahead));
         for (place, flow) in flows.iter_mut().enumerate() {
             flow.settle(if place == 0 { &failure } else { &Outcome::Skipped });
         }
@@ -401,6 +406,7 @@ impl Session {
     fn notice(&mut self, frame: &Frame) -> Result<(), Violation> {
         let fields = ErrorFields::parse(frame.body.clone()).map_err(server)?;
         if self.stop.is_none() {
+            let fields = fields.moved_left(self.current().map_or(0, |flow| flow.ahead()));
             let shown = if self.governed { fields.scrubbed(refusals::NOTICE_WITHHELD) } else { fields };
             shown.put_notice(&mut self.client);
         }

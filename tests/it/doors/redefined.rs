@@ -4,10 +4,13 @@
 
 use std::fs;
 
+use portcullis::cli::demo::cluster::Cluster;
 use serde_json::json;
+use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::support::gateway::{Agent, Stand};
+use crate::support::{newest_shop_cluster, shop_cluster};
 use crate::wire_real::Raw;
 use crate::wire_sim::rig::{message, query, sync};
 
@@ -98,21 +101,54 @@ enum Form {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_form_of_a_statement_outlives_the_definitions_it_was_judged_by() {
-    let stand = open().await;
+    outlives(&open().await).await;
+}
+
+/// Newer servers know more of series of messages: they end a transaction that one has begun at its Sync only.
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_on_the_newest_server() {
+    let Some(cluster) = newest_shop_cluster().await else { return };
+    let stand = open_on(cluster, |_| {}).await;
+    outlives(&stand).await;
+    let mut raw = Raw::session(&stand, "ana").await;
+    let read = "SELECT id FROM public.orders LIMIT 1";
+    for (sent, told) in [
+        (read, "T D C(SELECT 1) Z(I)"),
+        ("BEGIN", "C(BEGIN) Z(T)"),
+        (read, "T D C(SELECT 1) Z(T)"),
+        ("SAVEPOINT s", "C(SAVEPOINT) Z(T)"),
+        ("SELECT 1 / 0 FROM public.orders", "E(22012) Z(E)"),
+        (read, "E(25P02) Z(E)"),
+        ("ROLLBACK TO s", "C(ROLLBACK) Z(T)"),
+        (read, "T D C(SELECT 1) Z(T)"),
+        ("COMMIT", "C(COMMIT) Z(I)"),
+        ("VACUUM public.orders", "C(VACUUM) Z(I)"),
+        ("SELECT 1 AS a; SELECT id FROM public.products LIMIT 1", "T D C(SELECT 1) T D C(SELECT 1) Z(I)"),
+        ("UPDATE public.orders SET status = 'paid' WHERE id = 1", "C(UPDATE 1) Z(I)"),
+    ] {
+        let heard = raw.ask(&query(sent)).await;
+        assert!(
+            heard.starts_with(told.split(' ').next().unwrap()) && heard.ends_with(told),
+            "{sent}: {heard}"
+        );
+    }
+}
+
+async fn outlives(stand: &Stand) {
     let all = || (0..CHANGES.len()).flat_map(|number| FORMS.map(|form| (number, form)));
     for (number, form) in all() {
-        admin(&stand, &in_schema(number, form, TABLES)).await;
-        admin(&stand, &in_schema(number, form, CHANGES[number].before)).await;
+        admin(stand, &in_schema(number, form, TABLES)).await;
+        admin(stand, &in_schema(number, form, CHANGES[number].before)).await;
     }
     let agent = stand.mcp("support-bot").await;
     for (number, form) in all() {
         let Change { name, change, statement, .. } = &CHANGES[number];
         let statement = in_schema(number, form, statement);
-        let person = Person { client: stand.wire("ana").await, raw: Raw::session(&stand, "ana").await };
+        let person = Person { client: stand.wire("ana").await, raw: Raw::session(stand, "ana").await };
         let mut person = person.begin(form, &statement).await;
         let innocent = person.run(&agent, form, &statement).await;
         assert!(innocent.contains("shipped") || innocent.contains("ada"), "{name}, {form:?}: {innocent}");
-        admin(&stand, &in_schema(number, form, change)).await;
+        admin(stand, &in_schema(number, form, change)).await;
         let refused = person.run(&agent, form, &statement).await;
         assert!(refused.contains("has changed since it was judged"), "{name}, {form:?}: {refused}");
         for attempt in 0..2 {
@@ -185,6 +221,17 @@ async fn what_the_role_may_not_read_is_refused_in_the_servers_own_words() {
     let refused = format!("{:?}", client.simple_query("SELECT name FROM own.people").await);
     assert!(refused.contains("42501") && refused.contains("permission denied"), "{refused}");
     assert!(format!("{:?}", client.simple_query("SELECT 1 FROM own.orders").await).contains("42501"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_errors_position_is_one_in_the_clients_own_text() {
+    let stand = open().await;
+    let client = stand.wire("ana").await;
+    for _ in 0..2 {
+        let error = client.simple_query("SELECT id, 'x' + 1 FROM public.orders").await.unwrap_err();
+        let position = error.as_db_error().unwrap().position();
+        assert_eq!(position, Some(&ErrorPosition::Original(12)), "{error:?}");
+    }
 }
 
 /// Somebody with a statement on its way.
@@ -277,7 +324,11 @@ async fn open() -> Stand {
 
 /// The sample shop, with a rulebook that hides social security numbers and nothing else.
 async fn open_with(change: impl FnOnce(&mut portcullis::config::Settings)) -> Stand {
-    let stand = Stand::start_with(|home, settings| {
+    open_on(shop_cluster().await, change).await
+}
+
+async fn open_on(cluster: Cluster, change: impl FnOnce(&mut portcullis::config::Settings)) -> Stand {
+    let stand = Stand::start_on(cluster, |home, settings| {
         let policies = home.join("policies");
         fs::remove_dir_all(&policies).unwrap();
         fs::create_dir(&policies).unwrap();

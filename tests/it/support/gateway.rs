@@ -42,7 +42,11 @@ impl Stand {
 
     /// Starts a gateway on a cluster of its own, after `change` was made to its home and settings.
     pub(crate) async fn start_with(change: impl FnOnce(&Path, &mut Settings)) -> Self {
-        let cluster = super::shop_cluster().await;
+        Self::start_on(super::shop_cluster().await, change).await
+    }
+
+    /// Starts a gateway on `cluster`, which holds the sample shop, after `change` was made to its home and settings.
+    pub(crate) async fn start_on(cluster: Cluster, change: impl FnOnce(&Path, &mut Settings)) -> Self {
         for user in [shop::SERVICE_USER, shop::FULL_USER] {
             let sql = format!("ALTER ROLE {user} PASSWORD '{UPSTREAM_PASSWORD}'");
             cluster.execute_sql("postgres", &sql).await.unwrap();

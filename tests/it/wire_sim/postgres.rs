@@ -130,7 +130,9 @@ impl FakePostgres {
     }
 
     fn query(&mut self, sql: &str) {
-        self.texts.push((true, sql.to_owned()));
+        let own = sql.split_inclusive(';').take_while(|part| part.starts_with("EXECUTE __portcullis_guard_"));
+        let own: usize = own.map(str::len).sum();
+        self.texts.push((true, sql[own..].to_owned()));
         self.statements.remove("");
         self.portals.remove("");
         if sql == NEVER_PARSES {
@@ -147,6 +149,12 @@ impl FakePostgres {
             self.send(b'I', |_| {});
         }
         for part in parts {
+            // A guard that the gateway executes in front of the text.
+            let prepared = part.strip_prefix("EXECUTE __portcullis_guard_");
+            let part = prepared
+                .map_or(part, |number| &self.statements[&format!("__portcullis_guard_{number}")])
+                .to_owned();
+            let part = part.as_str();
             if is_copy_in(part) {
                 self.send(b'G', |body| body.put_slice(&[0, 0, 0]));
                 self.copying = Some(Copying { sql: part.to_owned(), simple: true });
