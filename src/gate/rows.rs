@@ -209,11 +209,22 @@ const RULE: &str = "row_filter";
 const BECOMES: [&str; 2] = ["role", "session_authorization"];
 /// Statements that bring code along.
 const CODE: [&str; 4] = ["do", "create_function", "create_procedure", "alter_function"];
-/// Functions of PostgreSQL's own that run SQL which comes as a value.
-const RUN_TEXT: [&str; 5] = [
+/// Functions of PostgreSQL's own that run SQL which comes as a value, or read tables whose names do.
+const RUN_TEXT: [&str; 16] = [
+    "pg_catalog.cursor_to_xml",
+    "pg_catalog.cursor_to_xmlschema",
+    "pg_catalog.database_to_xml",
+    "pg_catalog.database_to_xml_and_xmlschema",
+    "pg_catalog.database_to_xmlschema",
     "pg_catalog.query_to_xml",
     "pg_catalog.query_to_xml_and_xmlschema",
     "pg_catalog.query_to_xmlschema",
+    "pg_catalog.schema_to_xml",
+    "pg_catalog.schema_to_xml_and_xmlschema",
+    "pg_catalog.schema_to_xmlschema",
+    "pg_catalog.table_to_xml",
+    "pg_catalog.table_to_xml_and_xmlschema",
+    "pg_catalog.table_to_xmlschema",
     "pg_catalog.ts_rewrite",
     "pg_catalog.ts_stat",
 ];

@@ -3,7 +3,7 @@
 use bytes::BufMut as _;
 use portcullis::protocol::frame::Frame;
 
-use super::{Tenants, column};
+use super::{Tenants, column, everything, filters};
 use crate::wire_real::Raw;
 use crate::wire_sim::rig::{bind, close, describe, execute, message, parse, query, sync};
 
@@ -12,20 +12,49 @@ async fn no_statement_shows_changes_or_makes_a_row_of_another_tenant() {
     let tenants = Tenants::open().await;
     let before = others(&tenants).await;
     for request in [query as fn(&str) -> Vec<u8>, extended] {
-        let mut raw = Raw::session(&tenants.stand, "ana").await;
-        for attack in attacks() {
-            let answer = ask(&mut raw, &request(attack)).await;
-            assert!(!shows(&answer), "{attack}\n{}", String::from_utf8_lossy(&answer));
-            ask(&mut raw, &query("ROLLBACK")).await;
-            let probe = ask(&mut raw, &query(PROBE)).await;
-            assert!(
-                !shows(&probe) && has(&probe, "only acme"),
-                "{attack}\n{}",
-                String::from_utf8_lossy(&probe)
-            );
+        attack(&tenants, request).await;
+    }
+    assert_eq!(others(&tenants).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_any_get_past_a_fence() {
+    let tenants = Tenants::start(&filters("fence"), everything).await;
+    let before = others(&tenants).await;
+    for request in [query as fn(&str) -> Vec<u8>, extended] {
+        attack(&tenants, request).await;
+    }
+    assert_eq!(others(&tenants).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_by_the_other_door() {
+    let tenants = Tenants::open().await;
+    let before = others(&tenants).await;
+    let agent = tenants.stand.mcp("support-bot").await;
+    for attack in attacks() {
+        for tool in ["query", "execute"] {
+            let answer = agent.call(tool, serde_json::json!({"sql": attack, "purpose": "to try"})).await;
+            let answer = answer.to_string().to_lowercase();
+            // What was sent may stand in an answer.
+            let answer = answer.replace(&attack.to_lowercase(), "");
+            assert!(!shows(answer.as_bytes()), "{tool}: {attack}\n{answer}");
         }
     }
     assert_eq!(others(&tenants).await, before);
+}
+
+/// Sends every attack in one session, and looks after each whether there are still no other rows.
+async fn attack(tenants: &Tenants, request: fn(&str) -> Vec<u8>) {
+    let mut raw = Raw::session(&tenants.stand, "ana").await;
+    for attack in attacks() {
+        let answer = ask(&mut raw, &request(attack)).await;
+        assert!(!shows(&answer), "{attack}\n{}", String::from_utf8_lossy(&answer));
+        ask(&mut raw, &query("ROLLBACK")).await;
+        let probe = ask(&mut raw, &query(PROBE)).await;
+        let told = String::from_utf8_lossy(&probe);
+        assert!(!shows(&probe) && has(&probe, "only acme"), "{attack}\n{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
