@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use crate::catalog::Snapshot;
-use crate::mask::{RowGrants, Rows};
+use crate::mask::{NOT_IN_FORCE, RowGrants, Rows};
 use crate::policy::input::ApprovalEvidence;
 use crate::policy::{Decision, Reason};
 use crate::sql::Item;
@@ -47,16 +47,17 @@ impl Filtered {
 }
 
 impl Gate {
-    /// As [`Gate::judge_once`]; again where row filters deny by what a catalog says that is not the newest: somebody may
-    /// have put them in force meanwhile.
+    /// As [`Gate::judge_once`]; again where a row filter is not in force by a catalog that is not the newest: somebody
+    /// may have seen to it meanwhile.
     pub(super) async fn judge(
         &self,
         case: &Case<'_>,
         approvals: &[ApprovalEvidence],
     ) -> Result<Verdict, Denial> {
         let first = self.judge_once(case, approvals).await;
-        let by_filters = |denial: &Denial| denial.reason().is_some_and(|reason| reason.rule == RULE);
-        if !first.as_ref().is_err_and(by_filters) {
+        let not_in_force =
+            |denial: &Denial| denial.reason().is_some_and(|reason| reason.hint == NOT_IN_FORCE);
+        if !first.as_ref().is_err_and(not_in_force) {
             return first;
         }
         let database = case.context.database();
@@ -143,7 +144,7 @@ impl Gate {
                 item = what.items().first().unwrap_or(item);
             }
             if let Some(refusal) = governed.row_refusal(item, catalog) {
-                return Err(Denial::because(DenialKind::Mask, RULE, refusal.what, refusal.hint));
+                return Err(Denial::because(DenialKind::Policy, RULE, refusal.what, refusal.hint));
             }
         }
         Ok(())

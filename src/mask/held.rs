@@ -253,7 +253,10 @@ fn not_pinned(grant: &RowGrant, key: &RelationKey) -> Refusal {
 fn not_in_force(grant: &RowGrant, finding: &rows::Finding) -> Refusal {
     Refusal {
         what: format!("the row filter `{}` is not in force: {}", grant.filter.name, finding.what),
-        hint: "the operator puts it in force by `portcullis rls apply`; `portcullis rls verify` says what is missing"
-            .to_owned(),
+        hint: NOT_IN_FORCE.to_owned(),
     }
 }
+
+/// What is said to do about a filter that is not in force: a newer catalog may know it to be.
+pub const NOT_IN_FORCE: &str =
+    "the operator puts it in force by `portcullis rls apply`; `portcullis rls verify` says what is missing";

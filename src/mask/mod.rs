@@ -34,6 +34,7 @@ mod writes;
 
 pub use governance::Governed;
 pub use guard::Guard;
+pub use held::NOT_IN_FORCE;
 pub use key::Key;
 pub use release::{Release, Released, Stop};
 pub use rewrite::{Plan, Refusal, Rewritten, rewrite, rewrite_as};

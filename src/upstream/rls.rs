@@ -140,6 +140,12 @@ fn step(relation: &Relation, filters: &[&RowFilter], users: &[String]) -> Option
     if !filters.is_empty() && !security.enabled {
         step.enable(&table, &open, relation);
     }
+    let lets_pass =
+        security.policies.iter().any(|policy| policy.permissive && matches!(policy.command, '*' | 'r'));
+    if !filters.is_empty() && security.enabled && !lets_pass {
+        let why = "NOT IN FORCE: row-level security was on already, and no policy of yours lets any row pass";
+        step.why.push(why.to_owned());
+    }
     for filter in filters {
         step.policy(relation, &table, filter, users);
     }
