@@ -185,8 +185,23 @@ pub struct Function {
     pub returns_set: bool,
     /// `pg_proc.prokind`: `f` function, `p` procedure, `a` aggregate, `w` window.
     pub kind: char,
+    /// What it gives in FROM.
+    pub result: FunctionResult,
     /// The id of the transaction that wrote it.
     pub stamp: i64,
+}
+
+/// The columns that a function in FROM has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FunctionResult {
+    /// One column, called as its alias or else the function itself is.
+    Plain,
+    /// Those of its OUT parameters, `column2` where the second has no name.
+    Named(Vec<String>),
+    /// Those of the relation or composite type with this `pg_class.oid`.
+    Row(u32),
+    /// Its call says, or nobody: `record`, or a type that depends on its arguments.
+    Unknown,
 }
 
 /// The settings of every judged session in which masks find the key of hashes.

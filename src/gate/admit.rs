@@ -33,8 +33,9 @@ impl Judged for Query {
             parameters: Vec::new(),
             prepared: None,
             names: &self.names,
+            values: Values::None,
         };
-        let admitted = gate.admitted(who, &case, tell, "", Values::None).await?;
+        let admitted = gate.admitted(who, &case, tell, "").await?;
         let grant = QueryClearance { sql: admitted.sql, running: admitted.running };
         Ok(Authorized::mint(self, grant))
     }
@@ -50,9 +51,9 @@ impl Judged for Prepare {
             parameters: Vec::new(),
             prepared: None,
             names: &self.names,
+            values: Values::None,
         };
-        let Admitted { sql, mut running, passed, decision_id } =
-            gate.admitted(who, &case, tell, "", Values::None).await?;
+        let Admitted { sql, mut running, passed, decision_id } = gate.admitted(who, &case, tell, "").await?;
         let plan = passed.verdict.rulings.first().map(|ruling| ruling.rewritten.plan.clone());
         let prepared = Prepared {
             statement: self.sql.clone(),
@@ -81,8 +82,9 @@ impl Judged for Bind {
             parameters: shown(&self.parameters),
             prepared: Some(&self.prepared),
             names: &self.names,
+            values: Values::Bound(&self.parameters),
         };
-        let admitted = gate.admitted(who, &case, tell, "", Values::Bound(&self.parameters)).await?;
+        let admitted = gate.admitted(who, &case, tell, "").await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
     }
 }
@@ -97,9 +99,9 @@ impl Judged for Run {
             parameters: self.parameters.clone(),
             prepared: None,
             names: &Names::default(),
+            values: Values::Called(&self.parameters),
         };
-        let values = Values::Called(&self.parameters);
-        let admitted = gate.admitted(who, &case, tell, &self.purpose, values).await?;
+        let admitted = gate.admitted(who, &case, tell, &self.purpose).await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
     }
 }
@@ -148,11 +150,10 @@ impl Gate {
         case: &Case<'_>,
         tell: &dyn Tell,
         purpose: &str,
-        values: Values<'_>,
     ) -> Result<Admitted, Denial> {
         let decision_id = journal::decision_id();
         let scene = Scene::session(who, case.context);
-        let errand = Errand { who, tell, decision_id: &decision_id, scene: &scene, purpose, values };
+        let errand = Errand { who, tell, decision_id: &decision_id, scene: &scene, purpose };
         let passed = match self.pass(case, &errand).await {
             Ok(passed) => passed,
             Err(denial) => return Err(self.denied(case, &scene, &decision_id, denial)),

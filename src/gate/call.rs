@@ -33,8 +33,9 @@ impl Judged for Call {
             parameters: shown(&self.parameters),
             prepared: Some(&prepared),
             names: &Names::default(),
+            values: Values::Bound(&self.parameters),
         };
-        let admitted = gate.admitted(who, &case, tell, "", Values::Bound(&self.parameters)).await?;
+        let admitted = gate.admitted(who, &case, tell, "").await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::identity::Identity;
 
+use super::escalate::Values;
 use super::journal::{self, Scene};
 use super::judge::{Case, Via};
 use super::{Denial, Gate, Names, Run};
@@ -19,6 +20,7 @@ impl Gate {
             parameters: act.parameters.clone(),
             prepared: None,
             names: &Names::default(),
+            values: Values::Called(&act.parameters),
         };
         self.denied(&case, &Scene::session(who, &act.context), &journal::decision_id(), denial)
     }

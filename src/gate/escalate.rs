@@ -33,8 +33,6 @@ pub(super) struct Errand<'a> {
     pub(super) scene: &'a Scene,
     /// What the requester says it is for.
     pub(super) purpose: &'a str,
-    /// The bind values, for the digest.
-    pub(super) values: Values<'a>,
 }
 
 /// Bind values as they came in.
@@ -49,6 +47,17 @@ pub(super) enum Values<'a> {
 }
 
 impl Values<'_> {
+    /// The bytes of the value called `$number`, as text in either format where its type is one of text; `None` where
+    /// there is none, and `Some(None)` where it is NULL.
+    pub(super) fn text(&self, number: usize) -> Option<Option<&[u8]>> {
+        let index = number.checked_sub(1)?;
+        match self {
+            Self::None => None,
+            Self::Bound(parameters) => parameters.values.get(index).map(|value| value.as_deref()),
+            Self::Called(values) => values.get(index).map(|value| value.as_deref().map(str::as_bytes)),
+        }
+    }
+
     /// Every byte that decides what they do.
     fn exact(self) -> Vec<u8> {
         match self {
@@ -220,7 +229,7 @@ fn digest(case: &Case<'_>, errand: &Errand<'_>) -> Digest {
         case.context.database().as_bytes(),
         case.context.role().unwrap_or_default().as_bytes(),
         case.statement.as_bytes(),
-        &errand.values.exact(),
+        &case.values.exact(),
     ])
 }
 

@@ -20,8 +20,9 @@ impl Judged for Fetch {
             parameters: Vec::new(),
             prepared: None,
             names: &self.names,
+            values: Values::None,
         };
-        let admitted = gate.admitted(who, &case, tell, "", Values::None).await?;
+        let admitted = gate.admitted(who, &case, tell, "").await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
     }
 }

@@ -17,6 +17,7 @@ use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze, analyze_shall
 
 use super::complete::{self, Blocked, Change, Completed, Under, Written};
 use super::definitions::{self, decide, names_unknown_objects};
+use super::escalate::Values;
 use super::memory::{Name, Notes, Reading, Rewrite, masked_columns, row_filters};
 use super::pinned;
 use super::rows;
@@ -39,6 +40,8 @@ pub(super) struct Case<'a> {
     pub(super) prepared: Option<&'a Prepared>,
     /// What names mean.
     pub(super) names: &'a Names,
+    /// Bind values as they came in.
+    pub(super) values: Values<'a>,
 }
 
 /// How a statement arrived.
@@ -312,7 +315,7 @@ impl Gate {
         if let Some(denial) = unresolved(item).filter(|_| !unjudged) {
             return Err(denial);
         }
-        if let Some(denial) = pinned::own_setting(&item.facts).filter(|_| !unjudged) {
+        if let Some(denial) = pinned::own_setting(&item.facts, case).filter(|_| !unjudged) {
             return Err(denial);
         }
         let agent = rules.agent(case.principal)?;

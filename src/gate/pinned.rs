@@ -1,11 +1,14 @@
 //! What a client may not set when it connects, whatever the rulebook says: what would make the database read a
 //! statement otherwise than the gate has judged it, or run it as somebody else.
 
+use std::borrow::Cow;
+
 use crate::policy::Reason;
 use crate::policy::input::SettingInput;
 use crate::sql::facts::Access;
 use crate::sql::{Facts, Item};
 
+use super::judge::{Case, Via};
 use super::{Context, Denial, DenialKind};
 
 /// What of `settings` an unjudged session gets: all of it, and `replication` only if that is `allowed`.
@@ -81,17 +84,30 @@ pub(super) fn kept(context: &Context, items: &[Item]) -> Result<(), Denial> {
 }
 
 /// The denial of a statement that names what the gateway keeps in the server's session, the key of masks among it, or that
-/// works out which setting it reads.
-pub(super) fn own_setting(facts: &Facts) -> Option<Denial> {
-    let is_own = |name: &str| name == "?" || name.starts_with(OWN);
-    let (message, hint) = match facts.settings.iter().find(|setting| is_own(&setting.name))?.name.as_str() {
-        "?" => (
+/// works out which setting it reads. One that a bind value names is known with the values; nothing runs before.
+pub(super) fn own_setting(facts: &Facts, case: &Case<'_>) -> Option<Denial> {
+    let names = facts.settings.iter().map(|setting| meant_by(&setting.name, case));
+    let own = names.into_iter().find(|name| name == UNKNOWN || name.starts_with(OWN))?;
+    let (message, hint) = match own.as_ref() {
+        UNKNOWN => (
             "which setting is meant can't be said before the statement runs".to_owned(),
             "write its name out",
         ),
         name => (format!("the setting `{name}` belongs to the gateway"), "leave it out"),
     };
     Some(denial("setting", &message, hint))
+}
+
+/// The setting that facts call `name`, with the bind value in the place of `$1`.
+fn meant_by<'a>(name: &'a str, case: &Case<'_>) -> Cow<'a, str> {
+    let Some(number) = name.strip_prefix('$') else { return name.into() };
+    let value = number.parse().ok().and_then(|number| case.values.text(number));
+    match value {
+        Some(Some(value)) => String::from_utf8_lossy(value).to_ascii_lowercase().into(),
+        Some(None) => "".into(),
+        None if case.via == Via::Prepare => "".into(),
+        None => UNKNOWN.into(),
+    }
 }
 
 /// A setting as the rulebook sees it.
@@ -115,6 +131,8 @@ fn denial(rule: &str, message: &str, hint: &str) -> Denial {
 
 /// What the names of the gateway's own settings begin with.
 const OWN: &str = "portcullis.";
+/// What facts call a setting whose name is worked out as the statement runs.
+const UNKNOWN: &str = "?";
 const SETTINGS: &str = "pg_catalog.pg_settings";
 const REPLICATION: &str = "replication";
 

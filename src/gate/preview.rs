@@ -15,6 +15,7 @@ use crate::sql::{Facts, Statement};
 
 use super::connect::Asked;
 use super::definitions::Redefined;
+use super::escalate::Values;
 use super::journal::Scene;
 use super::judge::{Case, Via};
 use super::rows::Filtered;
@@ -112,6 +113,7 @@ impl Gate {
             parameters: Vec::new(),
             prepared: None,
             names: &Names::default(),
+            values: Values::None,
         };
         let facts = match self.catalogs.current(context.database()) {
             Some(catalog) => self.analysed(sql, &catalog).await.ok(),

@@ -157,8 +157,10 @@ pub(super) fn session_stays(context: &Context, items: &[Item]) -> Result<(), Den
     if !context.filtered.pinned.hide() {
         return Ok(());
     }
+    // A name that comes as a bind value could be any.
+    let may_become = |name: &str| BECOMES.contains(&name) || name.starts_with('$');
     let becomes_another =
-        |setting: &SettingFact| BECOMES.contains(&setting.name.as_str()) && setting.action.starts_with("set");
+        |setting: &SettingFact| setting.action.starts_with("set") && may_become(&setting.name);
     for item in items {
         if item.facts.settings.iter().any(becomes_another) {
             let message = "row filters hold for the role that the session was opened with, so it must stay";

@@ -209,7 +209,8 @@ pub struct LimitFact {
 /// One setting that a statement touches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SettingFact {
-    /// The setting's name in lower case; `all` for RESET ALL and SHOW ALL.
+    /// The setting's name in lower case; `all` for RESET ALL and SHOW ALL, `$1` where a bind value names it, `?` where
+    /// it is worked out otherwise.
     pub name: String,
     /// `set`, `set_local`, `reset` or `show`.
     pub action: String,

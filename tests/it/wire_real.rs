@@ -1,5 +1,6 @@
 //! The wire door by raw bytes, psql and a driver, before a real PostgreSQL.
 
+mod captured;
 mod differential;
 mod psql;
 pub(crate) mod raw;

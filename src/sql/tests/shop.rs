@@ -1,7 +1,7 @@
 //! The catalog of the tests, and ways to ask about facts in one line.
 
 use crate::catalog::{
-    Column, Function, Relation, RelationKey, RelationKind, RowSecurity, Snapshot, Volatility,
+    Column, Function, FunctionResult, Relation, RelationKey, RelationKind, RowSecurity, Snapshot, Volatility,
 };
 use crate::sql::facts::{Access, Facts, TableFact};
 use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze};
@@ -174,6 +174,19 @@ fn function(schema: &str, name: &str) -> Function {
         language: if builtin { "internal".into() } else { "sql".into() },
         returns_set: false,
         kind: 'f',
+        result: result(name),
         stamp: 0,
+    }
+}
+
+fn result(name: &str) -> FunctionResult {
+    let named = |names: &[&str]| FunctionResult::Named(names.iter().map(|name| (*name).to_owned()).collect());
+    match name {
+        "json_each" | "jsonb_each" | "json_each_text" | "jsonb_each_text" => named(&["key", "value"]),
+        "json_array_elements" | "jsonb_array_elements" => named(&["value"]),
+        "jsonb_to_recordset" | "json_to_recordset" | "json_populate_record" | "hidden" | "peek" => {
+            FunctionResult::Unknown
+        }
+        _ => FunctionResult::Plain,
     }
 }

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, RangeFunction};
 
+use crate::catalog::FunctionResult;
+
 use super::Walker;
 use super::figure;
 use super::names::{alias_columns, strings};
@@ -62,8 +64,7 @@ impl Walker<'_> {
         }
     }
 
-    /// The columns of one of PostgreSQL's own functions; `None` where they are not known. A function that gives
-    /// one plain value has one column, called as the alias is.
+    /// The columns of a function; `None` where they are not known.
     fn known_columns(
         &mut self,
         call: &Node,
@@ -78,17 +79,38 @@ impl Walker<'_> {
                 .then(|| vec![alias.unwrap_or(name).to_owned()]);
         };
         let parts = strings(&call.funcname);
-        let function = match parts.as_slice() {
-            [function] | ["pg_catalog", function] => *function,
+        let (schema, function) = match parts.as_slice() {
+            [function] => (None, *function),
+            [schema, function] | [_, schema, function] => (Some(*schema), *function),
             _ => return None,
         };
-        if let Some((_, columns)) = RECORD_FUNCTIONS.iter().find(|(name, _)| *name == function) {
-            return Some(columns.iter().map(|column| (*column).to_owned()).collect());
-        }
-        if function == "unnest" {
+        if function == "unnest" && schema.is_none_or(|schema| schema == "pg_catalog") {
             return Some(self.unnest_columns(call, scope, alias));
         }
-        SCALAR_FUNCTIONS.contains(&function).then(|| vec![alias.unwrap_or(function).to_owned()])
+        self.columns_of_result(schema, function, alias)
+    }
+
+    /// The columns that all functions of this name agree on.
+    fn columns_of_result(
+        &self,
+        schema: Option<&str>,
+        function: &str,
+        alias: Option<&str>,
+    ) -> Option<Vec<String>> {
+        let candidates = self.catalog.resolve_functions(schema, function);
+        let result = &candidates.first()?.result;
+        if candidates.iter().any(|candidate| candidate.result != *result) {
+            return None;
+        }
+        match result {
+            FunctionResult::Plain => Some(vec![alias.unwrap_or(function).to_owned()]),
+            FunctionResult::Named(names) => Some(names.clone()),
+            FunctionResult::Row(oid) => {
+                let relation = self.catalog.relation_by_oid(*oid)?;
+                Some(relation.columns.iter().map(|column| column.name.clone()).collect())
+            }
+            FunctionResult::Unknown => None,
+        }
     }
 }
 
@@ -108,46 +130,3 @@ fn column_names(definitions: &[Node]) -> Option<Vec<String>> {
     };
     Some(definitions.iter().map(name).collect())
 }
-
-/// Functions that give one plain value a row, whatever their arguments.
-const SCALAR_FUNCTIONS: [&str; 21] = [
-    "current_database",
-    "current_schemas",
-    "current_setting",
-    "generate_series",
-    "generate_subscripts",
-    "json_object_keys",
-    "jsonb_object_keys",
-    "jsonb_path_query",
-    "jsonb_path_query_tz",
-    "lower",
-    "now",
-    "pg_backend_pid",
-    "pg_get_viewdef",
-    "pg_postmaster_start_time",
-    "regexp_matches",
-    "regexp_split_to_table",
-    "string_to_array",
-    "string_to_table",
-    "upper",
-    "version",
-    "pg_listening_channels",
-];
-
-/// Functions that give several columns, with their names since PostgreSQL 13 or longer.
-const RECORD_FUNCTIONS: [(&str, &[&str]); 14] = [
-    ("aclexplode", &["grantor", "grantee", "privilege_type", "is_grantable"]),
-    ("json_array_elements", &["value"]),
-    ("json_array_elements_text", &["value"]),
-    ("json_each", &["key", "value"]),
-    ("json_each_text", &["key", "value"]),
-    ("jsonb_array_elements", &["value"]),
-    ("jsonb_array_elements_text", &["value"]),
-    ("jsonb_each", &["key", "value"]),
-    ("jsonb_each_text", &["key", "value"]),
-    ("pg_options_to_table", &["option_name", "option_value"]),
-    ("pg_partition_ancestors", &["relid"]),
-    ("pg_partition_tree", &["relid", "parentrelid", "isleaf", "level"]),
-    ("pg_timezone_abbrevs", &["abbrev", "utc_offset", "is_dst"]),
-    ("pg_timezone_names", &["name", "abbrev", "utc_offset", "is_dst"]),
-];

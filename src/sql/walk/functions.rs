@@ -31,7 +31,12 @@ impl Walker<'_> {
             Some(&CURRENT_SETTING) => {
                 let name = match call.args.first() {
                     Some(arg) if is_listed(arg, scope) => "all".to_owned(),
-                    arg => arg.and_then(literal).map_or_else(unknown, str::to_ascii_lowercase),
+                    Some(arg) => match (literal(arg), parameter(arg)) {
+                        (Some(name), _) => name.to_ascii_lowercase(),
+                        (None, Some(number)) => format!("${number}"),
+                        (None, None) => unknown(),
+                    },
+                    None => unknown(),
                 };
                 self.setting(&name, "show", Vec::new());
             }
@@ -95,6 +100,18 @@ fn literal(node: &Node) -> Option<&str> {
         Val::Sval(value) => Some(&value.sval),
         Val::Ival(_) | Val::Fval(_) | Val::Boolval(_) | Val::Bsval(_) => None,
     }
+}
+
+/// The number of a bind parameter, as it is or cast to a type of text: one without a length, which could cut it.
+fn parameter(node: &Node) -> Option<i32> {
+    if let Some(NodeEnum::ParamRef(parameter)) = node.node.as_ref() {
+        return Some(parameter.number);
+    }
+    let Some(NodeEnum::TypeCast(cast)) = node.node.as_ref() else { return None };
+    let name = cast.type_name.as_ref()?;
+    let is_text = matches!(strings(&name.names).as_slice(), ["text"] | ["pg_catalog", "text" | "varchar"]);
+    let is_whole = name.typmods.is_empty() && name.array_bounds.is_empty();
+    parameter(cast.arg.as_deref()?).filter(|_| is_text && is_whole)
 }
 
 /// Whether `name(row)` is `row.name`, PostgreSQL's functional notation.

@@ -11,7 +11,8 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
 use crate::catalog::{
-    Column, Function, Relation, RelationKey, RelationKind, Role, RowPolicy, RowSecurity, Snapshot, Volatility,
+    Column, Function, FunctionResult, Relation, RelationKey, RelationKind, Role, RowPolicy, RowSecurity,
+    Snapshot, Volatility,
 };
 
 use super::super::target::Target;
@@ -173,7 +174,27 @@ fn function(row: &Row) -> Result<Function, Error> {
         language: row.try_get("language")?,
         returns_set: row.try_get("returns_set")?,
         kind: letter(row, "kind")?,
+        result: result(row)?,
         stamp: row.try_get("stamp")?,
+    })
+}
+
+/// What a function gives in FROM: by the rules of PostgreSQL's `get_call_result_type`.
+fn result(row: &Row) -> Result<FunctionResult, Error> {
+    let outputs: Vec<String> = row.try_get("outputs")?;
+    let row_type: u32 = row.try_get("row_type")?;
+    Ok(match (letter(row, "result_kind")?, outputs.as_slice()) {
+        ('c', _) => FunctionResult::Row(row_type),
+        ('b' | 'e' | 'r' | 'm' | 'v', [name]) if !name.is_empty() => FunctionResult::Named(outputs),
+        ('b' | 'e' | 'r' | 'm' | 'v', _) => FunctionResult::Plain,
+        // A record with OUT parameters.
+        ('p', [_, _, ..]) => {
+            let name = |(place, name): (usize, String)| {
+                if name.is_empty() { format!("column{}", place + 1) } else { name }
+            };
+            FunctionResult::Named(outputs.into_iter().enumerate().map(name).collect())
+        }
+        _ => FunctionResult::Unknown,
     })
 }
 
@@ -312,9 +333,15 @@ SELECT c.oid AS relation, a.attname AS name, a.attnum AS number, a.atttypid AS t
 const FUNCTIONS: &str = "
 SELECT p.oid, n.nspname AS schema, p.proname AS name, p.provolatile AS volatility,
        p.prosecdef AS security_definer, l.lanname AS language, p.proretset AS returns_set, p.prokind AS kind,
+       CASE WHEN t.oid = 'pg_catalog.void'::pg_catalog.regtype THEN 'v' ELSE t.typtype END AS result_kind,
+       t.typrelid AS row_type,
+       ARRAY(SELECT COALESCE(p.proargnames[a.place], '')
+               FROM pg_catalog.unnest(p.proargmodes) WITH ORDINALITY a (mode, place)
+              WHERE a.mode IN ('o', 'b', 't') ORDER BY a.place) AS outputs,
        p.xmin::pg_catalog.text::pg_catalog.int8 AS stamp
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+  JOIN pg_catalog.pg_type t ON t.oid = p.prorettype
  WHERE n.nspname !~ '^pg_(toast|temp)'
  ORDER BY p.oid";

@@ -1,11 +1,12 @@
 //! Everybody's tricks at once: each line of `reads.sql` and `writes.sql` has worked against somebody. They are
-//! sent by both protocols, before the demo's role and before one that may read everything.
+//! sent by every way that a statement can take, before the demo's role and before one that may read everything.
 
 use std::collections::BTreeSet;
 
 use portcullis::approval::{State, Vote};
 use portcullis::audit::Event;
 use portcullis::protocol::frame::Frame;
+use serde_json::json;
 
 use super::{decide, pending};
 use crate::support::gateway::Stand;
@@ -23,6 +24,12 @@ async fn no_way_of_asking_gives_a_masked_value_and_each_is_in_the_ledger() {
         shown.extend(canaries.iter().find(|canary| text.contains(*canary)).map(|canary| (attack, canary)));
     }
     assert!(shown.is_empty(), "{shown:#?}");
+    let agent = stand.mcp("support-bot").await;
+    for attack in lines(READS) {
+        let answer = agent.call("query", json!({"sql": attack})).await.to_string();
+        let leaked = canaries.iter().find(|canary| answer.contains(*canary));
+        assert!(leaked.is_none(), "{attack}: {leaked:?} in {answer}");
+    }
     stand.gateway.gate().close_ledger().await.unwrap();
     let recorded = recorded(&stand);
     let kept = |attack: &&str| recorded.iter().any(|text| attack.contains(text.as_str()));
@@ -160,7 +167,7 @@ impl Answer {
     }
 }
 
-/// Every attack of `reads.sql` by both protocols, in a session each.
+/// Every attack of `reads.sql` by every way, in a session each.
 async fn answers(stand: &Stand, user: &str) -> Vec<(&'static str, Answer)> {
     let by = async |request: fn(&str) -> Vec<u8>| {
         let mut raw = Raw::session(stand, user).await;
@@ -171,8 +178,9 @@ async fn answers(stand: &Stand, user: &str) -> Vec<(&'static str, Answer)> {
         }
         answers
     };
-    let (simple, prepared) = tokio::join!(by(query), by(extended));
-    [simple, prepared].concat()
+    let (simple, text, binary) = tokio::join!(by(query), by(extended), by(in_binary));
+    let (named, declared) = tokio::join!(by(by_name), by(by_cursor));
+    [simple, text, binary, named, declared].concat()
 }
 
 /// The answer up to ReadyForQuery; COPY data that is asked for is refused.
@@ -196,6 +204,22 @@ async fn ask(raw: &mut Raw, request: &[u8]) -> Answer {
 /// Named, described twice, and fetched in two steps.
 fn extended(sql: &str) -> Vec<u8> {
     [define(sql), execute("p", 2), execute("p", 0), sync()].concat()
+}
+
+/// Unnamed, with all results in binary.
+fn in_binary(sql: &str) -> Vec<u8> {
+    let bind = message(b'B', |body| body.extend_from_slice(b"\0\0\0\0\0\0\0\x01\0\x01"));
+    [parse("", sql), bind, describe(b'P', ""), execute("", 0), sync()].concat()
+}
+
+/// By PREPARE and EXECUTE.
+fn by_name(sql: &str) -> Vec<u8> {
+    query(&format!("DEALLOCATE ALL; PREPARE s AS {sql}; EXECUTE s"))
+}
+
+/// By DECLARE and FETCH.
+fn by_cursor(sql: &str) -> Vec<u8> {
+    query(&format!("BEGIN; DECLARE c CURSOR FOR {sql}; FETCH ALL FROM c"))
 }
 
 /// The statement `s` and its portal `p`.
@@ -266,8 +290,8 @@ async fn canaries(stand: &Stand) -> Vec<String> {
     canaries
 }
 
-const READS: &str = include_str!("reads.sql");
-const WRITES: &str = include_str!("writes.sql");
+const READS: &str = include_str!("../../attacks/reads.sql");
+const WRITES: &str = include_str!("../../attacks/writes.sql");
 
 /// Less than the gigabyte at which PostgreSQL itself says no.
 const HUGE: &str = "SELECT repeat('x', 70000000)";

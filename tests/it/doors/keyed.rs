@@ -58,6 +58,22 @@ async fn no_statement_reads_or_changes_the_key() {
         let error = client.simple_query(&sql).await.expect_err(&sql);
         assert_eq!(error.code().unwrap().code(), "42501", "{sql}: {error:?}");
     }
+    for sql in [
+        "SELECT current_setting($1)",
+        "SELECT pg_catalog.current_setting($1::text, true)",
+        "SELECT id FROM orders WHERE status = current_setting($1::varchar)",
+        "SELECT current_setting(name) FROM (SELECT $1::text AS name) s",
+        "SELECT current_setting($1::text || '')",
+    ] {
+        for value in [name.clone(), name.to_uppercase()] {
+            let error = client.query(sql, &[&value]).await.expect_err(sql);
+            assert_eq!(error.code().unwrap().code(), "42501", "{sql}: {error:?}");
+        }
+    }
+    let zone = client.query_one("SELECT current_setting($1)", &[&"timezone"]).await.unwrap();
+    assert_eq!(zone.get::<_, &str>(0), "UTC");
+    let error = client.simple_query("PREPARE s (text) AS SELECT current_setting($1)").await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "42501", "{error:?}");
     let all = client.simple_query("SHOW ALL").await;
     let listed = client
         .simple_query(

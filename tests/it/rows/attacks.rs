@@ -107,6 +107,12 @@ async fn settings_that_code_has_changed_close_the_filtered_tables() {
     assert!(client.query("SELECT body FROM notes", &[]).await.is_err());
     assert_eq!(column(&client, "SELECT count(*) FROM products WHERE id < 3").await, ["2"]);
     column(&client, "SELECT unlifts()").await;
+    for (name, value) in
+        [("role", "portcullis_full"), ("portcullis.lift_tenant", "on"), ("row_security", "off")]
+    {
+        client.query("SELECT set_config($1, $2, false)", &[&name, &value]).await.unwrap_err();
+        client.query("SELECT set_config($1, 'on', false), body FROM notes", &[&name]).await.unwrap_err();
+    }
     assert_eq!(column(&client, "SELECT body FROM notes ORDER BY id").await, ["1", "2", "3", "4"]);
 }
 

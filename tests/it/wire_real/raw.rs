@@ -39,8 +39,12 @@ impl Raw {
 
     /// A session past the gateway, as the upstream role of those who see everything.
     pub(crate) async fn direct(stand: &Stand) -> Self {
+        Self::direct_as(stand, shop::FULL_USER).await
+    }
+
+    /// A session past the gateway, as one of its upstream roles.
+    pub(crate) async fn direct_as(stand: &Stand, user: &str) -> Self {
         let mut raw = Self::to((Ipv4Addr::LOCALHOST, stand.cluster.port()).into()).await;
-        let user = shop::FULL_USER;
         let startup = startup(&[("user", user), ("database", "shop"), ("client_encoding", "UTF8")]);
         raw.log_in(user, UPSTREAM_PASSWORD, &startup).await;
         raw
