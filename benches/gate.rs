@@ -22,7 +22,7 @@ use divan::{Bencher, black_box};
 use jiff::Timestamp;
 use portcullis::approval::Desk;
 use portcullis::audit::{Durability, Event, Ledger, Record, Settings};
-use portcullis::catalog::{Column, Relation, RelationKind, Snapshot};
+use portcullis::catalog::{Column, Relation, RelationKind, RowSecurity, Snapshot};
 use portcullis::clock::{Clock, SystemClock};
 use portcullis::gate::{
     Act, Authorized, Bind, CatalogError, Catalogs, Connect, Context, Door, Gate, Names, Parameters, Parts,
@@ -334,7 +334,7 @@ fn catalog() -> Snapshot {
         row_estimate: 100_000,
         has_triggers: false,
         has_rules: false,
-        row_security: false,
+        row_security: RowSecurity::default(),
         comment: None,
         stamp: 0,
     };

@@ -39,6 +39,31 @@ stays(setting) if {
 	lower(setting.value) == "sql_ascii"
 }
 
+# Whose rows: data/row_values.json has them by database and filter, for identities by name and for groups. What a name
+# has weighs more than its groups, and several groups add up; `"all"` lifts the filter, where its definition lets that
+# happen. Whoever has nothing there sees no rows.
+row_values contains {"filter": filter, "all": true} if {
+	some filter, given in data.row_values[input.database]
+	"all" in own_values(given)
+}
+
+row_values contains {"filter": filter, "values": listed} if {
+	some filter, given in data.row_values[input.database]
+	own := own_values(given)
+	count(own) > 0
+	not "all" in own
+	listed := sort({value | some values in own; some value in values})
+}
+
+own_values(given) := {given.identities[input.identity.name]} if given.identities[input.identity.name]
+
+own_values(given) := {values |
+	some group, values in given.groups
+	group in me.groups
+} if {
+	not given.identities[input.identity.name]
+}
+
 role := "full" if {
 	sees_clear
 	"full" in input.roles

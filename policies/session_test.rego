@@ -4,6 +4,7 @@ import data.portcullis.fixtures_test.agents
 import data.portcullis.session.allow
 import data.portcullis.session.deny
 import data.portcullis.session.role
+import data.portcullis.session.row_values
 
 ask(who, database, roles) := {"identity": {"name": who}, "database": database, "roles": roles, "settings": []}
 
@@ -50,3 +51,27 @@ test_what_is_refused_when_they_connect if {
 		rules(setting[0], setting[1]) == {"setting"}
 	}
 }
+
+given := {"shop": {
+	"tenant": {
+		"identities": {"bot": ["3"]},
+		"groups": {"support": ["1"], "dba": ["2", "1"], "pii_readers": ["4"], "approvers": "all"},
+	},
+	"region": {"groups": {"support": ["north"]}},
+}}
+
+values(who) := found if {
+	found := row_values with input as ask(who, "shop", [])
+		with data.agents as agents
+		with data.row_values as given
+}
+
+test_a_name_weighs_more_than_groups if {
+	values("bot") == {{"filter": "tenant", "values": ["3"]}, {"filter": "region", "values": ["north"]}}
+}
+
+test_groups_add_up if values("dora") == {{"filter": "tenant", "values": ["1", "2", "4"]}}
+
+test_all_lifts if values("ana") == {{"filter": "tenant", "all": true}}
+
+test_a_stranger_has_no_rows if values("nobody") == set()

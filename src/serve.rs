@@ -94,6 +94,14 @@ pub enum RulesError {
     /// A policy is wrong.
     #[error("the rulebook can't be used: {0}")]
     Rulebook(#[from] RulebookError),
+    /// A row filter is wrong.
+    #[error("the row filters of database `{database}` can't be used: {why}")]
+    RowFilters {
+        /// The database's name in the configuration.
+        database: String,
+        /// What is wrong.
+        why: String,
+    },
     /// An identity is wrong.
     #[error("the identities can't be used: {0}")]
     Agents(#[from] AgentError),
@@ -181,6 +189,13 @@ pub fn load_rules(settings: &Settings) -> Result<Rules, RulesError> {
         wire::Auth::Scram | wire::Auth::Token => (directory, policy),
         wire::Auth::Trust => (directory.trusting(), policy.with_strangers(Directory::stranger_data())),
     };
+    for database in &settings.databases {
+        let checked = policy.row_filters(&database.name);
+        checked.map_err(|reason| RulesError::RowFilters {
+            database: database.name.clone(),
+            why: reason.message,
+        })?;
+    }
     Ok(Rules { policy, directory: Arc::new(directory) })
 }
 

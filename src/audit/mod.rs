@@ -47,6 +47,7 @@ fn sample(at: usize) -> Record {
             approval_id: smol_str::SmolStr::default(),
             masked: [].into(),
             detect: Vec::new(),
+            row_filters: [].into(),
             max_rows: None,
             max_bytes: None,
         }));

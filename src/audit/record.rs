@@ -144,8 +144,20 @@ pub struct StatementRecord {
     /// The detectors that its result is looked through by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detect: Vec<SmolStr>,
+    /// Row filters of the relations it touches, with the session's values: `public.orders by tenant: {"acme"}`.
+    #[serde(default = "none", skip_serializing_if = "is_none")]
+    pub row_filters: Arc<[String]>,
     /// Most rows that its result may have; `None` without a ceiling.
     pub max_rows: Option<u64>,
     /// Most bytes of row data that its result may have; `None` without a ceiling.
     pub max_bytes: Option<u64>,
+}
+
+/// Records from before there were row filters name none.
+fn none() -> Arc<[String]> {
+    [].into()
+}
+
+fn is_none(filters: &Arc<[String]>) -> bool {
+    filters.is_empty()
 }

@@ -4,10 +4,14 @@
 //! decides anything. Names are compared byte by byte, as PostgreSQL stored them: folding of unquoted names
 //! has already happened in the grammar.
 
+mod rows;
+
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+
+pub use rows::{Role, RowPolicy, RowSecurity};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,8 +123,8 @@ pub struct Relation {
     pub has_triggers: bool,
     /// Whether rewrite rules other than a view's own are installed on it.
     pub has_rules: bool,
-    /// Whether row-level security is enabled.
-    pub row_security: bool,
+    /// Its row-level security.
+    pub row_security: RowSecurity,
     /// The relation's comment.
     pub comment: Option<String>,
     /// The sum of the ids of the transactions that wrote its columns, and of a view the one of its definition: another
@@ -227,6 +231,7 @@ pub struct Snapshot {
     server_version_num: u32,
     search_path: Vec<String>,
     key_settings: KeySettings,
+    roles: Vec<Role>,
     relations: BTreeMap<RelationKey, Arc<Relation>>,
     relations_by_oid: HashMap<u32, RelationKey>,
     functions: HashMap<String, Vec<Function>>,
@@ -264,6 +269,7 @@ impl Snapshot {
             server_version_num,
             search_path,
             key_settings: KeySettings::default(),
+            roles: Vec::new(),
             relations,
             relations_by_oid,
             functions: by_name,
@@ -275,6 +281,18 @@ impl Snapshot {
     #[must_use]
     pub fn keyed(self, settings: KeySettings) -> Self {
         Self { key_settings: settings, ..self }
+    }
+
+    /// The same, with what is known of `roles`.
+    #[must_use]
+    pub fn with_roles(self, roles: Vec<Role>) -> Self {
+        Self { roles, ..self }
+    }
+
+    /// The role called `name`, if it is one that sessions of the gateway have.
+    #[must_use]
+    pub fn role(&self, name: &str) -> Option<&Role> {
+        self.roles.iter().find(|role| role.name == name)
     }
 
     /// Where masks find the key of hashes.

@@ -124,6 +124,9 @@ fn tell(explanation: &Explanation, output: &mut Output) -> std::io::Result<()> {
     if !explanation.detect.is_empty() {
         output.line(format_args!("detect     {}", explanation.detect.join(", ")))?;
     }
+    for filter in &explanation.row_filters {
+        output.line(format_args!("rows of    {}", visible(filter)))?;
+    }
     if !explanation.sent.is_empty() {
         output.line(format_args!("sent as    {}", visible(&explanation.sent)))?;
     }

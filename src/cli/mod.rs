@@ -16,6 +16,7 @@ mod eval;
 mod exit;
 mod mcp;
 mod output;
+mod rls;
 mod serve;
 mod shell;
 mod stop;
@@ -63,6 +64,8 @@ enum Command {
     Eval(eval::Eval),
     Doctor(doctor::Doctor),
     Discover(discover::Discover),
+    #[command(subcommand)]
+    Rls(rls::Rls),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -99,6 +102,7 @@ fn dispatch(arguments: Arguments, output: &mut Output) -> anyhow::Result<Exit> {
         | Command::Eval(_)
         | Command::Doctor(_)
         | Command::Discover(_)
+        | Command::Rls(_)
         | Command::Completions(_)
         | Command::Man(_) => (arguments.verbose, telemetry::Format::Text),
     };
@@ -114,6 +118,7 @@ fn dispatch(arguments: Arguments, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Eval(command) => wait_for(command.run(output)),
         Command::Doctor(command) => wait_for(command.run(output)),
         Command::Discover(command) => wait_for(command.run(output)),
+        Command::Rls(command) => wait_for(command.run(output)),
         Command::Completions(command) => command.run(output, Arguments::command()),
         Command::Man(command) => command.run(output, Arguments::command()),
     }
@@ -145,6 +150,7 @@ Examples:
   portcullis check --config portcullis.toml       is everything in order?
   portcullis doctor --config portcullis.toml      may the gateway's own roles do too much?
   portcullis discover --database shop             which columns should be masked?
+  portcullis rls plan                             the SQL that puts row filters in force
   portcullis serve --config portcullis.toml       the gateway
   portcullis agent add support-bot --owner ana    a new identity; prints its secret once
   portcullis approvals watch                      what waits for you?
@@ -153,5 +159,5 @@ Exit codes:
   0  it worked
   1  it failed: the message says why
   2  the arguments are wrong
-  3  the answer is no: denied, not valid, a broken ledger, or a dangerous role
+  3  the answer is no: denied, not valid, a broken ledger, a dangerous role, or a row filter that is not in force
   4  the answer is not yet: it needs somebody's approval (eval)";

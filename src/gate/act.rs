@@ -9,11 +9,13 @@ use smol_str::SmolStr;
 
 use crate::approval::{ApprovalId, Vote};
 use crate::identity::Identity;
+use crate::mask::RowGrants;
 use crate::sql::Statement;
 
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
 use super::definitions::Redefined;
 use super::journal::Scene;
+use super::rows::Filtered;
 use super::unjudged::Unjudged;
 use super::{Authorized, Denial, Gate, Names, Prepared, Tell};
 
@@ -71,6 +73,7 @@ pub struct Context {
     pub(super) role: Option<String>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) unjudged: Option<Unjudged>,
+    pub(super) filtered: Filtered,
     /// Whether its transaction has changed definitions.
     pub(super) redefined: Redefined,
     /// Where, for the ledger.
@@ -120,6 +123,12 @@ impl Context {
     #[must_use]
     pub fn settings(&self) -> &[(String, String)] {
         &self.settings
+    }
+
+    /// The row filters with the values that the server's session must be given at start-up.
+    #[must_use]
+    pub fn rows(&self) -> &RowGrants {
+        &self.filtered.pinned
     }
 
     /// Whether statements that are not understood may run too, because nothing is masked for the identity.

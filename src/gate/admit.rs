@@ -224,6 +224,7 @@ impl Gate {
                 approval_id: passed.approval.as_ref().map(|a| a.id().to_string().into()).unwrap_or_default(),
                 masked: Arc::clone(&ruling.masked),
                 detect: ruling.decision.detect.names().map(SmolStr::new_static).collect(),
+                row_filters: Arc::clone(&ruling.filters),
                 max_rows: ruling.decision.limits.rows,
                 max_bytes: ruling.decision.limits.bytes,
                 ..journal::statement(case.via.as_str(), text, kept(case, redact))

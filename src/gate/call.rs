@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use crate::catalog::{Function, Snapshot};
 use crate::identity::Identity;
 use crate::mask::Plan;
-use crate::sql::facts::{Class, Destination, FunctionFact, Unresolved};
+use crate::sql::facts::{Class, Destination, FunctionFact, SettingFact, Unresolved};
 use crate::sql::{Analysis, Facts, Statement};
 
 use super::act::Judged;
@@ -60,6 +60,16 @@ impl Call {
     }
 }
 
+/// Which setting it is about stands in a value that nobody has decoded.
+fn setting(function: &str) -> Option<SettingFact> {
+    let action = match function {
+        "pg_catalog.set_config" => "set",
+        "pg_catalog.current_setting" => "show",
+        _ => return None,
+    };
+    Some(SettingFact { name: "?".to_owned(), action: action.to_owned(), values: Vec::new() })
+}
+
 fn facts(function: Option<&Function>, name: &str) -> Facts {
     let unknown = || Unresolved {
         what: "function".to_owned(),
@@ -76,6 +86,7 @@ fn facts(function: Option<&Function>, name: &str) -> Facts {
     Facts {
         kind: "function_call".to_owned(),
         class: Class::Utility,
+        settings: setting(name).into_iter().collect(),
         functions: function.map(fact).into_iter().collect(),
         destinations: vec![Destination::Client],
         unresolved: if function.is_none() { vec![unknown()] } else { Vec::new() },

@@ -10,6 +10,7 @@ use super::act::Judged;
 use super::definitions::Redefined;
 use super::journal::{self, NONE, Scene};
 use super::pinned;
+use super::rows::{self, Filtered};
 use super::unjudged::Unjudged;
 use super::{Authorized, Connect, Context, Denial, DenialKind, Door, Gate, Rules, Tell};
 
@@ -18,6 +19,7 @@ struct Terms {
     role: Option<String>,
     unjudged: Option<Unjudged>,
     settings: Vec<(String, String)>,
+    filtered: Filtered,
 }
 
 /// A session as the rulebook is asked about it.
@@ -34,7 +36,7 @@ impl Judged for Connect {
     async fn judged(self, gate: &Gate, who: &Identity, _tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
         let terms = gate.terms(who, &self).await;
         let scene = Scene::identity(who, self.door, &self.client);
-        let Terms { role, unjudged, settings } = terms.inspect_err(|denial| {
+        let Terms { role, unjudged, settings, filtered } = terms.inspect_err(|denial| {
             let reason = denial.reason().map(|reason| reason.message.clone()).unwrap_or_default();
             gate.refused(self.door, &self.client, who.name(), &self.database, &reason);
         })?;
@@ -49,6 +51,7 @@ impl Judged for Connect {
             role,
             settings,
             unjudged,
+            filtered,
             redefined: Redefined::default(),
             scene: scene.clone(),
         };
@@ -78,7 +81,9 @@ impl Gate {
             ));
         }
         // A tool runs its statement in a transaction of the gateway's own: it must know what it runs.
-        let unjudged = match decision.unjudged && connect.door == Door::Wire {
+        let is_unjudged = decision.unjudged && connect.door == Door::Wire;
+        let filtered = rows::pinned(decision.rows, is_unjudged)?;
+        let unjudged = match is_unjudged {
             true => Some(self.unjudged(&rules, who.name(), connect).await?),
             false => None,
         };
@@ -86,7 +91,7 @@ impl Gate {
             Some(_) => pinned::unjudged(&connect.settings, decision.allow_replication)?,
             None => pinned::judged(&connect.settings)?,
         };
-        Ok(Terms { role: decision.role, unjudged, settings })
+        Ok(Terms { role: decision.role, unjudged, settings, filtered })
     }
 
     /// What the rulebook says to a session. Whoever may not use the database at all does not learn whether there is

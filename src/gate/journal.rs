@@ -223,6 +223,7 @@ pub(super) fn statement(
         approval_id: SmolStr::default(),
         masked: [].into(),
         detect: Vec::new(),
+        row_filters: [].into(),
         max_rows: None,
         max_bytes: None,
     }

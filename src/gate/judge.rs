@@ -19,8 +19,9 @@ use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze, analyze_shall
 use super::complete::{self, Blocked, Change, Completed, Under, Written};
 use super::definitions::{self, decide, names_unknown_objects};
 use super::escalate::Values;
-use super::memory::{Name, Notes, Reading, Rewrite, masked_columns};
+use super::memory::{Name, Notes, Reading, Rewrite, masked_columns, row_filters};
 use super::pinned;
+use super::rows;
 use super::workers::{Workers, WorkersError};
 use super::{Context, Denial, DenialKind, Gate, Missing, Names, Prepared, Rules};
 
@@ -93,6 +94,7 @@ pub(super) struct Ruling {
     pub(super) decision: Arc<Decision>,
     pub(super) rewritten: Arc<Rewritten>,
     pub(super) masked: Arc<[String]>,
+    pub(super) filters: Arc<[String]>,
     /// What it changes about names.
     pub(super) change: Option<Change>,
     /// The text that it runs by name.
@@ -146,7 +148,7 @@ impl Verdict {
 
 impl Gate {
     /// Judges `case` by the rules in force, with `approvals` as evidence. Asks nobody and writes nothing.
-    pub(super) async fn judge(
+    pub(super) async fn judge_once(
         &self,
         case: &Case<'_>,
         approvals: &[ApprovalEvidence],
@@ -167,15 +169,19 @@ impl Gate {
         let read = Arc::clone(&analysis);
         let completed = self.completed(case, analysis, &catalog).await?;
         let analysis = Arc::clone(&completed.analysis);
+        let rows = self.rows(&rules, case, &analysis)?;
         let mut decisions = Vec::with_capacity(analysis.items().len());
         for (index, read) in analysis.each().enumerate() {
             let batch = Batch { index, size: analysis.items().len() };
             let known = case.via != Via::Prepare && !completed.runs_by_name(index);
             let bind = BindInput { known, values: &case.parameters };
-            decisions.push(self.decide_item(&rules, case, read, batch, approvals, bind)?);
+            let decision = self.decide_item(&rules, case, read, batch, approvals, bind)?;
+            decisions.push(self.over(decision, rows.as_ref()));
         }
         limited_batch(case, &analysis, &decisions)?;
         pinned::kept(case.context, analysis.items())?;
+        rows::session_stays(case.context, analysis.items())?;
+        self.rows_hold(&completed, &decisions, &catalog)?;
         let rulings = self.mask(completed, &catalog, decisions).await?;
         let guarded = rulings.iter().map(|ruling| ruling.rewritten.plan.guard.is_some());
         definitions::in_order(analysis.items(), guarded)?;
@@ -374,8 +380,8 @@ impl Gate {
                 None => self.rewritten(analysis, index, &decision.masks, catalog).await?,
             };
             let change = complete::listening(item);
-            let Rewrite { rewritten, masked, .. } = rewrite;
-            rulings.push(Ruling { decision, rewritten, masked, change, runs: None });
+            let Rewrite { rewritten, masked, filters, .. } = rewrite;
+            rulings.push(Ruling { decision, rewritten, masked, filters, change, runs: None });
         }
         Ok(rulings)
     }
@@ -467,8 +473,8 @@ fn rule(
     }
     let all = analysis.items().iter().zip(decisions).zip(written);
     let rulings = all.map(|((item, (decision, governed)), Written { rewritten, change, runs })| {
-        let masked = masked_columns(item, &governed);
-        Ruling { decision, rewritten: Arc::new(rewritten), masked, change, runs }
+        let (masked, filters) = (masked_columns(item, &governed), row_filters(item, &governed));
+        Ruling { decision, rewritten: Arc::new(rewritten), masked, filters, change, runs }
     });
     Ok(rulings.collect())
 }

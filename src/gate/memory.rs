@@ -14,7 +14,7 @@ use quick_cache::sync::Cache;
 use smol_str::SmolStr;
 
 use crate::catalog::Snapshot;
-use crate::mask::{Governed, Masks, Refusal, Rewritten, rewrite_as};
+use crate::mask::{Governed, Masks, Refusal, Rewritten, Rows, rewrite_as};
 use crate::policy::Digested;
 use crate::sql::{Analysis, Facts, Item, Statement};
 
@@ -26,6 +26,8 @@ pub(super) struct Memory {
     statements: Cache<Name, Arc<Reading>, Weight>,
     seen: Seen,
     governed: Mutex<Vec<Meaning>>,
+    governed_rows: Mutex<Vec<Meaning>>,
+    filtered: Mutex<Vec<Filtered>>,
 }
 
 /// By what a statement is found again.
@@ -62,6 +64,8 @@ pub(super) struct Rewrite {
     pub(super) rewritten: Arc<Rewritten>,
     /// The masked columns of the relations that it touches, `schema.table.column`, ordered.
     pub(super) masked: Arc<[String]>,
+    /// The row filters of the relations that it touches, ordered: `public.orders by tenant: {"acme"}`.
+    pub(super) filters: Arc<[String]>,
 }
 
 /// What masks mean on a catalog.
@@ -72,6 +76,14 @@ struct Meaning {
     governed: Arc<Governed>,
 }
 
+/// Masks over the rows of a session.
+#[derive(Debug)]
+struct Filtered {
+    masks: Arc<Masks>,
+    rows: Arc<Rows>,
+    over: Arc<Masks>,
+}
+
 impl Memory {
     /// Remembers nothing yet.
     pub(super) fn new() -> Self {
@@ -80,6 +92,8 @@ impl Memory {
             statements: Cache::with_weighter(entries, MOST_BYTES, Weight),
             seen: Seen::new(),
             governed: Mutex::default(),
+            governed_rows: Mutex::default(),
+            filtered: Mutex::default(),
         }
     }
 
@@ -96,24 +110,56 @@ impl Memory {
         }
     }
 
-    /// What `masks` mean on `catalog`.
-    pub(super) fn governed(&self, masks: &Arc<Masks>, catalog: &Arc<Snapshot>) -> Arc<Governed> {
-        let here = Arc::downgrade(catalog);
-        let mut known = lock(&self.governed);
-        // As long as somebody holds a weak pointer, nothing else can have its address.
-        let same = |meaning: &&Meaning| meaning.catalog.ptr_eq(&here) && equal(&meaning.masks, masks);
-        if let Some(meaning) = known.iter().find(same) {
-            return Arc::clone(&meaning.governed);
+    /// `masks` over `rows`: one and the same for one and the same.
+    pub(super) fn over(&self, masks: &Arc<Masks>, rows: &Arc<Rows>) -> Arc<Masks> {
+        let mut known = lock(&self.filtered);
+        let same = |filtered: &&Filtered| equal(&filtered.masks, masks) && filtered.rows == *rows;
+        if let Some(filtered) = known.iter().find(same) {
+            return Arc::clone(&filtered.over);
         }
-        known.retain(|meaning| meaning.catalog.strong_count() > 0);
         if known.len() >= MOST_MEANINGS {
             known.remove(0);
         }
-        let governed = Arc::new(Governed::new(masks, catalog));
-        let meaning = Meaning { masks: Arc::clone(masks), catalog: here, governed: Arc::clone(&governed) };
-        known.push(meaning);
-        governed
+        let over = Arc::new(masks.over(rows));
+        known.push(Filtered { masks: Arc::clone(masks), rows: Arc::clone(rows), over: Arc::clone(&over) });
+        over
     }
+
+    /// What `masks` mean on `catalog`.
+    pub(super) fn governed(&self, masks: &Arc<Masks>, catalog: &Arc<Snapshot>) -> Arc<Governed> {
+        if masks.rows().is_empty() {
+            return meaning(&self.governed, masks, catalog, || Governed::new(masks, catalog));
+        }
+        // Many identities share masks, and each may have rows of its own.
+        meaning(&self.governed_rows, masks, catalog, || {
+            let everywhere = Arc::new(masks.over(&Arc::default()));
+            self.governed(&everywhere, catalog).over(masks.rows(), catalog)
+        })
+    }
+}
+
+/// What `masks` mean on `catalog`, from `known` or else by `work_out`.
+fn meaning(
+    known: &Mutex<Vec<Meaning>>,
+    masks: &Arc<Masks>,
+    catalog: &Arc<Snapshot>,
+    work_out: impl FnOnce() -> Governed,
+) -> Arc<Governed> {
+    let here = Arc::downgrade(catalog);
+    let mut known = lock(known);
+    // As long as somebody holds a weak pointer, nothing else can have its address.
+    let same = |meaning: &&Meaning| meaning.catalog.ptr_eq(&here) && equal(&meaning.masks, masks);
+    if let Some(meaning) = known.iter().find(same) {
+        return Arc::clone(&meaning.governed);
+    }
+    known.retain(|meaning| meaning.catalog.strong_count() > 0);
+    if known.len() >= MOST_MEANINGS {
+        known.remove(0);
+    }
+    let governed = Arc::new(work_out());
+    let meaning = Meaning { masks: Arc::clone(masks), catalog: here, governed: Arc::clone(&governed) };
+    known.push(meaning);
+    governed
 }
 
 impl Reading {
@@ -152,6 +198,7 @@ impl Reading {
             masks: Arc::clone(masks),
             rewritten: Arc::new(rewrite_as(text, item, governed, catalog)?),
             masked: masked_columns(item, governed),
+            filters: row_filters(item, governed),
         };
         let mut rewrites = lock(&notes.rewrites);
         if rewrites.len() >= MOST_REWRITES {
@@ -198,6 +245,17 @@ pub(super) fn masked_columns(item: &Item, governed: &Governed) -> Arc<[String]> 
     masked.sort();
     masked.dedup();
     masked.into()
+}
+
+/// The row filters of the relations that a statement touches, with the session's values, ordered.
+pub(super) fn row_filters(item: &Item, governed: &Governed) -> Arc<[String]> {
+    let keys = item.facts.tables.iter().map(|table| &table.key);
+    let mut filters: Vec<String> = keys
+        .flat_map(|key| governed.row_filters_of(key).map(move |said| format!("{key} by {said}")))
+        .collect();
+    filters.sort();
+    filters.dedup();
+    filters.into()
 }
 
 /// Decisions of one snapshot share equal masks, so that most are told apart by their addresses.

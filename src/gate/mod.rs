@@ -26,6 +26,7 @@ mod journal;
 mod judge;
 mod memory;
 mod pinned;
+mod rows;
 mod terms;
 mod unjudged;
 

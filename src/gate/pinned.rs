@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use crate::policy::Reason;
 use crate::policy::input::SettingInput;
+use crate::sql::facts::Access;
 use crate::sql::{Facts, Item};
 
 use super::judge::{Case, Via};
@@ -50,6 +51,15 @@ pub(super) fn judged(settings: &[(String, String)]) -> Result<Vec<(String, Strin
 pub(super) fn kept(context: &Context, items: &[Item]) -> Result<(), Denial> {
     if context.is_unjudged() {
         return Ok(());
+    }
+    let mut tables = items.iter().flat_map(|item| &item.facts.tables);
+    if tables.any(|table| table.key.as_str() == SETTINGS && table.access != Access::Read) {
+        // A rule makes an UPDATE of that view a SET, of whatever its rows name.
+        return Err(denial(
+            "pinned_setting",
+            "settings are not changed by writing to `pg_settings`",
+            "use SET",
+        ));
     }
     let settings = items.iter().flat_map(|item| &item.facts.settings);
     for setting in settings.filter(|setting| matches!(setting.action.as_str(), "set" | "set_local")) {
@@ -123,6 +133,7 @@ fn denial(rule: &str, message: &str, hint: &str) -> Denial {
 const OWN: &str = "portcullis.";
 /// What facts call a setting whose name is worked out as the statement runs.
 const UNKNOWN: &str = "?";
+const SETTINGS: &str = "pg_catalog.pg_settings";
 const REPLICATION: &str = "replication";
 
 /// Settings that hold in every judged session, and the ways to write that: a client whose locale knows no encoding

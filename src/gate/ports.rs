@@ -36,6 +36,12 @@ pub trait Catalogs: Debug + Send + Sync {
 
     /// The names of the upstream roles configured for `database`; `None` if there is no such database.
     fn roles(&self, database: &str) -> Option<&[String]>;
+
+    /// The PostgreSQL user of sessions on `database` by the upstream role called `role`, or by the database's own
+    /// credential; `None` where clients choose it.
+    fn user(&self, _database: &str, _role: Option<&str>) -> Option<&str> {
+        None
+    }
 }
 
 /// Why there is no catalog.

@@ -13,10 +13,12 @@ use crate::policy::{Decision, Effect, Reason, SessionInput, StatementInput};
 use crate::sql::facts::{Access, Class, Condition, Destination, OutputFact, TableFact};
 use crate::sql::{Facts, Statement};
 
+use super::connect::Asked;
 use super::definitions::Redefined;
 use super::escalate::Values;
 use super::journal::Scene;
 use super::judge::{Case, Via};
+use super::rows::Filtered;
 use super::{Context, Denial, DenialKind, Door, Gate, Names, Rules};
 
 /// What would happen to a statement, without running it.
@@ -32,6 +34,8 @@ pub struct Explanation {
     pub masked: Vec<String>,
     /// The detectors that its results would be looked through by.
     pub detect: Vec<String>,
+    /// Row filters of the relations it touches, with the session's values: `public.orders by tenant: {"acme"}`.
+    pub row_filters: Vec<String>,
     /// The text as it would be sent; empty if it wouldn't be.
     pub sent: String,
     /// Who could approve it; empty unless the verdict is `escalate`.
@@ -82,13 +86,18 @@ impl Gate {
 
     /// As [`Gate::explain`], for the identity called `name`, by whoever runs the gateway.
     pub async fn evaluate(&self, name: &str, database: &str, sql: &Statement) -> Explanation {
+        let asked = Asked { name, door: Door::Wire, database, settings: &[] };
+        let roles = self.catalogs.roles(database).unwrap_or_default();
+        let session = self.session(&self.rules(), &asked, roles);
+        let (role, rows) = session.map(|session| (session.role, session.rows)).unwrap_or_default();
         let context = Context {
             session_id: SmolStr::default(),
             door: Door::Wire,
             client: String::new(),
             application: String::new(),
             database: database.into(),
-            role: None,
+            role,
+            filtered: Filtered::new(rows),
             settings: Vec::new(),
             scene: Scene::default(),
             unjudged: None,
@@ -121,6 +130,7 @@ impl Gate {
             facts: facts.unwrap_or_default(),
             masked: Vec::new(),
             detect: Vec::new(),
+            row_filters: Vec::new(),
             sent: String::new(),
             approvers: Vec::new(),
             revision,
@@ -135,6 +145,7 @@ impl Gate {
                     facts: verdict.analysis.items().iter().map(|item| Facts::clone(&item.facts)).collect(),
                     masked: verdict.rulings.iter().flat_map(|ruling| ruling.masked.to_vec()).collect(),
                     detect: verdict.detectors().names().map(str::to_owned).collect(),
+                    row_filters: verdict.rulings.iter().flat_map(|ruling| ruling.filters.to_vec()).collect(),
                     sent: verdict.sql().into_owned(),
                     approvers: requirement.map(|requirement| requirement.groups).unwrap_or_default(),
                     ..blank

@@ -15,7 +15,15 @@ impl Verdict {
         let limits: Vec<Limits> = self.rulings.iter().map(|ruling| ruling.decision.limits).collect();
         let masked: Vec<&Arc<[String]>> = self.rulings.iter().map(|ruling| &ruling.masked).collect();
         let detect: Vec<Detectors> = self.rulings.iter().map(|ruling| ruling.decision.detect).collect();
-        json!({ "sent": self.sql(), "limits": limits, "masked": masked, "detect": detect, "runs": self.runs() })
+        let filters: Vec<&Arc<[String]>> = self.rulings.iter().map(|ruling| &ruling.filters).collect();
+        json!({
+            "sent": self.sql(),
+            "limits": limits,
+            "masked": masked,
+            "row_filters": filters,
+            "detect": detect,
+            "runs": self.runs(),
+        })
     }
 
     /// What is looked for in its results.
@@ -25,4 +33,4 @@ impl Verdict {
 }
 
 /// The names of the parts.
-pub(super) const PARTS: [&str; 5] = ["sent", "limits", "masked", "detect", "runs"];
+pub(super) const PARTS: [&str; 6] = ["sent", "limits", "masked", "row_filters", "detect", "runs"];

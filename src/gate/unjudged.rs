@@ -11,13 +11,14 @@ use arc_swap::ArcSwap;
 
 use crate::catalog::{Relation, Snapshot};
 use crate::policy::input::{Batch, BindInput};
-use crate::policy::{Reason, StatementInput};
+use crate::policy::{Reason, SessionDecision, StatementInput};
 use crate::sql::facts::{Access, Class, TableFact};
 use crate::sql::{Analysis, Facts};
 
 use super::connect::Asked;
 use super::judge::Case;
 use super::memory::Reading;
+use super::rows::unjudged_with_filters;
 use super::{Connect, Context, Denial, DenialKind, Gate, Rules};
 
 /// The grant of one session, with what it was last proven against.
@@ -65,7 +66,14 @@ impl Gate {
         if **before == now {
             return Ok(());
         }
-        if before.revision != now.revision && !self.still_granted(rules, case.principal, case.context)? {
+        let decision = match before.revision == now.revision && before.hour == now.hour {
+            true => None,
+            false => Some(self.asked_again(rules, case.principal, case.context)?),
+        };
+        if decision.as_ref().is_some_and(|decision| decision.rows.hide()) {
+            return Err(Denial::of(DenialKind::Policy, vec![unjudged_with_filters()]));
+        }
+        if before.revision != now.revision && decision.is_some_and(|decision| !decision.unjudged) {
             return Err(Denial::because(
                 DenialKind::Policy,
                 "unjudged_withdrawn",
@@ -78,11 +86,11 @@ impl Gate {
         Ok(())
     }
 
-    fn still_granted(&self, rules: &Rules, name: &str, context: &Context) -> Result<bool, Denial> {
+    fn asked_again(&self, rules: &Rules, name: &str, context: &Context) -> Result<SessionDecision, Denial> {
         let roles = self.catalogs.roles(context.database()).unwrap_or_default();
         let asked =
             Asked { name, door: context.door(), database: context.database(), settings: context.settings() };
-        Ok(self.session(rules, &asked, roles)?.unjudged)
+        self.session(rules, &asked, roles)
     }
 
     /// Asks the rulebook about a read of every relation. It denies that wherever it would mask anything.

@@ -26,7 +26,7 @@ impl Rewriter<'_> {
         relation.schema.clone_into(&mut range.schemaname);
         match self.governance.reach(relation) {
             Reach::Clear => copy.where_clause.as_mut().map_or(Ok(()), |node| self.expression(node)),
-            Reach::Through | Reach::Opaque => Err(views::opaque(relation)),
+            Reach::Through | Reach::Filtered | Reach::Opaque => Err(views::opaque(relation)),
             Reach::Own if copy.is_from => self.copy_in(copy, relation),
             Reach::Own => self.copy_out(copy, relation),
         }
@@ -51,8 +51,7 @@ impl Rewriter<'_> {
         if let Some(denied) = names.iter().find(|name| masks.get(**name) == Some(&Strategy::Deny)) {
             return Err(columns::unreadable(relation, denied));
         }
-        let query =
-            wrapper::select(relation, masks, &names, &[], false, self.governance.catalog().key_settings())?;
+        let query = wrapper::select(relation, &self.governance.cover(&relation.key()), &names, &[], false)?;
         self.expected = self.expected.saturating_add(1);
         copy.query = Some(Box::new(pg_query::Node { node: Some(NodeEnum::SelectStmt(query)) }));
         copy.relation = None;

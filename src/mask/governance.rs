@@ -9,9 +9,10 @@ use pg_query::protobuf::SelectStmt;
 
 use crate::catalog::{Relation, RelationKey, RelationKind, Snapshot};
 
+use super::held::{self, Held};
 use super::survey::{Mention, Survey};
-use super::wrapper::{self, Wanted};
-use super::{Masks, Refusal, Strategy, expression, walk};
+use super::wrapper::{self, Cover, Wanted};
+use super::{Masks, Refusal, Rows, Strategy, expression, walk};
 
 /// Strategies by column name.
 pub(super) type Columns = BTreeMap<String, Strategy>;
@@ -19,8 +20,9 @@ pub(super) type Columns = BTreeMap<String, Strategy>;
 /// What masks mean on one catalog snapshot: worked out once, for any number of statements.
 #[derive(Debug)]
 pub struct Governed {
-    masks: BTreeMap<RelationKey, Columns>,
+    masks: Arc<BTreeMap<RelationKey, Columns>>,
     forbidden: Arc<HashSet<(u32, i16)>>,
+    pub(super) held: BTreeMap<RelationKey, Held>,
     /// Subselects that were built before: what they are follows from their place in here and from the above.
     built: Mutex<HashMap<(RelationKey, Wanted, bool), Box<SelectStmt>>>,
 }
@@ -39,11 +41,13 @@ pub(super) struct Governance<'a> {
 pub(super) enum Reach {
     /// Nothing that is masked.
     Clear,
-    /// Columns of its own that are masked.
+    /// Columns of its own that are masked, or rows that a fence holds back.
     Own,
     /// A view that reads masked columns, directly or through other views.
     Through,
-    /// A view or materialized view that may read masked columns and can't be looked into.
+    /// A view of no masked columns that reads rows of which some are held back: it would with its owner's rights.
+    Filtered,
+    /// A view or materialized view that may read either and can't be looked into.
     Opaque,
 }
 
@@ -54,6 +58,7 @@ impl Governed {
     pub fn new(masks: &Masks, catalog: &Snapshot) -> Self {
         let children = |key: &RelationKey| Some(catalog.children(key).map(|child| child.key()).collect());
         let parents = |key: &RelationKey| catalog.relation(key).map(|relation| relation.parents.clone());
+        let held = held::all(masks.rows(), catalog);
         let mut worked_out = Masks::default();
         for (key, columns) in masks.on(catalog).iter() {
             let kin: HashSet<_> = closure(key, parents).chain(closure(key, children)).collect();
@@ -72,7 +77,23 @@ impl Governed {
             })
             .collect();
         let forbidden = Arc::new(forbidden(&masks, catalog));
-        Self { masks, forbidden, built: Mutex::default() }
+        Self { masks: Arc::new(masks), forbidden, held, built: Mutex::default() }
+    }
+
+    /// The same masks over other rows: whose rows they are changes nothing about columns.
+    #[must_use]
+    pub fn over(&self, rows: &Rows, catalog: &Snapshot) -> Self {
+        Self {
+            masks: Arc::clone(&self.masks),
+            forbidden: Arc::clone(&self.forbidden),
+            held: held::all(rows, catalog),
+            built: Mutex::default(),
+        }
+    }
+
+    /// Whether it holds for nothing at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.masks.is_empty() && self.held.is_empty()
     }
 
     /// The names of the masked columns of a relation, ordered; those of a view are masked by itself, not below it.
@@ -124,19 +145,33 @@ impl<'a> Governance<'a> {
         if let Some(known) = built().get(&place) {
             return Ok(known.clone());
         }
-        let select = wrapper::subselect(
-            relation,
-            self.masks(&place.0),
-            wanted,
-            inherits,
-            self.catalog.key_settings(),
-        )?;
+        let select = wrapper::subselect(relation, &self.cover(&place.0), wanted, inherits)?;
         let mut built = built();
         if built.len() >= MOST_BUILT {
             built.clear();
         }
         built.insert(place, select.clone());
         Ok(select)
+    }
+
+    /// What a subselect over the relation holds.
+    pub(super) fn cover(&self, key: &RelationKey) -> Cover<'_> {
+        Cover { masks: self.masks(key), fence: self.fence(key), keys: self.catalog.key_settings() }
+    }
+
+    fn fence(&self, key: &RelationKey) -> Option<&str> {
+        self.governed.held.get(key)?.fence.as_deref()
+    }
+
+    /// What has to be true of the session for the relation's filters to be in force; nothing where they are not the
+    /// server's.
+    pub(super) fn in_force(&self, key: &RelationKey) -> &[String] {
+        self.governed.held.get(key).map_or(&[], Held::in_force)
+    }
+
+    /// Whether rows of the relation are held back, by whatever means.
+    pub(super) fn hides_rows(&self, key: &RelationKey) -> bool {
+        self.governed.held.get(key).is_some_and(|held| held.hides)
     }
 
     /// Whether a mask of the relation is computed from the column that it hides.
@@ -153,7 +188,7 @@ impl<'a> Governance<'a> {
         self.catalog.resolve_relation(mention.schema(), &mention.name)
     }
 
-    /// Whether anything that `relation` shows is masked.
+    /// Whether anything that `relation` shows is masked, or has to be kept from being shown.
     pub(super) fn is_governed(&self, relation: &Relation) -> bool {
         self.reach(relation) != Reach::Clear
     }
@@ -172,47 +207,59 @@ impl<'a> Governance<'a> {
     }
 
     fn work_out(&self, relation: &Relation) -> Reach {
-        let own = self.governed.masks.contains_key(&relation.key());
-        let is_view = relation.kind == RelationKind::View;
+        let key = relation.key();
+        let own = self.governed.masks.contains_key(&key) || self.fence(&key).is_some();
+        let itself = if own { Reach::Own } else { Reach::Clear };
         let is_stored = relation.kind == RelationKind::MaterializedView;
-        if relation.is_system() || self.governed.masks.is_empty() || !(is_view || is_stored) {
-            return if own { Reach::Own } else { Reach::Clear };
+        let reads = is_stored || relation.kind == RelationKind::View;
+        if relation.is_system() || self.governed.is_empty() || !reads {
+            return itself;
         }
-        match self.view_reads_governed(relation) {
-            Some(false) => {
-                if own {
-                    Reach::Own
-                } else {
-                    Reach::Clear
-                }
-            }
-            // What a materialized view stores can't be masked below it: masks that name it are its owner's word.
-            Some(true) | None if is_stored => {
+        match self.read_by(relation) {
+            Some(Reads { masked: false, filtered: false }) => itself,
+            // Nobody knows whose rows a materialized view stores.
+            Some(Reads { filtered: true, .. }) if is_stored => Reach::Opaque,
+            // What it stores can't be masked below it: masks that name it are its owner's word.
+            Some(_) | None if is_stored => {
                 if own {
                     Reach::Own
                 } else {
                     Reach::Opaque
                 }
             }
-            Some(true) => Reach::Through,
+            Some(Reads { masked: false, .. }) if !own => Reach::Filtered,
+            Some(_) => Reach::Through,
             None => Reach::Opaque,
         }
     }
 
     /// `None` where the definition can't be looked into.
-    fn view_reads_governed(&self, view: &Relation) -> Option<bool> {
+    fn read_by(&self, view: &Relation) -> Option<Reads> {
         let select = definition(view).ok()?;
         let survey = Survey::of(&select).ok()?;
-        Some(survey.relations.iter().any(|mention| {
+        let mut reads = Reads::default();
+        for mention in &survey.relations {
             // Definitions are printed with an empty search_path, so a bare name is a CTE or a system relation, whatever
             // else is called so: a recursive view's CTE has the view's own name.
             let schema = mention.schema().unwrap_or("pg_catalog");
             match self.catalog.resolve_relation(Some(schema), &mention.name) {
-                Some(relation) => self.is_governed(relation),
-                None => schema != "pg_catalog" && schema != "information_schema",
+                Some(relation) => {
+                    let reach = self.reach(relation);
+                    reads.filtered |= reach == Reach::Filtered || self.hides_rows(&relation.key());
+                    reads.masked |= matches!(reach, Reach::Own | Reach::Through | Reach::Opaque);
+                }
+                None => reads.masked |= schema != "pg_catalog" && schema != "information_schema",
             }
-        }))
+        }
+        Some(reads)
     }
+}
+
+/// What a view reads.
+#[derive(Debug, Default, Clone, Copy)]
+struct Reads {
+    masked: bool,
+    filtered: bool,
 }
 
 /// The query of a view.

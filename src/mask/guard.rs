@@ -30,7 +30,8 @@ impl Guard {
     }
 }
 
-/// The guard of a statement that does what `facts` say; `None` where it reads no relation of the database's own.
+/// The guard of a statement that does what `facts` say; `None` where it reads no relation of the database's own, and
+/// changes no rows of which some are held back.
 pub(super) fn of(facts: &Facts, governance: &Governance<'_>) -> Option<Guard> {
     // A COPY to the server would take what follows it for data, and it reads nothing.
     if facts.kind == "copy" && facts.class >= Class::Write {
@@ -50,6 +51,8 @@ pub(super) fn of(facts: &Facts, governance: &Governance<'_>) -> Option<Guard> {
             conditions.push(stamp(relation, is_view));
         }
     }
+    let written = facts.tables.iter().filter(|table| !table.system);
+    conditions.extend(written.flat_map(|table| governance.in_force(&table.key)).cloned());
     if conditions.is_empty() {
         return None;
     }

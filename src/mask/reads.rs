@@ -218,7 +218,7 @@ impl<'a> Rewriter<'a> {
         alias: Alias,
     ) -> Result<(Box<SelectStmt>, Alias), Refusal> {
         match self.governance.reach(relation) {
-            Reach::Through => views::inline(self, relation, wanted, alias),
+            Reach::Through | Reach::Filtered => views::inline(self, relation, wanted, alias),
             Reach::Opaque => Err(views::opaque(relation)),
             Reach::Own | Reach::Clear => {
                 self.expected = self.expected.saturating_add(1);

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use pg_query::protobuf::RawStmt;
 use pg_query::{Node, NodeEnum};
 
-use crate::catalog::Snapshot;
+use crate::catalog::{Relation, Snapshot};
 use crate::sql::facts::Class;
 use crate::sql::{Facts, Item};
 
 use super::governance::{Governance, Governed};
 use super::reads::{Rewriter, laundering, unknown};
 use super::survey::Survey;
-use super::{Guard, Masks, guard, proof, walk, writes};
+use super::{Guard, Masks, guard, held, proof, walk, writes};
 
 /// A statement as it will be sent, and what its result must look like.
 #[derive(Debug, Clone)]
@@ -72,14 +72,20 @@ pub fn rewrite_as(
 ) -> Result<Rewritten, Refusal> {
     let forbidden = Arc::clone(governed.forbidden());
     let plan = Plan { arity: arity(&item.facts), governed: false, verbatim: true, forbidden, guard: None };
-    if plan.forbidden.is_empty() {
+    if governed.is_empty() {
         return Ok(Rewritten { sql: text.to_owned(), plan });
     }
     let governance = Governance::new(governed, catalog);
     let plan = Plan { guard: guard::of(&item.facts, &governance), ..plan };
     let survey = Survey::of(&item.tree.stmt).map_err(|_| unknown("statement"))?;
-    if !touches(&survey, &item.facts, &governance) {
-        return Ok(Rewritten { sql: text.to_owned(), plan });
+    let touched = touched(&survey, &item.facts, &governance);
+    if let Some(refusal) = held::refusal(governed, item, touched.iter().copied(), catalog) {
+        return Err(refusal);
+    }
+    if !touched.iter().any(|relation| governance.is_governed(relation)) {
+        // Rows that are held back are held back by the server itself; what it says of them must not leave.
+        let hides = touched.iter().any(|relation| governance.hides_rows(&relation.key()));
+        return Ok(Rewritten { sql: text.to_owned(), plan: Plan { governed: hides, ..plan } });
     }
     let mut tree = item.tree.clone();
     let mut rewriter = Rewriter::new(&governance, &survey, 0);
@@ -88,11 +94,11 @@ pub fn rewrite_as(
     Ok(Rewritten { sql, plan: Plan { governed: true, verbatim: false, ..plan } })
 }
 
-/// Whether anything governed is named, in the tree or by what the facts know about it.
-fn touches(survey: &Survey, facts: &Facts, governance: &Governance<'_>) -> bool {
+/// The relations that are named, in the tree or by what the facts know about it.
+fn touched<'a>(survey: &Survey, facts: &Facts, governance: &Governance<'a>) -> Vec<&'a Arc<Relation>> {
     let by_name = survey.relations.iter().filter_map(|mention| governance.resolve(mention));
     let by_facts = facts.tables.iter().filter_map(|table| governance.catalog().relation(&table.key));
-    by_name.chain(by_facts).any(|relation| governance.is_governed(relation))
+    by_name.chain(by_facts).collect()
 }
 
 fn dispatch(rewriter: &mut Rewriter<'_>, tree: &mut RawStmt, facts: &Facts) -> Result<(), Refusal> {

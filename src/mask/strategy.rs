@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{RelationKey, Snapshot};
 
 use super::expression::custom;
+use super::rows::Rows;
 use super::selector::Selector;
 
 /// What a client sees instead of a column's value. Ordered from weakest to strictest.
@@ -145,6 +147,9 @@ impl Strategy {
 /// The masks of one identity on one database: of columns by their names, and of columns by what they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Masks {
+    /// Which rows there are at all. It comes first, as what tells most masks apart.
+    #[serde(skip)]
+    rows: Arc<Rows>,
     /// Relation -> column -> strategy.
     columns: BTreeMap<RelationKey, BTreeMap<String, Strategy>>,
     selected: BTreeSet<(Selector, Strategy)>,
@@ -166,6 +171,18 @@ impl Masks {
         self.selected.insert((selector, strategy));
     }
 
+    /// The same masks, over the rows that a session's filters leave.
+    #[must_use]
+    pub fn over(&self, rows: &Arc<Rows>) -> Self {
+        Self { rows: Arc::clone(rows), ..self.clone() }
+    }
+
+    /// The session's row filters.
+    #[must_use]
+    pub fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
     /// Whether nothing can be masked by it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -182,7 +199,7 @@ impl Masks {
     /// selected from: what is masked there is named.
     #[must_use]
     pub fn on(&self, catalog: &Snapshot) -> Self {
-        let mut named = Self { columns: self.columns.clone(), selected: BTreeSet::new() };
+        let mut named = Self { selected: BTreeSet::new(), ..self.clone() };
         let relations =
             catalog.relations().filter(|relation| !self.selected.is_empty() && !relation.is_system());
         for relation in relations {

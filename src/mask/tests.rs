@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pg_query::protobuf::RawStmt;
 
-use crate::catalog::{Column, Relation, RelationKey, RelationKind, Snapshot};
+use crate::catalog::{Column, Relation, RelationKey, RelationKind, RowSecurity, Snapshot};
 use crate::sql::analyze::SHALLOW_STACK_BYTES;
 use crate::sql::{Facts, Item, Naming, Statement, analyze_shallow};
 
@@ -46,7 +46,7 @@ fn relation(oid: u32, name: &str, kind: RelationKind, definition: Option<&str>) 
         row_estimate: -1,
         has_triggers: false,
         has_rules: false,
-        row_security: false,
+        row_security: RowSecurity::default(),
         comment: None,
         stamp: 0,
     }

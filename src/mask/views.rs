@@ -39,7 +39,10 @@ pub(super) fn inline(
 /// The refusal of a view that can't be looked into.
 pub(super) fn opaque(view: &Relation) -> Refusal {
     Refusal {
-        what: format!("`{}` may show masked columns of the tables below it", view.key()),
+        what: format!(
+            "`{}` may show masked columns, or rows that are not yours, of the tables below it",
+            view.key()
+        ),
         hint: "read those tables instead; the operator can name the masked columns of this relation itself"
             .to_owned(),
     }

@@ -49,13 +49,23 @@ impl Wanted {
     }
 }
 
+/// What stands between a relation and whoever reads it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cover<'a> {
+    /// Masks by column.
+    pub(super) masks: &'a Columns,
+    /// The condition of a fence around its rows.
+    pub(super) fence: Option<&'a str>,
+    /// Where masks find their key.
+    pub(super) keys: &'a KeySettings,
+}
+
 /// The subselect over `relation`: every wanted column, masked where `masks` says so.
 pub(super) fn subselect(
     relation: &Relation,
-    masks: &Columns,
+    cover: &Cover<'_>,
     wanted: &Wanted,
     inherits: bool,
-    keys: &KeySettings,
 ) -> Result<Box<SelectStmt>, Refusal> {
     let names: Vec<&str> = relation
         .columns
@@ -63,17 +73,16 @@ pub(super) fn subselect(
         .map(|column| column.name.as_str())
         .filter(|name| wanted.columns.contains(*name))
         .collect();
-    select(relation, masks, &names, &wanted.system, inherits, keys)
+    select(relation, cover, &names, &wanted.system, inherits)
 }
 
 /// The query that COPY sends in place of `relation`: the columns of `names`, in that order.
 pub(super) fn select(
     relation: &Relation,
-    masks: &Columns,
+    &Cover { masks, fence, keys }: &Cover<'_>,
     names: &[&str],
     system: &[&str],
     inherits: bool,
-    keys: &KeySettings,
 ) -> Result<Box<SelectStmt>, Refusal> {
     let anchor = anchor(relation, masks);
     let mut items: Vec<String> = Vec::new();
@@ -102,7 +111,9 @@ pub(super) fn select(
     );
     let select = parse(&text).ok_or_else(|| unbuildable(relation))?;
     names_no_masked_column(&select, relation, masks)?;
-    Ok(select)
+    let Some(condition) = fence else { return Ok(select) };
+    // Without OFFSET the planner would join this with the conditions around it, and work those out on rows of others.
+    parse(&format!("{text} WHERE {condition} OFFSET 0")).ok_or_else(|| unbuildable(relation))
 }
 
 /// `subquery AS alias`, as a FROM item.

@@ -157,7 +157,10 @@ impl Rewriter<'_> {
         let is_table = self.governance.reach(relation) == Reach::Own && relation.kind != RelationKind::View;
         if !is_table || relation.has_rules {
             return Err(Refusal {
-                what: format!("`{}` shows masked columns and can't be written through", relation.key()),
+                what: format!(
+                    "`{}` shows masked columns, or rows that are not yours, and can't be written through",
+                    relation.key()
+                ),
                 hint: "write to the table below it, without its masked columns".to_owned(),
             });
         }
@@ -187,6 +190,9 @@ pub(super) fn refuse_governed_names(
             continue;
         };
         let key = relation.key().to_string();
+        if governance.reach(relation) == Reach::Filtered {
+            continue;
+        }
         if governance.reach(relation) != Reach::Own {
             return Err(laundering(&format!("a write that reads the view `{key}`")));
         }

@@ -242,9 +242,9 @@ fn nothing_allows() -> Reason {
 }
 
 /// What a decision point answered: for each declaration an array, empty where it is undefined.
-struct Answer<'a> {
-    point: &'static str,
-    value: &'a Value,
+pub(super) struct Answer<'a> {
+    pub(super) point: &'static str,
+    pub(super) value: &'a Value,
 }
 
 impl Answer<'_> {
@@ -263,7 +263,10 @@ impl Answer<'_> {
     }
 
     /// A partial set's members; none where it is undefined.
-    fn set<C: FromIterator<T>, T: DeserializeOwned>(&self, rule: &'static str) -> Result<C, PolicyError> {
+    pub(super) fn set<C: FromIterator<T>, T: DeserializeOwned>(
+        &self,
+        rule: &'static str,
+    ) -> Result<C, PolicyError> {
         let members: Option<Vec<T>> = self.complete(rule)?;
         Ok(members.unwrap_or_default().into_iter().collect())
     }
@@ -287,7 +290,7 @@ impl Answer<'_> {
         }
     }
 
-    fn malformed(&self, rule: &'static str, why: String) -> PolicyError {
+    pub(super) fn malformed(&self, rule: &'static str, why: String) -> PolicyError {
         PolicyError::Malformed { point: self.point, rule, why }
     }
 }

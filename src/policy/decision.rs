@@ -17,10 +17,13 @@
 //! | | `role :=` | the name of an upstream role that `input.roles` offers |
 //! | | `unjudged :=` | `true`: at the wire door, statements that are not understood may run too |
 //! | | `allow_replication :=` | `true`: an unjudged session may ask for `replication` |
+//! | | `row_values contains` | `{"filter", "values": [..]}`, or `{"filter", "all": true}` where the filter can be lifted |
+//! | `portcullis.row_filter` | `define contains` | `{"name", "relation", "using", "by", "lifted"}`, as [`crate::mask::rows::RowFilter`] |
 //! | `portcullis.approval` | `eligible`, `deny contains` | as `allow` and `deny` above |
 //!
 //! Two masks on one column leave the stricter, ceilings leave the smaller, and all escalations must be
-//! satisfied by one and the same approver. A field too many or too few, a value of another type, or a mask that
+//! satisfied by one and the same approver. Several values for one row filter leave what all of them name, and none leaves
+//! no rows. A field too many or too few, a value of another type, or a mask that
 //! does not exist is an error, and an error is a deny.
 //!
 //! An unjudged session is put to `portcullis.statement` all the same, with what is known: at worst a statement of
@@ -32,7 +35,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::mask::{Detectors, Masks};
+use crate::mask::{Detectors, Masks, RowGrants};
 
 /// The answer of `portcullis.statement` for one statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -109,6 +112,9 @@ pub struct SessionDecision {
     pub unjudged: bool,
     /// Whether an unjudged session may be one of replication.
     pub allow_replication: bool,
+    /// The database's row filters with this identity's values.
+    #[serde(skip)]
+    pub rows: RowGrants,
     /// The rulebook's revision.
     pub revision: String,
 }

@@ -112,6 +112,13 @@ pub struct SettingInput<'a> {
     pub value: &'a str,
 }
 
+/// The input of `portcullis.row_filter`: definitions are the same for everybody, at all times.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RowFilterInput<'a> {
+    /// The database's name in the configuration.
+    pub database: &'a str,
+}
+
 /// The input of `portcullis.approval`.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ApprovalInput<'a> {

@@ -4,7 +4,8 @@
 //! snapshot from start to end. Everything that goes wrong in here is a deny with a reason.
 //!
 //! Decision points are Rego packages: `portcullis.session` (which upstream role), `portcullis.statement` (every
-//! way a statement arrives) and `portcullis.approval` (who may approve). What a package may declare is written
+//! way a statement arrives), `portcullis.approval` (who may approve) and `portcullis.row_filter` (which rows anybody is
+//! given by value). What a package may declare is written
 //! down at [`decision`].
 
 mod answer;
@@ -13,6 +14,7 @@ pub mod decision;
 pub mod input;
 mod load;
 mod projection;
+mod rows;
 pub mod snapshot;
 mod syntax;
 pub mod testing;

@@ -13,12 +13,13 @@ use super::cache::Decisions;
 use super::input::IdentityInput;
 use super::load;
 use super::projection::{Digested, Projection};
+use super::rows;
 use super::{
     ApprovalDecision, ApprovalInput, Decision, Effect, Limits, Reason, SessionDecision, SessionInput,
     StatementInput,
 };
 use crate::identity::Kind;
-use crate::mask::{Detectors, Masks};
+use crate::mask::{Detectors, Masks, RowGrants};
 
 /// One file of a rulebook: `.rego` or `.json`.
 #[derive(Debug, Clone)]
@@ -49,6 +50,7 @@ pub struct Snapshot {
     revision: String,
     projection: Projection,
     decisions: Decisions,
+    pub(super) row_filters: rows::Known,
 }
 
 impl Snapshot {
@@ -69,6 +71,7 @@ impl Snapshot {
             revision: load::revision(&rulebook, agents),
             projection: Projection::onto(&reads),
             decisions: Decisions::new(),
+            row_filters: rows::Known::default(),
         })
     }
 
@@ -147,11 +150,14 @@ impl Snapshot {
     #[must_use]
     pub fn session(&self, input: &SessionInput<'_>) -> SessionDecision {
         let answer = self.known(&input.identity).and_then(|_| self.ask("session", input));
-        let verdict = answer.and_then(|answer| answer::session(&answer, input.roles));
-        let (reasons, grant) = match verdict {
-            Ok(Ok(grant)) => (Vec::new(), grant),
-            Ok(Err(reasons)) => (reasons, SessionGrant::default()),
-            Err(error) => (vec![error.reason()], SessionGrant::default()),
+        let verdict = answer.and_then(|answer| {
+            let rows = self.grants(&answer, input.database)?;
+            Ok(answer::session(&answer, input.roles)?.map(|grant| (grant, rows)))
+        });
+        let (reasons, (grant, rows)) = match verdict {
+            Ok(Ok(granted)) => (Vec::new(), granted),
+            Ok(Err(reasons)) => (reasons, (SessionGrant::default(), RowGrants::default())),
+            Err(error) => (vec![error.reason()], (SessionGrant::default(), RowGrants::default())),
         };
         SessionDecision {
             allow: reasons.is_empty(),
@@ -159,6 +165,7 @@ impl Snapshot {
             role: grant.role,
             unjudged: grant.unjudged,
             allow_replication: grant.allow_replication,
+            rows,
             revision: self.revision.clone(),
         }
     }
@@ -208,7 +215,7 @@ impl Snapshot {
     }
 
     /// Evaluates one decision point. The engine is a clone that shares everything but its scratch memory.
-    fn ask(&self, point: &'static str, input: &impl Serialize) -> Result<Value, PolicyError> {
+    pub(super) fn ask(&self, point: &'static str, input: &impl Serialize) -> Result<Value, PolicyError> {
         let failed = |why: String| PolicyError::Evaluation { point, why };
         let input = serde_json::to_value(input).map_err(|error| failed(error.to_string()))?;
         let evaluated = catch_unwind(AssertUnwindSafe(|| {

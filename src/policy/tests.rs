@@ -1,6 +1,7 @@
 //! The merge and the vetting, each with ways around it.
 
 mod detect;
+mod rows;
 mod unjudged;
 
 use serde_json::{Value, json};

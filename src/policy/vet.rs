@@ -254,8 +254,8 @@ impl Book<'_> {
     /// What a decision point must declare, and that it declares nothing that nobody would read: a misspelt
     /// `masks` would mask nothing.
     fn check_point(&self, point: &Point, modules: &[Module], calls: &Calls<'_>) -> Result<(), RulebookError> {
-        let required = format!("{}.{}", point.package, point.required);
-        if !self.rules.contains(&required) {
+        let required = point.required.map(|name| format!("{}.{name}", point.package));
+        if let Some(required) = required.filter(|required| !self.rules.contains(required)) {
             return Err(RulebookError {
                 file: "(rulebook)".to_owned(),
                 line: 0,

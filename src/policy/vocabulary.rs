@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
-use super::input::{ApprovalInput, SessionInput, StatementInput};
+use super::input::{ApprovalInput, RowFilterInput, SessionInput, StatementInput};
+use super::rows;
 
 /// A decision point and what its package may declare.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub(super) struct Point {
     /// Declarations that have one value.
     pub(super) values: &'static [&'static str],
     /// What must be declared, because nothing would ever be allowed otherwise.
-    pub(super) required: &'static str,
+    pub(super) required: Option<&'static str>,
 }
 
 impl Point {
@@ -36,21 +37,28 @@ pub(super) const POINTS: &[Point] = &[
         package: STATEMENT,
         values: &["allow"],
         sets: &["deny", "escalate", "mask", "detect", "limit", "alert", "redact"],
-        required: "allow",
+        required: Some("allow"),
     },
     Point {
         name: "session",
         package: "portcullis.session",
         values: &["allow", "role", "unjudged", "allow_replication"],
-        sets: &["deny"],
-        required: "allow",
+        sets: &["deny", rows::VALUES],
+        required: Some("allow"),
     },
     Point {
         name: "approval",
         package: "portcullis.approval",
         values: &["eligible"],
         sets: &["deny"],
-        required: "eligible",
+        required: Some("eligible"),
+    },
+    Point {
+        name: rows::POINT,
+        package: "portcullis.row_filter",
+        values: &[],
+        sets: &[rows::DEFINE],
+        required: None,
     },
 ];
 
@@ -105,11 +113,12 @@ fn has_field(root: &Value, schema: &Value, path: &[String]) -> bool {
     below.is_some_and(|below| has_field(root, below, rest))
 }
 
-static INPUTS: LazyLock<[(&str, Value); 3]> = LazyLock::new(|| {
+static INPUTS: LazyLock<[(&str, Value); 4]> = LazyLock::new(|| {
     [
         ("portcullis.statement", schema::<StatementInput<'_>>()),
         ("portcullis.session", schema::<SessionInput<'_>>()),
         ("portcullis.approval", schema::<ApprovalInput<'_>>()),
+        ("portcullis.row_filter", schema::<RowFilterInput<'_>>()),
     ]
 });
 

@@ -5,6 +5,7 @@
 //! So a flood of statements that name unknown tables costs the server a few loads a second, and no more.
 
 mod definitions;
+mod rows;
 pub(super) mod session;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Opening a session on a governed database.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -10,16 +11,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::catalog::Snapshot;
 use crate::gate::{Authorized, CatalogError, Catalogs, Connect, Withheld};
 use crate::identity::Identity;
+use crate::mask::RowFilters;
+use crate::mask::rows::Finding;
 use crate::protocol::backend::ErrorFields;
 
-use super::Link;
 use super::catalog::{LoadError, Shelf};
 use super::discover::{self, Suspect};
 use super::doctor::{self, Examination, ExamineError, Unfit, Vetting};
 use super::handshake::{Failure, Reading};
 use super::parameters::{self, Session};
+use super::rls::{RowError, RowPlan};
 use super::settings::{DatabaseSettings, RoleSettings, UpstreamUser};
 use super::target::Target;
+use super::{Link, rls};
 
 /// All governed databases: opens sessions and loads catalogs.
 #[derive(Debug)]
@@ -212,6 +216,48 @@ impl Upstream {
         suspects.map_err(|error| unseen(&database.target, credential, &error))
     }
 
+    /// What puts `filters` in force on `database`, by a catalog that is loaded now.
+    ///
+    /// # Errors
+    /// When there is no catalog, or clients choose their own role there.
+    pub async fn plan_rows(&self, database: &str, filters: &RowFilters) -> Result<RowPlan, RowError> {
+        let (found, catalog) = self.looked_at(database).await?;
+        let users = found.users();
+        if users.is_empty() && !filters.is_empty() {
+            let why = "clients choose their role upstream, so there is none to make policies for";
+            return Err(RowError { database: database.to_owned(), why: why.to_owned() });
+        }
+        Ok(RowPlan::new(&found.target, filters, &catalog, &users))
+    }
+
+    /// Runs `plan` as `owner`, who must own the tables that it names: all of it or nothing.
+    ///
+    /// # Errors
+    /// When the server can't be reached, or refuses.
+    pub async fn apply_rows(&self, plan: &RowPlan, owner: &RoleSettings) -> Result<(), RowError> {
+        let failed = |why: String| RowError { database: plan.database.clone(), why };
+        let found = self.database(&plan.database).ok_or_else(|| failed(NO_DATABASE.to_owned()))?;
+        let applied = rls::apply(&found.target, owner, plan).await;
+        applied.map_err(|error| failed(error.in_words()))
+    }
+
+    /// What keeps `filters` from being in force on `database`, by a catalog that is loaded now.
+    ///
+    /// # Errors
+    /// When there is no catalog.
+    pub async fn verify_rows(&self, database: &str, filters: &RowFilters) -> Result<Vec<Finding>, RowError> {
+        let (found, catalog) = self.looked_at(database).await?;
+        let verified = rls::verify(&found.target, filters, &catalog, &found.users()).await;
+        verified.map_err(|error| RowError { database: database.to_owned(), why: error.in_words() })
+    }
+
+    async fn looked_at(&self, database: &str) -> Result<(&Database, Arc<Snapshot>), RowError> {
+        let failed = |why: String| RowError { database: database.to_owned(), why };
+        let found = self.database(database).ok_or_else(|| failed(NO_DATABASE.to_owned()))?;
+        let catalog = self.refresh(database).await.map_err(|error| failed(error.why))?;
+        Ok((found, catalog))
+    }
+
     fn database(&self, name: &str) -> Option<&Database> {
         self.databases.iter().find(|database| database.target.settings().name == name)
     }
@@ -229,10 +275,7 @@ impl Catalogs for Upstream {
         Box::pin(async move {
             match self.database(database) {
                 Some(found) => found.shelf.refresh(&found.target).await,
-                None => Err(CatalogError {
-                    database: database.to_owned(),
-                    why: "there is no such database in the configuration".to_owned(),
-                }),
+                None => Err(CatalogError { database: database.to_owned(), why: NO_DATABASE.to_owned() }),
             }
         })
     }
@@ -254,9 +297,23 @@ impl Catalogs for Upstream {
     fn roles(&self, database: &str) -> Option<&[String]> {
         self.database(database).map(|database| database.roles.as_slice())
     }
+
+    fn user(&self, database: &str, role: Option<&str>) -> Option<&str> {
+        let settings = self.database(database)?.target.settings();
+        match (settings.upstream_user, role) {
+            (UpstreamUser::Same, None) => None,
+            (_, role) => settings.role(role).map(|role| role.user.as_str()),
+        }
+    }
 }
 
 impl Database {
+    /// The users by which sessions are opened, ordered.
+    fn users(&self) -> Vec<String> {
+        let users = self.target.settings().credentials().map(|credential| credential.user.clone());
+        users.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// A place for one more session, if there is a ceiling.
     fn place(&self) -> Result<Option<OwnedSemaphorePermit>, ConnectError> {
         let Some(places) = &self.places else { return Ok(None) };
@@ -264,6 +321,8 @@ impl Database {
         Arc::clone(places).try_acquire_owned().map(Some).map_err(full)
     }
 }
+
+const NO_DATABASE: &str = "there is no such database in the configuration";
 
 fn unseen(target: &Target, role: &RoleSettings, error: &LoadError) -> ExamineError {
     ExamineError { database: target.settings().name.clone(), user: role.user.clone(), why: error.in_words() }

@@ -5,7 +5,7 @@
 
 use crate::gate::Context;
 use crate::identity::Identity;
-use crate::mask::Key;
+use crate::mask::{Key, RowGrants};
 
 use super::DatabaseSettings;
 use super::timeout::milliseconds;
@@ -28,6 +28,8 @@ pub(super) struct Session<'a> {
     pub(super) application: &'a str,
     /// The client's settings, which its door and policy have let pass.
     pub(super) settings: &'a [(String, String)],
+    /// The row filters' values.
+    pub(super) rows: &'a RowGrants,
     /// Whether its statements run as they come.
     pub(super) unjudged: bool,
 }
@@ -40,6 +42,7 @@ impl<'a> Session<'a> {
             ceiling_ms: who.limits().statement_timeout_ms,
             application: context.application(),
             settings: context.settings(),
+            rows: context.rows(),
             unjudged: context.is_unjudged(),
         }
     }
@@ -72,6 +75,8 @@ impl<'a> Session<'a> {
             limit(&mut clients, ceiling_ms)?;
         }
         parameters.extend(clients);
+        // The last word weighs: an unjudged session, which no filter holds back, is told so whatever its client says.
+        parameters.extend(self.rows.settings());
         Ok(parameters)
     }
 }
@@ -141,8 +146,16 @@ const NAME_BYTES: usize = 63;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use crate::catalog::RelationKey;
+    use crate::mask::rows::{By, RowFilter};
+    use crate::mask::{RowFilters, RowValues};
+
     use super::super::RoleSettings;
     use super::*;
+
+    static NO_ROWS: RowGrants = RowGrants::none();
 
     fn sent(session: Session<'_>) -> Vec<String> {
         let role = RoleSettings { name: String::new(), user: "svc".into(), password: String::new() };
@@ -152,7 +165,7 @@ mod tests {
     }
 
     fn session(settings: &[(String, String)], unjudged: bool) -> Session<'_> {
-        Session { identity: "ana", ceiling_ms: None, application: "psql", settings, unjudged }
+        Session { identity: "ana", ceiling_ms: None, application: "psql", settings, rows: &NO_ROWS, unjudged }
     }
 
     #[test]
@@ -202,6 +215,30 @@ mod tests {
         assert_eq!(sent(silent), ["user=svc", "database=store"]);
         let limited = Session { ceiling_ms: Some(500), ..silent };
         assert_eq!(sent(limited), ["user=svc", "database=store", "statement_timeout=500"]);
+    }
+
+    #[test]
+    fn row_filters_have_the_last_word_in_every_session() {
+        let mut filters = RowFilters::default();
+        let filter = RowFilter {
+            name: "tenant".into(),
+            relation: RelationKey::new("public", "orders"),
+            using: "tenant = ANY ($values)".into(),
+            by: By::Rls,
+            lifted: true,
+        };
+        filters.add(filter).unwrap();
+        let given = |values| filters.grants(BTreeMap::from([("tenant".to_owned(), values)])).unwrap();
+        let clients = [own("Portcullis.Lift_Tenant", "on"), own("portcullis.rows_tenant", "{b}")];
+        for unjudged in [false, true] {
+            let rows = given(RowValues::These(BTreeSet::from(["a".to_owned()])));
+            let parameters = sent(Session { rows: &rows, ..session(&clients, unjudged) });
+            let last = &parameters[parameters.len() - 2..];
+            assert_eq!(last, ["portcullis.rows_tenant={\"a\"}", "portcullis.lift_tenant=off"]);
+            let rows = given(RowValues::All);
+            let parameters = sent(Session { rows: &rows, ..session(&clients, unjudged) });
+            assert_eq!(parameters.last().unwrap(), "portcullis.lift_tenant=on");
+        }
     }
 
     #[test]

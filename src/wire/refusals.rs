@@ -200,12 +200,10 @@ fn code(kind: &DenialKind) -> &'static str {
 
 /// What stands in for the error of a statement that touches masked columns: PostgreSQL's own message and detail
 /// can carry row values (`Key (ssn)=(...) already exists`).
-pub const WITHHELD: &str =
-    "the database refused the statement; details are withheld because it touches masked columns";
+pub const WITHHELD: &str = "the database refused the statement; details are withheld because it touches masked columns or filtered rows";
 
 /// What stands in for the text of a notice in such a transaction, for the same reason.
-pub const NOTICE_WITHHELD: &str =
-    "the database has a notice; its text is withheld because the transaction touches masked columns";
+pub const NOTICE_WITHHELD: &str = "the database has a notice; its text is withheld because the transaction touches masked columns or filtered rows";
 
 #[cfg(test)]
 mod tests {

@@ -50,6 +50,7 @@ fn decided(statement: &str) -> Record {
         approval_id: "".into(),
         masked: [].into(),
         detect: Vec::new(),
+        row_filters: [].into(),
         max_rows: None,
         max_bytes: None,
     })))

@@ -24,6 +24,7 @@ mod ledger;
 mod masks;
 mod mcp;
 mod parity;
+mod rows;
 mod rulebook;
 mod support;
 mod tour;

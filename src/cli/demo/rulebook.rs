@@ -13,6 +13,7 @@ macro_rules! embedded {
 pub(super) const POLICIES: Files = embedded!("policies":
     "approval.rego"
     "lib.rego"
+    "row_filter.rego"
     "session.rego"
     "statement/channels.rego"
     "statement/detectors.rego"
@@ -30,6 +31,8 @@ pub(super) const POLICIES: Files = embedded!("policies":
     "data/label_rules.json"
     "data/labels.json"
     "data/masks.json"
+    "data/row_filters.json"
+    "data/row_values.json"
     "data/rulebook.json"
     "data/settings.json"
 );

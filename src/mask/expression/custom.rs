@@ -46,7 +46,7 @@ fn allowed(node: &mut Node, reads: &mut bool) -> Result<(), String> {
         }
         NodeEnum::ColumnRef(_) => return Err("the expression may read nothing but `value`".to_owned()),
         NodeEnum::FuncCall(call) => function(call)?,
-        NodeEnum::AExpr(comparison) => operator(comparison)?,
+        NodeEnum::AExpr(comparison) => operator(comparison, &KINDS, &OPERATORS)?,
         NodeEnum::TypeCast(cast) => to_text(cast.type_name.as_mut())?,
         NodeEnum::AConst(_)
         | NodeEnum::BoolExpr(_)
@@ -67,7 +67,7 @@ fn is_value(column: &ColumnRef) -> bool {
 }
 
 /// Names the function with its schema, so that nobody's own can stand in for it.
-fn function(call: &mut FuncCall) -> Result<(), String> {
+pub(in crate::mask) fn function(call: &mut FuncCall) -> Result<(), String> {
     let names = walk::names(&call.funcname);
     let name = match names.as_slice() {
         [name] => name,
@@ -85,25 +85,30 @@ fn function(call: &mut FuncCall) -> Result<(), String> {
     Ok(())
 }
 
-fn operator(expression: &mut AExpr) -> Result<(), String> {
+/// Names one of `operators` in full, if it stands in one of `kinds` of expressions.
+pub(in crate::mask) fn operator(
+    expression: &mut AExpr,
+    kinds: &[AExprKind],
+    operators: &[&str],
+) -> Result<(), String> {
     let names = walk::names(&expression.name);
     let name = match names.as_slice() {
         [name] => name,
         [schema, name] if schema == PG_CATALOG => name,
         _ => return Err("operators of other schemas can't be used".to_owned()),
     };
-    let kinds = [AExprKind::AexprOp, AExprKind::AexprIn, AExprKind::AexprLike, AExprKind::AexprNullif];
     let kind = AExprKind::try_from(expression.kind).unwrap_or(AExprKind::Undefined);
-    if !kinds.contains(&kind) || !OPERATORS.contains(&name.as_str()) {
-        return Err(format!("the operator `{name}` can't be used: use {}", OPERATORS.join(" ")));
+    if !kinds.contains(&kind) || !operators.contains(&name.as_str()) {
+        return Err(format!("the operator `{name}` can't be used: use {}", operators.join(" ")));
     }
-    if kind == AExprKind::AexprOp {
+    if matches!(kind, AExprKind::AexprOp | AExprKind::AexprOpAny) {
         expression.name = vec![walk::name(PG_CATALOG), walk::name(name)];
     }
     Ok(())
 }
 
-fn to_text(name: Option<&mut TypeName>) -> Result<(), String> {
+/// Lets casts to text pass, which can't fail, and names the type in full.
+pub(in crate::mask) fn to_text(name: Option<&mut TypeName>) -> Result<(), String> {
     let Some(name) = name else { return Err("a cast without a type".to_owned()) };
     let names = walk::names(&name.names);
     let is_text = match names.as_slice() {
@@ -155,5 +160,8 @@ const FUNCTIONS: [&str; 18] = [
     "translate",
     "upper",
 ];
-const OPERATORS: [&str; 9] = ["||", "=", "<>", "<", "<=", ">", ">=", "~~", "!~~"];
+/// The expressions that operators may stand in.
+pub(in crate::mask) const KINDS: [AExprKind; 4] =
+    [AExprKind::AexprOp, AExprKind::AexprIn, AExprKind::AexprLike, AExprKind::AexprNullif];
+pub(in crate::mask) const OPERATORS: [&str; 9] = ["||", "=", "<>", "<", "<=", ">", ">=", "~~", "!~~"];
 const TEXTS: [&str; 3] = ["text", "varchar", "bpchar"];

@@ -50,6 +50,7 @@ pub(in super::super) fn fields() -> Value {
             "type": "array", "items": text,
             "description": "What is overwritten wherever it stands in a value."
         },
+        "row_filters": {"type": "array", "items": text, "description": "Which rows of its tables are yours."},
         "tables": {"type": "array", "items": table},
         "approvers": {"type": "array", "items": text},
         "request_access": text,
@@ -104,6 +105,7 @@ fn answer(explanation: &Explanation, access: &[RelationAccess]) -> Envelope {
         .with("tool", tool_for(&explanation.facts))
         .with("masked", json!(masked(explanation)))
         .with("detect", json!(explanation.detect))
+        .with("row_filters", json!(explanation.row_filters))
         .with("tables", json!(tables(&explanation.facts)))
         .with("approvers", json!(explanation.approvers))
 }

@@ -1,7 +1,7 @@
 //! The catalog of the tests, and ways to ask about facts in one line.
 
 use crate::catalog::{
-    Column, Function, FunctionResult, Relation, RelationKey, RelationKind, Snapshot, Volatility,
+    Column, Function, FunctionResult, Relation, RelationKey, RelationKind, RowSecurity, Snapshot, Volatility,
 };
 use crate::sql::facts::{Access, Facts, TableFact};
 use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze};
@@ -128,7 +128,7 @@ fn relation(oid: u32, key: &str, columns: &str) -> Relation {
         row_estimate: 100,
         has_triggers: false,
         has_rules: false,
-        row_security: false,
+        row_security: RowSecurity::default(),
         comment: None,
         stamp: 0,
     }

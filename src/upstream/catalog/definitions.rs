@@ -11,11 +11,12 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
 use crate::catalog::{
-    Column, Function, FunctionResult, Relation, RelationKey, RelationKind, Snapshot, Volatility,
+    Column, Function, FunctionResult, Relation, RelationKey, RelationKind, Role, RowPolicy, RowSecurity,
+    Snapshot, Volatility,
 };
 
 use super::super::target::Target;
-use super::{LoadError, session};
+use super::{LoadError, rows, session};
 
 /// Everything that a snapshot holds, as one load found it.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(super) struct Definitions {
     server_version_num: u32,
     relations: Vec<Relation>,
     functions: Vec<Function>,
+    roles: Vec<Role>,
 }
 
 /// What is done about a view whose tables another session has locked: PostgreSQL locks them as well when it puts the
@@ -41,18 +43,25 @@ impl Definitions {
         let client = session::open(target, &target.settings().service, &PARAMETERS).await?;
         client.batch_execute(ONE_SNAPSHOT).await?;
         let leave_out = [(&(locked == Locked::LeftOut) as &(dyn ToSql + Sync), Type::BOOL)];
-        let (version, relations, columns, functions) = tokio::join!(
+        let users: Vec<&str> =
+            target.settings().credentials().map(|credential| credential.user.as_str()).collect();
+        let users = [(&users as &(dyn ToSql + Sync), Type::TEXT_ARRAY)];
+        let (version, relations, columns, functions, policies, roles) = tokio::join!(
             client.query_typed_one(SERVER_VERSION, &[]),
             client.query_typed(RELATIONS, &leave_out),
             client.query_typed(COLUMNS, &[]),
             client.query_typed(FUNCTIONS, &[]),
+            client.query_typed(rows::POLICIES, &leave_out),
+            client.query_typed(rows::ROLES, &users),
         );
         // In this order: behind the first that fails, the others fail for that alone.
-        let (version, relations, columns, functions) = (version?, relations?, columns?, functions?);
+        let (version, relations, columns) = (version?, relations?, columns?);
+        let (functions, policies, roles) = (functions?, policies?, roles?);
         Ok(Self {
             server_version_num: version.try_get::<_, i32>(0)?.try_into().unwrap_or(0),
-            relations: assemble(&relations, &columns)?,
+            relations: assemble(&relations, &columns, rows::policies(&policies)?)?,
             functions: functions.iter().map(function).collect::<Result<_, _>>()?,
+            roles: rows::roles(&roles)?,
         })
     }
 
@@ -77,20 +86,25 @@ impl Definitions {
                 stamp,
             } = relation;
             write!(text, "{oid} {schema:?} {name:?} {kind:?} {columns:?} {primary_key:?} {parents:?}")?;
-            write!(text, "{definition:?} {has_triggers} {has_rules} {row_security} {comment:?} {stamp}")
+            write!(text, "{definition:?} {has_triggers} {has_rules} {row_security:?} {comment:?} {stamp}")
         });
-        let written = written.and_then(|()| write!(text, "{:?}", self.functions));
+        let written = written.and_then(|()| write!(text, "{:?}{:?}", self.functions, self.roles));
         debug_assert!(written.is_ok(), "writing to a string does not fail");
         Sha256::digest(text).into()
     }
 
     pub(super) fn into_snapshot(self, version: u64, search_path: Vec<String>) -> Snapshot {
         Snapshot::new(version, self.server_version_num, search_path, self.relations, self.functions)
+            .with_roles(self.roles)
     }
 }
 
-/// Gives every relation its columns, and turns the OIDs of its parents into keys.
-fn assemble(relations: &[Row], columns: &[Row]) -> Result<Vec<Relation>, Error> {
+/// Gives every relation its columns and policies, and turns the OIDs of its parents into keys.
+fn assemble(
+    relations: &[Row],
+    columns: &[Row],
+    mut policies_of: HashMap<u32, Vec<RowPolicy>>,
+) -> Result<Vec<Relation>, Error> {
     let mut columns_of: HashMap<u32, Vec<Column>> = HashMap::new();
     for row in columns {
         columns_of.entry(row.try_get("relation")?).or_default().push(column(row)?);
@@ -100,12 +114,13 @@ fn assemble(relations: &[Row], columns: &[Row]) -> Result<Vec<Relation>, Error> 
         let key = RelationKey::new(row.try_get("schema")?, row.try_get("name")?);
         keys.insert(row.try_get::<_, u32>("oid")?, key);
     }
-    relations.iter().map(|row| relation(row, &mut columns_of, &keys)).collect()
+    relations.iter().map(|row| relation(row, &mut columns_of, &mut policies_of, &keys)).collect()
 }
 
 fn relation(
     row: &Row,
     columns_of: &mut HashMap<u32, Vec<Column>>,
+    policies_of: &mut HashMap<u32, Vec<RowPolicy>>,
     keys: &HashMap<u32, RelationKey>,
 ) -> Result<Relation, Error> {
     let oid = row.try_get("oid")?;
@@ -122,7 +137,11 @@ fn relation(
         row_estimate: row.try_get("row_estimate")?,
         has_triggers: row.try_get("has_triggers")?,
         has_rules: row.try_get("has_rules")?,
-        row_security: row.try_get("row_security")?,
+        row_security: RowSecurity {
+            enabled: row.try_get("row_security")?,
+            owner: row.try_get("owner")?,
+            policies: policies_of.remove(&oid).unwrap_or_default(),
+        },
         comment: row.try_get("comment")?,
         stamp: row.try_get("stamp")?,
     })
@@ -180,7 +199,7 @@ fn result(row: &Row) -> Result<FunctionResult, Error> {
 }
 
 /// A value of PostgreSQL's type `"char"`: one byte.
-fn letter(row: &Row, name: &str) -> Result<char, Error> {
+pub(super) fn letter(row: &Row, name: &str) -> Result<char, Error> {
     row.try_get::<_, i8>(name).map(|byte| char::from(byte.cast_unsigned()))
 }
 
@@ -208,11 +227,17 @@ fn volatility(provolatile: char) -> Volatility {
 /// Nothing of the session is anybody else's to choose. An empty search_path makes every name print qualified.
 ///
 /// Whoever has locked a table may be waiting for this very load: the lock is not waited for as long as for an answer.
-const PARAMETERS: [(&str, &str); 7] = [
+/// Constants print the same for whoever prints them.
+const PARAMETERS: [(&str, &str); 12] = [
     ("application_name", "portcullis/catalog"),
     ("client_encoding", "UTF8"),
     ("standard_conforming_strings", "on"),
     ("search_path", ""),
+    ("quote_all_identifiers", "off"),
+    ("datestyle", "ISO, MDY"),
+    ("intervalstyle", "postgres"),
+    ("timezone", "UTC"),
+    ("extra_float_digits", "1"),
     ("statement_timeout", "20s"),
     ("lock_timeout", "500ms"),
     ("default_transaction_read_only", "on"),
@@ -244,7 +269,8 @@ WITH locked AS MATERIALIZED (
      GROUP BY a.attrelid
 )
 SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind AS kind,
-       c.reltuples::pg_catalog.int8 AS row_estimate, c.relrowsecurity AS row_security, d.description AS comment,
+       c.reltuples::pg_catalog.int8 AS row_estimate, c.relrowsecurity AS row_security,
+       pg_catalog.pg_get_userbyid(c.relowner)::pg_catalog.text AS owner, d.description AS comment,
        EXISTS (SELECT FROM pg_catalog.pg_trigger t
                 WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) AS has_triggers,
        EXISTS (SELECT FROM pg_catalog.pg_rewrite r

@@ -181,8 +181,7 @@ fn values(frame: Bytes, columns: usize) -> Result<Vec<Option<String>>, BodyError
 }
 
 const NOTICE_WITHHELD: &str = "text withheld, because the statement touches masked columns";
-const ERROR_WITHHELD: &str =
-    "the database refused the statement; details are withheld because it touches masked columns";
+const ERROR_WITHHELD: &str = "the database refused the statement; details are withheld because it touches masked columns or filtered rows";
 /// A result is held in memory as a whole, whatever the ceilings say.
 pub(super) const MOST_BYTES: u64 = 64 * 1024 * 1024;
 const MOST_NOTICES: usize = 50;

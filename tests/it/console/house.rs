@@ -238,6 +238,7 @@ pub(super) fn decided(statement: &str, identity: &str, owner: &str) -> Record {
             approval_id: "".into(),
             masked: [].into(),
             detect: Vec::new(),
+            row_filters: [].into(),
             max_rows: None,
             max_bytes: None,
         })),

@@ -60,7 +60,7 @@ async fn a_table_is_loaded_with_everything_that_was_declared() {
     assert_eq!(table.primary_key, ["order_id", "line_no"]);
     assert_eq!(table.row_estimate, 7);
     assert_eq!(table.comment.as_deref(), Some("What was ordered"));
-    assert!(table.row_security && !table.has_triggers && !table.has_rules);
+    assert!(table.row_security.enabled && !table.has_triggers && !table.has_rules);
     assert_eq!(table.definition, None);
     let names: Vec<_> = table.columns.iter().map(|column| (column.number, column.name.as_str())).collect();
     assert_eq!(names, [(2, "line_no"), (3, "order_id"), (4, "note"), (5, "total")]);

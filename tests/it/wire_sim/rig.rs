@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use portcullis::approval::{ApprovalId, Desk, Vote};
 use portcullis::audit::{Ledger, Memory};
-use portcullis::catalog::{Column, Relation, RelationKind, Snapshot};
+use portcullis::catalog::{Column, Relation, RelationKind, RowSecurity, Snapshot};
 use portcullis::clock::{Clock, ManualClock};
 use portcullis::gate::{
     Approve, CatalogError, Catalogs, Connect, Context, Door, Gate, Hold, Parts, Patience, Rules, Tell,
@@ -438,7 +438,7 @@ fn table(oid: u32, name: &str, columns: &[&str]) -> Relation {
         row_estimate: 5,
         has_triggers: false,
         has_rules: false,
-        row_security: false,
+        row_security: RowSecurity::default(),
         comment: None,
         stamp: 0,
     }
