@@ -12,7 +12,7 @@ use super::snapshot::Merged;
 use super::{Effect, Limits, Reason, Requirement};
 use crate::catalog::RelationKey;
 use crate::mask::detect::Wanted;
-use crate::mask::{Detectors, Masks, Selector, Strategy};
+use crate::mask::{Detectors, GroupRelease, Mask, Masks, Selector, Strategy};
 
 /// Why the rulebook gave no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -203,17 +203,29 @@ fn masks(answer: &Answer<'_>) -> Result<Masks, PolicyError> {
         let selector: Selector =
             serde_json::from_value(place.clone()).map_err(|error| malformed(format!("{place}: {error}")))?;
         selector.check().map_err(|why| malformed(format!("{place}: {why}")))?;
+        let release = match entry.remove("release") {
+            None => None,
+            Some(release) => {
+                Some(group_release(release).map_err(|why| malformed(format!("{place}: `release`: {why}")))?)
+            }
+        };
         let strategy: Strategy = serde_json::from_value(Value::Object(entry))
             .map_err(|error| malformed(format!("{place}: {error}")))?;
         strategy.check().map_err(|why| malformed(format!("{place}: {why}")))?;
+        let mask = Mask { strategy, release };
         match selector.one() {
             Some((schema, name, column)) => {
-                masks.add(RelationKey::new(schema, name), column.to_owned(), strategy);
+                masks.add(RelationKey::new(schema, name), column.to_owned(), mask);
             }
-            None => masks.select(selector, strategy),
+            None => masks.select(selector, mask),
         }
     }
     Ok(masks)
+}
+
+fn group_release(value: Value) -> Result<GroupRelease, String> {
+    let release: GroupRelease = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    release.check().map(|()| release)
 }
 
 fn detectors(answer: &Answer<'_>) -> Result<Detectors, PolicyError> {
