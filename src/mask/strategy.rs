@@ -296,6 +296,27 @@ mod tests {
     }
 
     #[test]
+    fn a_column_releases_what_every_mask_of_it_releases() {
+        let key = RelationKey::new("public", "staff");
+        let release = |text: &str| serde_json::from_str::<GroupRelease>(text).unwrap();
+        let avg = || Some(release(r#"{"aggregates": ["avg", "sum"], "min_rows": 5}"#));
+        let sum = || Some(release(r#"{"aggregates": ["count", "sum"], "min_rows": 3}"#));
+        let masks = |releases: Vec<Option<GroupRelease>>| {
+            let mut masks = Masks::default();
+            for release in releases {
+                let mask = Mask { strategy: Strategy::Null, release };
+                masks.add(key.clone(), "salary".into(), mask);
+            }
+            masks
+        };
+        let both = release(r#"{"aggregates": ["sum"], "min_rows": 5}"#);
+        assert_eq!(masks(vec![avg(), sum()]).release(&key, "salary"), Some(&both));
+        for nothing in [vec![None, avg()], vec![avg(), None], vec![avg(), None, avg()]] {
+            assert_eq!(masks(nothing), masks(vec![None]));
+        }
+    }
+
+    #[test]
     fn two_masks_of_one_kind_that_differ_leave_null() {
         assert_eq!(
             masks(&[Strategy::Partial { first: 0, last: 4 }, Strategy::Partial { first: 0, last: 2 }]),

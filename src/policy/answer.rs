@@ -209,8 +209,7 @@ fn masks(answer: &Answer<'_>) -> Result<Masks, PolicyError> {
                 Some(group_release(release).map_err(|why| malformed(format!("{place}: `release`: {why}")))?)
             }
         };
-        let strategy: Strategy = serde_json::from_value(Value::Object(entry))
-            .map_err(|error| malformed(format!("{place}: {error}")))?;
+        let strategy = strategy(&Value::Object(entry)).map_err(|why| malformed(format!("{place}: {why}")))?;
         strategy.check().map_err(|why| malformed(format!("{place}: {why}")))?;
         let mask = Mask { strategy, release };
         match selector.one() {
@@ -221,6 +220,17 @@ fn masks(answer: &Answer<'_>) -> Result<Masks, PolicyError> {
         }
     }
     Ok(masks)
+}
+
+/// A strategy without anything beside it: of what has no fields, serde takes any.
+fn strategy(entry: &Value) -> Result<Strategy, String> {
+    let strategy = Strategy::deserialize(entry).map_err(|error| error.to_string())?;
+    let known = serde_json::to_value(&strategy).map_err(|error| error.to_string())?;
+    let unknown = entry.as_object().into_iter().flatten().find(|(field, _)| known.get(field).is_none());
+    match unknown {
+        None => Ok(strategy),
+        Some((field, _)) => Err(format!("unknown field `{field}`")),
+    }
 }
 
 fn group_release(value: Value) -> Result<GroupRelease, String> {
