@@ -4,6 +4,7 @@ mod attacks;
 mod groups;
 mod keyed;
 mod names;
+mod read_only;
 mod redefined;
 mod unjudged;
 
