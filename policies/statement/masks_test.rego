@@ -45,6 +45,19 @@ test_a_group_sees_clear_what_is_labelled_by_rule if {
 	found == set()
 }
 
+test_a_mask_may_release_aggregates if {
+	release := {"aggregates": ["avg", "count"], "min_rows": 5}
+	found := mask with input as fixtures.ask("ana", {})
+		with data.agents as agents
+		with data.labels as {"shop": {"hr.payroll": {"salary": "salary"}}}
+		with data.label_rules as {"shop": [{"label": "salary", "column": "*wage*"}]}
+		with data.masks as {"salary": {"type": "null", "release": release}}
+	found == {
+		{"relation": "hr.payroll", "column": "salary", "type": "null", "release": release},
+		{"column": "*wage*", "type": "null", "release": release},
+	}
+}
+
 test_agents_and_people_see_the_same_masks if masks("bot") == masks("ana")
 
 test_a_group_sees_clear if masks("dora") == set()

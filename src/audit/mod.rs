@@ -46,6 +46,7 @@ fn sample(at: usize) -> Record {
             revision: "r1".into(),
             approval_id: smol_str::SmolStr::default(),
             masked: [].into(),
+            released: [].into(),
             detect: Vec::new(),
             row_filters: [].into(),
             max_rows: None,

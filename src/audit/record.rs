@@ -141,6 +141,9 @@ pub struct StatementRecord {
     pub approval_id: SmolStr,
     /// Masked columns, `schema.table.column`, among the relations it touches.
     pub masked: Arc<[String]>,
+    /// Those of them whose true values its aggregates see, of groups that are large enough.
+    #[serde(default = "none", skip_serializing_if = "is_none")]
+    pub released: Arc<[String]>,
     /// The detectors that its result is looked through by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detect: Vec<SmolStr>,
@@ -153,11 +156,11 @@ pub struct StatementRecord {
     pub max_bytes: Option<u64>,
 }
 
-/// Records from before there were row filters name none.
+/// Records from before there were such name none.
 fn none() -> Arc<[String]> {
     [].into()
 }
 
-fn is_none(filters: &Arc<[String]>) -> bool {
-    filters.is_empty()
+fn is_none(names: &Arc<[String]>) -> bool {
+    names.is_empty()
 }

@@ -121,6 +121,9 @@ fn tell(explanation: &Explanation, output: &mut Output) -> std::io::Result<()> {
     if !explanation.masked.is_empty() {
         output.line(format_args!("masked     {}", visible(&explanation.masked.join(", "))))?;
     }
+    if !explanation.released.is_empty() {
+        output.line(format_args!("released   {}", visible(&explanation.released.join(", "))))?;
+    }
     if !explanation.detect.is_empty() {
         output.line(format_args!("detect     {}", explanation.detect.join(", ")))?;
     }

@@ -223,6 +223,7 @@ impl Gate {
                 revision: verdict.revision.clone(),
                 approval_id: passed.approval.as_ref().map(|a| a.id().to_string().into()).unwrap_or_default(),
                 masked: Arc::clone(&ruling.masked),
+                released: Arc::clone(&ruling.rewritten.plan.released),
                 detect: ruling.decision.detect.names().map(SmolStr::new_static).collect(),
                 row_filters: Arc::clone(&ruling.filters),
                 max_rows: ruling.decision.limits.rows,

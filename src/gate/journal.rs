@@ -222,6 +222,7 @@ pub(super) fn statement(
         revision: SmolStr::default(),
         approval_id: SmolStr::default(),
         masked: [].into(),
+        released: [].into(),
         detect: Vec::new(),
         row_filters: [].into(),
         max_rows: None,

@@ -32,6 +32,8 @@ pub struct Explanation {
     pub facts: Vec<Facts>,
     /// Masked columns among the relations it touches, `schema.table.column`.
     pub masked: Vec<String>,
+    /// Masked columns of which aggregates see the true values, `schema.table.column`.
+    pub released: Vec<String>,
     /// The detectors that its results would be looked through by.
     pub detect: Vec<String>,
     /// Row filters of the relations it touches, with the session's values: `public.orders by tenant: {"acme"}`.
@@ -130,6 +132,7 @@ impl Gate {
             reasons: Vec::new(),
             facts: facts.unwrap_or_default(),
             masked: Vec::new(),
+            released: Vec::new(),
             detect: Vec::new(),
             row_filters: Vec::new(),
             sent: String::new(),
@@ -145,6 +148,11 @@ impl Gate {
                     reasons: verdict.rulings.iter().flat_map(|r| r.decision.reasons.clone()).collect(),
                     facts: verdict.analysis.items().iter().map(|item| Facts::clone(&item.facts)).collect(),
                     masked: verdict.rulings.iter().flat_map(|ruling| ruling.masked.to_vec()).collect(),
+                    released: verdict
+                        .rulings
+                        .iter()
+                        .flat_map(|ruling| ruling.rewritten.plan.released.to_vec())
+                        .collect(),
                     detect: verdict.detectors().names().map(str::to_owned).collect(),
                     row_filters: verdict.rulings.iter().flat_map(|ruling| ruling.filters.to_vec()).collect(),
                     sent: verdict.sql().into_owned(),

@@ -16,10 +16,12 @@ impl Verdict {
         let masked: Vec<&Arc<[String]>> = self.rulings.iter().map(|ruling| &ruling.masked).collect();
         let detect: Vec<Detectors> = self.rulings.iter().map(|ruling| ruling.decision.detect).collect();
         let filters: Vec<&Arc<[String]>> = self.rulings.iter().map(|ruling| &ruling.filters).collect();
+        let released: Vec<_> = self.rulings.iter().map(|ruling| &ruling.rewritten.plan.released).collect();
         json!({
             "sent": self.sql(),
             "limits": limits,
             "masked": masked,
+            "released": released,
             "row_filters": filters,
             "detect": detect,
             "runs": self.runs(),
@@ -33,4 +35,4 @@ impl Verdict {
 }
 
 /// The names of the parts.
-pub(super) const PARTS: [&str; 6] = ["sent", "limits", "masked", "row_filters", "detect", "runs"];
+pub(super) const PARTS: [&str; 7] = ["sent", "limits", "masked", "released", "row_filters", "detect", "runs"];

@@ -89,11 +89,12 @@ impl Gate {
     }
 }
 
-/// The columns whose masks are not computed from the value.
+/// The columns of which nothing is computed from the value: neither a mask nor an aggregate that is released.
 fn constant(masks: &Masks) -> impl Iterator<Item = (RelationKey, String)> {
     masks.iter().flat_map(|(key, columns)| {
-        let constant = columns.iter().filter(|(_, strategy)| {
+        let constant = columns.iter().filter(|(column, strategy)| {
             matches!(strategy, Strategy::Redact { .. } | Strategy::Null | Strategy::Deny)
+                && masks.release(key, column).is_none()
         });
         constant.map(|(column, _)| (key.clone(), column.clone()))
     })

@@ -1,5 +1,7 @@
 //! COPY of governed tables: out as the query that masks them, in without their masked columns.
 
+use std::collections::BTreeSet;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::CopyStmt;
 
@@ -8,6 +10,7 @@ use crate::catalog::{Relation, RelationKind};
 use super::governance::Reach;
 use super::reads::{Rewriter, laundering, unknown};
 use super::survey::Mention;
+use super::wrapper::Seen;
 use super::{Refusal, Strategy, columns, views, walk, wrapper};
 
 impl Rewriter<'_> {
@@ -51,7 +54,8 @@ impl Rewriter<'_> {
         if let Some(denied) = names.iter().find(|name| masks.get(**name) == Some(&Strategy::Deny)) {
             return Err(columns::unreadable(relation, denied));
         }
-        let query = wrapper::select(relation, &self.governance.cover(&relation.key()), &names, &[], false)?;
+        let seen = Seen { names: &names, system: &[], truths: &BTreeSet::new() };
+        let query = wrapper::select(relation, &self.governance.cover(&relation.key()), &seen, false)?;
         self.expected = self.expected.saturating_add(1);
         copy.query = Some(Box::new(pg_query::Node { node: Some(NodeEnum::SelectStmt(query)) }));
         copy.relation = None;

@@ -12,7 +12,7 @@ use crate::catalog::{Relation, RelationKey, RelationKind, Snapshot};
 use super::held::{self, Held};
 use super::survey::{Mention, Survey};
 use super::wrapper::{self, Cover, Wanted};
-use super::{Masks, Refusal, Rows, Strategy, expression, walk};
+use super::{GroupRelease, Mask, Masks, Refusal, Rows, Strategy, expression, walk};
 
 /// Strategies by column name.
 pub(super) type Columns = BTreeMap<String, Strategy>;
@@ -21,6 +21,7 @@ pub(super) type Columns = BTreeMap<String, Strategy>;
 #[derive(Debug)]
 pub struct Governed {
     masks: Arc<BTreeMap<RelationKey, Columns>>,
+    releases: Arc<BTreeMap<RelationKey, BTreeMap<String, GroupRelease>>>,
     forbidden: Arc<HashSet<(u32, i16)>>,
     pub(super) held: BTreeMap<RelationKey, Held>,
     /// Subselects that were built before: what they are follows from their place in here and from the above.
@@ -60,11 +61,14 @@ impl Governed {
         let parents = |key: &RelationKey| catalog.relation(key).map(|relation| relation.parents.clone());
         let held = held::all(masks.rows(), catalog);
         let mut worked_out = Masks::default();
-        for (key, columns) in masks.on(catalog).iter() {
+        let masks = masks.on(catalog);
+        for (key, columns) in masks.iter() {
             let kin: HashSet<_> = closure(key, parents).chain(closure(key, children)).collect();
             for relative in kin {
                 for (column, strategy) in columns {
-                    worked_out.add(relative.clone(), column.clone(), strategy.clone());
+                    let release = masks.release(key, column).cloned();
+                    let mask = Mask { strategy: strategy.clone(), release };
+                    worked_out.add(relative.clone(), column.clone(), mask);
                 }
             }
         }
@@ -77,7 +81,8 @@ impl Governed {
             })
             .collect();
         let forbidden = Arc::new(forbidden(&masks, catalog));
-        Self { masks: Arc::new(masks), forbidden, held, built: Mutex::default() }
+        let releases = Arc::new(worked_out.releases().clone());
+        Self { masks: Arc::new(masks), releases, forbidden, held, built: Mutex::default() }
     }
 
     /// The same masks over other rows: whose rows they are changes nothing about columns.
@@ -85,6 +90,7 @@ impl Governed {
     pub fn over(&self, rows: &Rows, catalog: &Snapshot) -> Self {
         Self {
             masks: Arc::clone(&self.masks),
+            releases: Arc::clone(&self.releases),
             forbidden: Arc::clone(&self.forbidden),
             held: held::all(rows, catalog),
             built: Mutex::default(),
@@ -131,6 +137,11 @@ impl<'a> Governance<'a> {
     /// The masks of the relation's own columns; none for most.
     pub(super) fn masks(&self, key: &RelationKey) -> &Columns {
         self.governed.masks.get(key).unwrap_or(&self.none)
+    }
+
+    /// What is released of the relation's own columns; nothing of most.
+    pub(super) fn releases(&self, key: &RelationKey) -> Option<&'a BTreeMap<String, GroupRelease>> {
+        self.governed.releases.get(key)
     }
 
     /// The subselect in place of `relation`, which is no view of masked columns.

@@ -2,16 +2,18 @@
 //!
 //! Masking happens at the source: [`rewrite::rewrite`] replaces each governed table by a subselect that gives the mask
 //! under the governed column's name, and names the column itself only where the mask is computed from it, so predicates,
-//! joins, aggregates and errors see only the mask. [`verify`] then
+//! joins, aggregates and errors see only the mask, but for aggregates that policy releases. [`verify`] then
 //! checks the result before its first row leaves, and rows reach a client only as [`release::Released`].
 //! The room never asks policy and never talks to a server.
 
+mod aggregates;
 mod columns;
 mod copy;
 pub mod detect;
 mod expression;
 mod governance;
 mod grouping;
+mod groups;
 mod guard;
 mod held;
 mod key;
@@ -33,6 +35,7 @@ mod walk;
 mod wrapper;
 mod writes;
 
+pub use aggregates::{Aggregate, GroupRelease};
 pub use detect::Detectors;
 pub use governance::Governed;
 pub use guard::Guard;
@@ -42,5 +45,5 @@ pub use release::{Release, Released, Stop};
 pub use rewrite::{Plan, Refusal, Rewritten, rewrite, rewrite_as};
 pub use rows::{RowFilters, RowGrants, RowValues, Rows};
 pub use selector::Selector;
-pub use strategy::{Masks, Strategy};
+pub use strategy::{Mask, Masks, Strategy};
 pub use verify::{Field, Mismatch};

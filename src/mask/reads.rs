@@ -1,5 +1,6 @@
 //! Reading: every governed relation in FROM becomes its subselect, in the statement and everything inside it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pg_query::protobuf::{
@@ -11,6 +12,7 @@ use pg_query::{Node, NodeEnum};
 use crate::catalog::Relation;
 
 use super::governance::{Governance, Reach};
+use super::groups::Released;
 use super::scope::{Binding, Masked, Scopes};
 use super::survey::{Mention, Survey};
 use super::wrapper::{self, Wanted};
@@ -30,13 +32,16 @@ pub(super) struct Rewriter<'a> {
     /// Mentions of governed relations that the result must hold: those in our subselects and the targets of
     /// writes, not one more.
     pub(super) expected: usize,
+    /// Aggregates that see the truth.
+    pub(super) released: Released,
     /// How many views are open.
     pub(super) depth: usize,
     ctes: Vec<Cte>,
 }
 
+/// A query of WITH.
 #[derive(Debug)]
-struct Cte {
+pub(super) struct Cte {
     name: String,
     columns: Option<Vec<String>>,
 }
@@ -50,6 +55,7 @@ impl<'a> Rewriter<'a> {
             scopes: Scopes::default(),
             cast_rows: true,
             expected: 0,
+            released: Released::default(),
             depth,
             ctes: Vec::new(),
         }
@@ -72,8 +78,16 @@ impl<'a> Rewriter<'a> {
         for side in [&mut select.larg, &mut select.rarg].into_iter().flatten() {
             self.select(side)?;
         }
+        let truths = self.release_groups(select)?;
         for item in &mut select.from_clause {
-            self.range_item(item, false)?;
+            match &mut item.node {
+                Some(NodeEnum::RangeVar(range)) => {
+                    if let Some((subquery, alias)) = self.relation(range, false, &truths)? {
+                        *item = wrapper::from_item(subquery, alias);
+                    }
+                }
+                _ => self.range_item(item, false)?,
+            }
         }
         grouping::complete(&self.scopes, select);
         self.targets(&mut select.target_list)?;
@@ -139,7 +153,7 @@ impl<'a> Rewriter<'a> {
     pub(super) fn range_item(&mut self, node: &mut Node, nullable: bool) -> Result<(), Refusal> {
         match &mut node.node {
             Some(NodeEnum::RangeVar(range)) => {
-                if let Some((subquery, alias)) = self.relation(range, nullable)? {
+                if let Some((subquery, alias)) = self.relation(range, nullable, &BTreeSet::new())? {
                     *node = wrapper::from_item(subquery, alias);
                 }
                 Ok(())
@@ -171,15 +185,15 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// Binds a relation's names, and gives the subselect and its alias where the relation is governed.
+    /// Binds a relation's names, and gives the subselect and its alias where the relation is governed. The subselect
+    /// holds the truth of the columns `truths` too, which nothing is bound to.
     fn relation(
         &mut self,
         range: &mut RangeVar,
         nullable: bool,
+        truths: &BTreeSet<String>,
     ) -> Result<Option<(Box<SelectStmt>, Alias)>, Refusal> {
-        if let Some(cte) =
-            self.ctes.iter().rev().find(|cte| range.schemaname.is_empty() && cte.name == range.relname)
-        {
+        if let Some(cte) = self.cte(range) {
             let columns = cte.columns.clone();
             self.bind_derived(range.alias.as_ref(), &range.relname.clone(), columns, nullable);
             return Ok(None);
@@ -203,11 +217,17 @@ impl<'a> Rewriter<'a> {
             return Ok(None);
         }
         let wanted = Wanted::of(relation, &alias.aliasname, !alias.colnames.is_empty(), self.survey)?;
+        let wanted = Wanted { truths: truths.clone(), ..wanted };
         let (subquery, alias) = self.replacement(relation, &wanted, range.inh, alias)?;
         let masks = self.governance.masks(&relation.key()).clone();
         let masked = Masked { relation: Arc::clone(relation), masks, columns: wanted.columns };
         self.scopes.bind(Binding { masked: Some(Arc::new(masked)), ..binding });
         Ok(Some((subquery, alias)))
+    }
+
+    /// The CTE that `range` names, if it does.
+    pub(super) fn cte(&self, range: &RangeVar) -> Option<&Cte> {
+        self.ctes.iter().rev().find(|cte| range.schemaname.is_empty() && cte.name == range.relname)
     }
 
     fn replacement(
@@ -236,7 +256,9 @@ impl<'a> Rewriter<'a> {
         else {
             return Err(unknown("TABLESAMPLE"));
         };
-        let Some((mut subquery, alias)) = self.relation(range, nullable)? else { return Ok(None) };
+        let Some((mut subquery, alias)) = self.relation(range, nullable, &BTreeSet::new())? else {
+            return Ok(None);
+        };
         let Some(table) = subquery.from_clause.first_mut().filter(|node| is_range(node)) else {
             return Err(unknown("TABLESAMPLE of a view"));
         };

@@ -35,6 +35,8 @@ pub struct Plan {
     pub verbatim: bool,
     /// `(table OID, attnum)` of every column that this identity may not see: no result column may come from one.
     pub forbidden: Arc<HashSet<(u32, i16)>>,
+    /// Masked columns of which aggregates see the truth, `schema.table.column`, ordered.
+    pub released: Arc<[String]>,
     /// What must run before it, in its transaction, for its definitions to be those that it was judged by.
     pub guard: Option<Guard>,
 }
@@ -71,7 +73,7 @@ pub fn rewrite_as(
     catalog: &Snapshot,
 ) -> Result<Rewritten, Refusal> {
     let forbidden = Arc::clone(governed.forbidden());
-    let plan = Plan { arity: arity(&item.facts), governed: false, verbatim: true, forbidden, guard: None };
+    let plan = Plan { arity: arity(&item.facts), verbatim: true, forbidden, ..Plan::default() };
     if governed.is_empty() {
         return Ok(Rewritten { sql: text.to_owned(), plan });
     }
@@ -90,8 +92,9 @@ pub fn rewrite_as(
     let mut tree = item.tree.clone();
     let mut rewriter = Rewriter::new(&governance, &survey, 0);
     dispatch(&mut rewriter, &mut tree, &item.facts)?;
-    let sql = proof::emit(tree, rewriter.expected, &governance)?;
-    Ok(Rewritten { sql, plan: Plan { governed: true, verbatim: false, ..plan } })
+    let sql = proof::emit(tree, rewriter.expected, rewriter.released.calls, &governance)?;
+    let released = rewriter.released.columns.into_iter().collect();
+    Ok(Rewritten { sql, plan: Plan { governed: true, verbatim: false, released, ..plan } })
 }
 
 /// The relations that are named, in the tree or by what the facts know about it.
@@ -130,19 +133,28 @@ fn dispatch(rewriter: &mut Rewriter<'_>, tree: &mut RawStmt, facts: &Facts) -> R
 impl Rewriter<'_> {
     /// Rewrites what EXPLAIN explains. The plan is then one over the masks: it can tell nothing of columns that the
     /// statement does not read. A mask that is computed from its column does read it, and the planner's row counts
-    /// come from what it knows of that column; so do those of a write, whose target is the table itself.
+    /// come from what it knows of that column; so do those of a write, whose target is the table itself, and a released
+    /// aggregate reads its column.
     fn explained(&mut self, query: &mut Node, facts: &Facts) -> Result<(), Refusal> {
         let reads_masked = facts.tables.iter().any(|table| self.governance.reads_masked(&table.key));
         match &mut query.node {
             Some(NodeEnum::SelectStmt(select)) if !reads_masked && facts.class <= Class::Read => {
-                self.select(select)
+                self.select(select)?;
             }
-            _ => Err(Refusal {
-                what: "a plan over these masked columns shows what they hold: its constants and row counts"
-                    .to_owned(),
-                hint: "explain a statement that leaves the masked tables out".to_owned(),
-            }),
+            _ => return Err(telling_plan()),
         }
+        match self.released.calls {
+            0 => Ok(()),
+            _ => Err(telling_plan()),
+        }
+    }
+}
+
+fn telling_plan() -> Refusal {
+    Refusal {
+        what: "a plan over these masked columns shows what they hold: its constants and row counts"
+            .to_owned(),
+        hint: "explain a statement that leaves the masked tables out".to_owned(),
     }
 }
 

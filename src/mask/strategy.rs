@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{RelationKey, Snapshot};
 
+use super::aggregates::GroupRelease;
 use super::expression::custom;
 use super::rows::Rows;
 use super::selector::Selector;
@@ -144,6 +145,22 @@ impl Strategy {
     }
 }
 
+/// What stands in a column's place, and what is released of it all the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Mask {
+    /// What stands there.
+    pub strategy: Strategy,
+    /// Aggregates of the true values, of groups that are large enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<GroupRelease>,
+}
+
+impl From<Strategy> for Mask {
+    fn from(strategy: Strategy) -> Self {
+        Self { strategy, release: None }
+    }
+}
+
 /// The masks of one identity on one database: of columns by their names, and of columns by what they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Masks {
@@ -152,23 +169,35 @@ pub struct Masks {
     rows: Arc<Rows>,
     /// Relation -> column -> strategy.
     columns: BTreeMap<RelationKey, BTreeMap<String, Strategy>>,
-    selected: BTreeSet<(Selector, Strategy)>,
+    selected: BTreeSet<(Selector, Mask)>,
+    /// Relation -> column -> what is released of it; no entry without one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    releases: BTreeMap<RelationKey, BTreeMap<String, GroupRelease>>,
 }
 
 impl Masks {
-    /// Adds a mask. Two masks on one column leave the stricter; two of one kind that differ leave NULL.
-    pub fn add(&mut self, relation: RelationKey, column: String, strategy: Strategy) {
-        let columns = self.columns.entry(relation).or_default();
-        let strategy = match columns.remove(&column) {
-            None => strategy,
-            Some(present) => stricter(present, strategy),
+    /// Adds a mask. Two masks on one column leave the stricter; two of one kind that differ leave NULL. What is released
+    /// is what both release.
+    pub fn add(&mut self, relation: RelationKey, column: String, mask: impl Into<Mask>) {
+        let Mask { strategy, release } = mask.into();
+        let columns = self.columns.entry(relation.clone()).or_default();
+        let mut releases = self.releases.remove(&relation).unwrap_or_default();
+        let (strategy, release) = match columns.remove(&column) {
+            None => (strategy, release),
+            Some(present) => {
+                (stricter(present, strategy), GroupRelease::both(releases.remove(&column), release))
+            }
         };
-        columns.insert(column, strategy);
+        columns.insert(column.clone(), strategy);
+        releases.extend(release.map(|release| (column, release)));
+        if !releases.is_empty() {
+            self.releases.insert(relation, releases);
+        }
     }
 
     /// Adds a mask of all columns that `selector` selects.
-    pub fn select(&mut self, selector: Selector, strategy: Strategy) {
-        self.selected.insert((selector, strategy));
+    pub fn select(&mut self, selector: Selector, mask: impl Into<Mask>) {
+        self.selected.insert((selector, mask.into()));
     }
 
     /// The same masks, over the rows that a session's filters leave.
@@ -206,8 +235,8 @@ impl Masks {
             for column in &relation.columns {
                 let selecting =
                     self.selected.iter().filter(|(selector, _)| selector.selects(relation, column));
-                for (_, strategy) in selecting {
-                    named.add(relation.key(), column.name.clone(), strategy.clone());
+                for (_, mask) in selecting {
+                    named.add(relation.key(), column.name.clone(), mask.clone());
                 }
             }
         }
@@ -218,6 +247,17 @@ impl Masks {
     #[must_use]
     pub fn named(&self, relation: &RelationKey) -> Option<&BTreeMap<String, Strategy>> {
         self.columns.get(relation)
+    }
+
+    /// What is released of a column that is masked by its name.
+    #[must_use]
+    pub fn release(&self, relation: &RelationKey, column: &str) -> Option<&GroupRelease> {
+        self.releases.get(relation)?.get(column)
+    }
+
+    /// Everything that is released of columns that are masked by their names.
+    pub(super) fn releases(&self) -> &BTreeMap<RelationKey, BTreeMap<String, GroupRelease>> {
+        &self.releases
     }
 
     /// Every relation with its columns that are masked by their names.
@@ -253,6 +293,27 @@ mod tests {
         assert_eq!(masks(&[partial.clone(), redact.clone()]), Some(redact.clone()));
         assert_eq!(masks(&[redact.clone(), partial]), Some(redact.clone()));
         assert_eq!(masks(&[Strategy::Null, redact]), Some(Strategy::Null));
+    }
+
+    #[test]
+    fn a_column_releases_what_every_mask_of_it_releases() {
+        let key = RelationKey::new("public", "staff");
+        let release = |text: &str| serde_json::from_str::<GroupRelease>(text).unwrap();
+        let avg = || Some(release(r#"{"aggregates": ["avg", "sum"], "min_rows": 5}"#));
+        let sum = || Some(release(r#"{"aggregates": ["count", "sum"], "min_rows": 3}"#));
+        let masks = |releases: Vec<Option<GroupRelease>>| {
+            let mut masks = Masks::default();
+            for release in releases {
+                let mask = Mask { strategy: Strategy::Null, release };
+                masks.add(key.clone(), "salary".into(), mask);
+            }
+            masks
+        };
+        let both = release(r#"{"aggregates": ["sum"], "min_rows": 5}"#);
+        assert_eq!(masks(vec![avg(), sum()]).release(&key, "salary"), Some(&both));
+        for nothing in [vec![None, avg()], vec![avg(), None], vec![avg(), None, avg()]] {
+            assert_eq!(masks(nothing), masks(vec![None]));
+        }
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub(super) struct Reference {
     pub(super) fields: Vec<Option<String>>,
     /// Where it stands.
     pub(super) place: Place,
+    /// Whether it stands right in a function call.
+    pub(super) in_call: bool,
 }
 
 /// Where a reference stands, as far as writes care.
@@ -144,7 +146,8 @@ impl Visitor for Survey {
         }
         if kind == "ColumnRef" {
             let place = self.place();
-            self.references.push(Reference { fields: std::mem::take(&mut self.fields), place });
+            let in_call = self.path.last() == Some(&"FuncCall");
+            self.references.push(Reference { fields: std::mem::take(&mut self.fields), place, in_call });
         }
     }
 

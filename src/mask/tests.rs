@@ -10,7 +10,7 @@ use crate::sql::{Facts, Item, Naming, Statement, analyze_shallow};
 
 use super::governance::{Governance, Governed};
 use super::survey::{Survey, digest};
-use super::{Masks, Refusal, Rewritten, Strategy, proof, rewrite};
+use super::{Aggregate, GroupRelease, Mask, Masks, Refusal, Rewritten, Strategy, proof, rewrite};
 
 fn column(name: &str, number: i16, type_oid: u32, type_name: &str) -> Column {
     Column {
@@ -215,10 +215,55 @@ fn nothing_is_printed_that_mentions_a_masked_table_once_more_than_meant() {
     let governed = Governed::new(&masks, &catalog);
     let governance = Governance::new(&governed, &catalog);
     let tree = parse("SELECT 1 FROM app.people");
-    assert!(proof::emit(tree.clone(), 0, &governance).unwrap_err().what.contains("was left in it"));
-    assert!(proof::emit(tree, 1, &governance).is_ok());
+    assert!(proof::emit(tree.clone(), 0, 0, &governance).unwrap_err().what.contains("was left in it"));
+    assert!(proof::emit(tree, 1, 0, &governance).is_ok());
     let bare = parse("SELECT 1 FROM people");
-    assert!(proof::emit(bare, 1, &governance).unwrap_err().what.contains("without a schema"));
+    assert!(proof::emit(bare, 1, 0, &governance).unwrap_err().what.contains("without a schema"));
+}
+
+#[test]
+fn a_released_aggregate_counts_its_group_first() {
+    let mut people = people();
+    people.columns[1] = column("ssn", 2, 23, "integer");
+    let catalog = catalog(vec![people]);
+    let mut masks = Masks::default();
+    let release = GroupRelease { aggregates: [Aggregate::Avg].into(), min_rows: 5 };
+    let mask = Mask { strategy: Strategy::Null, release: Some(release) };
+    masks.add(RelationKey::new("app", "people"), "ssn".into(), mask);
+    let rewritten = run("SELECT avg(ssn), sum(ssn) FROM people", &masks, &catalog).unwrap();
+    assert_eq!(
+        rewritten.sql,
+        "SELECT CASE WHEN pg_catalog.count(\"portcullis true 2\") OPERATOR(pg_catalog.>=) 5 \
+         THEN pg_catalog.avg(\"portcullis true 2\") END AS avg, sum(ssn) \
+         FROM (SELECT NULL::int AS ssn, ssn AS \"portcullis true 2\" FROM app.people) people"
+    );
+    assert_eq!(*rewritten.plan.released, ["app.people.ssn".to_owned()]);
+    let masked = run("SELECT sum(ssn), min(ssn) FROM people", &masks, &catalog).unwrap();
+    assert!(!masked.sql.contains("portcullis true") && masked.plan.released.is_empty(), "{}", masked.sql);
+}
+
+#[test]
+fn nothing_is_printed_in_which_the_truth_stands_outside_a_released_aggregate() {
+    let catalog = catalog(vec![people()]);
+    let governed = Governed::new(&masks("people", redact()), &catalog);
+    let governance = Governance::new(&governed, &catalog);
+    let call = "CASE WHEN count(\"portcullis true 2\") >= 5 THEN avg(\"portcullis true 2\") END";
+    let from = "FROM (SELECT ssn AS \"portcullis true 2\" FROM app.people) p";
+    let emit = |targets: &str, calls: usize| {
+        proof::emit(parse(&format!("SELECT {targets} {from}")), 1, calls, &governance)
+    };
+    emit(call, 1).unwrap();
+    for (targets, calls) in [
+        (call.to_owned(), 0),
+        (call.to_owned(), 2),
+        ("\"portcullis true 2\"".to_owned(), 0),
+        (format!("{call}, max(\"portcullis true 2\")"), 1),
+        ("\"portcullis true 2\", avg(\"portcullis true 2\")".to_owned(), 1),
+        ("sum(p.\"portcullis true 2\"), count(p.\"portcullis true 2\")".to_owned(), 1),
+    ] {
+        let refusal = emit(&targets, calls).unwrap_err();
+        assert!(refusal.what.contains("would show what is masked"), "{targets}: {refusal}");
+    }
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(super) fn inline(
     let mut inner = Rewriter::new(rewriter.governance, &survey, rewriter.depth.saturating_add(1));
     inner.select(&mut select)?;
     rewriter.expected = rewriter.expected.saturating_add(inner.expected);
+    let released = inner.released;
+    rewriter.released.absorb(released);
     let masks = rewriter.governance.masks(&view.key());
     match masks.is_empty() {
         true => Ok((select, columns_of(view, alias))),

@@ -11,7 +11,7 @@ use crate::catalog::{KeySettings, Relation, RelationKind};
 use super::expression::{self, Anchor, identifier};
 use super::governance::Columns;
 use super::survey::{self, Survey};
-use super::{Refusal, walk};
+use super::{Refusal, aggregates, walk};
 
 /// Which columns the subselect gives.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,6 +20,8 @@ pub(super) struct Wanted {
     pub(super) columns: BTreeSet<String>,
     /// System columns that the statement names.
     pub(super) system: Vec<&'static str>,
+    /// Masked columns whose truth it gives too, under a name of ours, for aggregates that are released.
+    pub(super) truths: BTreeSet<String>,
 }
 
 impl Wanted {
@@ -44,7 +46,7 @@ impl Wanted {
                 ),
                 hint: "name the columns that you need".to_owned(),
             }),
-            _ => Ok(Self { columns, system }),
+            _ => Ok(Self { columns, system, truths: BTreeSet::new() }),
         }
     }
 }
@@ -73,15 +75,26 @@ pub(super) fn subselect(
         .map(|column| column.name.as_str())
         .filter(|name| wanted.columns.contains(*name))
         .collect();
-    select(relation, cover, &names, &wanted.system, inherits)
+    let seen = Seen { names: &names, system: &wanted.system, truths: &wanted.truths };
+    select(relation, cover, &seen, inherits)
 }
 
-/// The query that COPY sends in place of `relation`: the columns of `names`, in that order.
+/// What a subselect gives, in this order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// Columns, masked where they must be.
+    pub(super) names: &'a [&'a str],
+    /// System columns.
+    pub(super) system: &'a [&'a str],
+    /// Masked columns whose truth is given.
+    pub(super) truths: &'a BTreeSet<String>,
+}
+
+/// The query that COPY sends in place of `relation`, or what a subselect is.
 pub(super) fn select(
     relation: &Relation,
     &Cover { masks, fence, keys }: &Cover<'_>,
-    names: &[&str],
-    system: &[&str],
+    &Seen { names, system, truths }: &Seen<'_>,
     inherits: bool,
 ) -> Result<Box<SelectStmt>, Refusal> {
     let anchor = anchor(relation, masks);
@@ -102,6 +115,10 @@ pub(super) fn select(
         });
     }
     items.extend(system.iter().map(|name| format!("{name} AS {name}")));
+    for column in relation.columns.iter().filter(|column| truths.contains(&column.name)) {
+        let name = identifier(&aggregates::name_of(column));
+        items.push(format!("{} AS {name}", aggregates::truth(column)));
+    }
     let only = if inherits { "" } else { "ONLY " };
     let text = format!(
         "SELECT {} FROM {only}{}.{}",
@@ -110,7 +127,7 @@ pub(super) fn select(
         identifier(&relation.name)
     );
     let select = parse(&text).ok_or_else(|| unbuildable(relation))?;
-    names_no_masked_column(&select, relation, masks)?;
+    names_no_masked_column(&select, relation, masks, truths)?;
     let Some(condition) = fence else { return Ok(select) };
     // Without OFFSET the planner would join this with the conditions around it, and work those out on rows of others.
     parse(&format!("{text} WHERE {condition} OFFSET 0")).ok_or_else(|| unbuildable(relation))
@@ -184,9 +201,27 @@ fn anchor<'a>(relation: &'a Relation, masks: &Columns) -> Anchor<'a> {
     }
 }
 
-/// Holds the subselect against its promise: it names no masked column but under a partial mask.
-fn names_no_masked_column(select: &SelectStmt, relation: &Relation, masks: &Columns) -> Result<(), Refusal> {
-    let survey = Survey::of(select).map_err(|_| unbuildable(relation))?;
+/// Holds the subselect against its promise: it names no masked column but where a mask is computed from it, or for its
+/// own truth.
+fn names_no_masked_column(
+    select: &SelectStmt,
+    relation: &Relation,
+    masks: &Columns,
+    truths: &BTreeSet<String>,
+) -> Result<(), Refusal> {
+    let mut masked = select.clone();
+    let given = masked.target_list.split_off(select.target_list.len().saturating_sub(truths.len()));
+    let names: Vec<&str> = in_order(relation, truths).collect();
+    if names.len() != given.len() || given.len() != truths.len() {
+        return Err(unbuildable(relation));
+    }
+    for (target, name) in given.iter().zip(names) {
+        let survey = Survey::of(target).map_err(|_| unbuildable(relation))?;
+        if !survey.references.iter().all(|reference| reference.last() == Some(name)) {
+            return Err(unbuildable(relation));
+        }
+    }
+    let survey = Survey::of(&masked).map_err(|_| unbuildable(relation))?;
     let hidden = |name: &str| match (relation.column(name), masks.get(name)) {
         (Some(column), Some(strategy)) => !expression::reads_column(column, strategy),
         (None, Some(_)) => true,
@@ -196,6 +231,10 @@ fn names_no_masked_column(select: &SelectStmt, relation: &Relation, masks: &Colu
         true => Err(unbuildable(relation)),
         false => Ok(()),
     }
+}
+
+fn in_order<'a>(relation: &'a Relation, names: &BTreeSet<String>) -> impl Iterator<Item = &'a str> {
+    relation.columns.iter().map(|column| column.name.as_str()).filter(|name| names.contains(*name))
 }
 
 fn parse(text: &str) -> Option<Box<SelectStmt>> {

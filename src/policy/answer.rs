@@ -12,7 +12,7 @@ use super::snapshot::Merged;
 use super::{Effect, Limits, Reason, Requirement};
 use crate::catalog::RelationKey;
 use crate::mask::detect::Wanted;
-use crate::mask::{Detectors, Masks, Selector, Strategy};
+use crate::mask::{Detectors, GroupRelease, Mask, Masks, Selector, Strategy};
 
 /// Why the rulebook gave no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -206,17 +206,39 @@ fn masks(answer: &Answer<'_>) -> Result<Masks, PolicyError> {
         let selector: Selector =
             serde_json::from_value(place.clone()).map_err(|error| malformed(format!("{place}: {error}")))?;
         selector.check().map_err(|why| malformed(format!("{place}: {why}")))?;
-        let strategy: Strategy = serde_json::from_value(Value::Object(entry))
-            .map_err(|error| malformed(format!("{place}: {error}")))?;
+        let release = match entry.remove("release") {
+            None => None,
+            Some(release) => {
+                Some(group_release(release).map_err(|why| malformed(format!("{place}: `release`: {why}")))?)
+            }
+        };
+        let strategy = strategy(&Value::Object(entry)).map_err(|why| malformed(format!("{place}: {why}")))?;
         strategy.check().map_err(|why| malformed(format!("{place}: {why}")))?;
+        let mask = Mask { strategy, release };
         match selector.one() {
             Some((schema, name, column)) => {
-                masks.add(RelationKey::new(schema, name), column.to_owned(), strategy);
+                masks.add(RelationKey::new(schema, name), column.to_owned(), mask);
             }
-            None => masks.select(selector, strategy),
+            None => masks.select(selector, mask),
         }
     }
     Ok(masks)
+}
+
+/// A strategy without anything beside it: of what has no fields, serde takes any.
+fn strategy(entry: &Value) -> Result<Strategy, String> {
+    let strategy = Strategy::deserialize(entry).map_err(|error| error.to_string())?;
+    let known = serde_json::to_value(&strategy).map_err(|error| error.to_string())?;
+    let unknown = entry.as_object().into_iter().flatten().find(|(field, _)| known.get(field).is_none());
+    match unknown {
+        None => Ok(strategy),
+        Some((field, _)) => Err(format!("unknown field `{field}`")),
+    }
+}
+
+fn group_release(value: Value) -> Result<GroupRelease, String> {
+    let release: GroupRelease = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    release.check().map(|()| release)
 }
 
 fn detectors(answer: &Answer<'_>) -> Result<Detectors, PolicyError> {

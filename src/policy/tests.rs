@@ -267,6 +267,21 @@ fn a_mask_may_be_for_columns_by_what_they_are() {
 }
 
 #[test]
+fn what_a_mask_releases_is_part_of_it() {
+    let decided = |release: &str| {
+        let mask = r#""relation": "public.staff", "column": "salary", "type": "null""#;
+        decide(&format!("allow := true\nmask contains {{{mask}{release}}}")).masks
+    };
+    let key = RelationKey::new("public", "staff");
+    let masks = decided(r#", "release": {"aggregates": ["avg", "stddev_pop"], "min_rows": 5}"#);
+    let release = masks.release(&key, "salary").unwrap();
+    assert_eq!((release.min_rows, release.aggregates.len()), (5, 2));
+    assert_eq!(decided("").release(&key, "salary"), None);
+    assert_ne!(masks, decided(""));
+    assert_ne!(masks, decided(r#", "release": {"aggregates": ["avg", "stddev_pop"], "min_rows": 6}"#));
+}
+
+#[test]
 fn a_mask_with_a_mistake_denies_and_says_which() {
     for (mask, said) in [
         (r#"{"column": "*", "type": "null"}"#, "a mask needs `column`"),
@@ -279,6 +294,16 @@ fn a_mask_with_a_mistake_denies_and_says_which() {
             "`pg_read_file` can't be called",
         ),
         (r#"{"column": "c"}"#, "missing field `type`"),
+        (
+            r#"{"column": "c", "type": "null", "release": {"aggregates": ["max"], "min_rows": 5}}"#,
+            "`release`: unknown variant `max`",
+        ),
+        (
+            r#"{"column": "c", "type": "null", "release": {"aggregates": ["avg"], "min_rows": 1}}"#,
+            "`min_rows` must be at least 2, not 1",
+        ),
+        (r#"{"column": "c", "type": "null", "release": ["avg"]}"#, "`release`: "),
+        (r#"{"column": "c", "type": "null", "released": {}}"#, "unknown field `released`"),
     ] {
         let decision = decide(&format!("allow := true\nmask contains {mask}"));
         assert_eq!(decision.effect, Effect::Deny, "{mask}");

@@ -1,6 +1,7 @@
 //! The wire door before a real PostgreSQL: what people and programs see, and what they don't.
 
 mod attacks;
+mod groups;
 mod keyed;
 mod names;
 mod read_only;

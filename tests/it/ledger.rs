@@ -49,6 +49,7 @@ fn decided(statement: &str) -> Record {
         revision: "r1".into(),
         approval_id: "".into(),
         masked: [].into(),
+        released: [].into(),
         detect: Vec::new(),
         row_filters: [].into(),
         max_rows: None,

@@ -2,6 +2,7 @@
 //! of the database whose masked columns were really overwritten, and no true value comes out in any way.
 
 mod cases;
+mod groups;
 mod random;
 mod schema;
 mod selectors;

@@ -46,6 +46,10 @@ pub(in super::super) fn fields() -> Value {
         "tool": {"type": "string", "description": "The tool that runs it."},
         "reasons": {"type": "array", "items": reason},
         "masked": {"type": "array", "items": text},
+        "released": {
+            "type": "array", "items": text,
+            "description": "Masked columns whose aggregates of large groups are true."
+        },
         "detect": {
             "type": "array", "items": text,
             "description": "What is overwritten wherever it stands in a value."
@@ -104,6 +108,7 @@ fn answer(explanation: &Explanation, access: &[RelationAccess]) -> Envelope {
     envelope
         .with("tool", tool_for(&explanation.facts))
         .with("masked", json!(masked(explanation)))
+        .with("released", json!(explanation.released))
         .with("detect", json!(explanation.detect))
         .with("row_filters", json!(explanation.row_filters))
         .with("tables", json!(tables(&explanation.facts)))

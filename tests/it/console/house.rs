@@ -237,6 +237,7 @@ pub(super) fn decided(statement: &str, identity: &str, owner: &str) -> Record {
             revision: "r1".into(),
             approval_id: "".into(),
             masked: [].into(),
+            released: [].into(),
             detect: Vec::new(),
             row_filters: [].into(),
             max_rows: None,
