@@ -77,8 +77,8 @@ pub struct Column {
     /// The type's OID.
     pub type_oid: u32,
     /// The type as `format_type(atttypid, atttypmod)` prints it with an empty search_path, for example
-    /// `character varying(20)` or `app.mood`: safe to put behind `::`.
-    pub type_name: String,
+    /// `character varying(20)` or `app.mood`: safe to put behind `::`. Shared by all columns of the type.
+    pub type_name: Arc<str>,
     /// The OID of the type under all domains; equal to `type_oid` where the type is no domain.
     pub base_type_oid: u32,
     /// `pg_type.typtype` of the base type: `b` base, `c` composite, `e` enum, `r` range, `m` multirange.
@@ -86,7 +86,7 @@ pub struct Column {
     /// `pg_type.typcategory` of the base type: `A` array, `N` numeric, `S` string, ...
     pub base_type_category: char,
     /// The schema-qualified, quoted collation, where it is not the type's default.
-    pub collation: Option<String>,
+    pub collation: Option<Arc<str>>,
     /// Whether the column is declared NOT NULL.
     pub not_null: bool,
     /// Whether the column is generated (`GENERATED ALWAYS AS (...) STORED`).
@@ -233,7 +233,7 @@ pub struct Snapshot {
     key_settings: KeySettings,
     roles: Vec<Role>,
     relations: BTreeMap<RelationKey, Arc<Relation>>,
-    relations_by_oid: HashMap<u32, RelationKey>,
+    relations_by_oid: HashMap<u32, Arc<Relation>>,
     functions: HashMap<String, Vec<Function>>,
     children: HashMap<RelationKey, Vec<RelationKey>>,
 }
@@ -262,8 +262,10 @@ impl Snapshot {
                 children.entry(parent.clone()).or_default().push(relation.key());
             }
         }
-        let relations_by_oid = relations.iter().map(|relation| (relation.oid, relation.key())).collect();
-        let relations = relations.into_iter().map(|relation| (relation.key(), Arc::new(relation))).collect();
+        let relations: BTreeMap<_, _> =
+            relations.into_iter().map(|relation| (relation.key(), Arc::new(relation))).collect();
+        let relations_by_oid =
+            relations.values().map(|relation| (relation.oid, Arc::clone(relation))).collect();
         Self {
             version,
             server_version_num,
@@ -287,6 +289,19 @@ impl Snapshot {
     #[must_use]
     pub fn with_roles(self, roles: Vec<Role>) -> Self {
         Self { roles, ..self }
+    }
+
+    /// The same, with whatever `older` has equal relations for in its memory: two snapshots of a large database take
+    /// little more than one.
+    #[must_use]
+    pub fn sharing(mut self, older: &Self) -> Self {
+        for (key, relation) in &mut self.relations {
+            if let Some(same) = older.relations.get(key).filter(|known| *known == relation) {
+                *relation = Arc::clone(same);
+                self.relations_by_oid.insert(same.oid, Arc::clone(same));
+            }
+        }
+        self
     }
 
     /// The role called `name`, if it is one that sessions of the gateway have.
@@ -334,7 +349,7 @@ impl Snapshot {
     /// The relation with this `pg_class.oid`.
     #[must_use]
     pub fn relation_by_oid(&self, oid: u32) -> Option<&Arc<Relation>> {
-        self.relations_by_oid.get(&oid).and_then(|key| self.relations.get(key))
+        self.relations_by_oid.get(&oid)
     }
 
     /// The relation that PostgreSQL would find for `name`, looked up in `schema` or else along
