@@ -204,6 +204,19 @@ pub enum FunctionResult {
     Unknown,
 }
 
+/// An operator outside `pg_catalog`, and the function that it calls; overloads share a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// The schema's name.
+    pub schema: String,
+    /// The operator's name: `<=>`.
+    pub name: String,
+    /// The schema of its function.
+    pub function_schema: String,
+    /// The name of its function.
+    pub function: String,
+}
+
 /// The settings of every judged session in which masks find the key of hashes.
 ///
 /// A client may not touch them, and can't find them: PostgreSQL lists no setting that no module has defined, and their
@@ -235,6 +248,7 @@ pub struct Snapshot {
     relations: BTreeMap<RelationKey, Arc<Relation>>,
     relations_by_oid: HashMap<u32, Arc<Relation>>,
     functions: HashMap<String, Vec<Function>>,
+    operators: Vec<Operator>,
     children: HashMap<RelationKey, Vec<RelationKey>>,
 }
 
@@ -275,6 +289,7 @@ impl Snapshot {
             relations,
             relations_by_oid,
             functions: by_name,
+            operators: Vec::new(),
             children,
         }
     }
@@ -289,6 +304,12 @@ impl Snapshot {
     #[must_use]
     pub fn with_roles(self, roles: Vec<Role>) -> Self {
         Self { roles, ..self }
+    }
+
+    /// The same, with `operators`, those of `pg_catalog` left out.
+    #[must_use]
+    pub fn with_operators(self, operators: Vec<Operator>) -> Self {
+        Self { operators, ..self }
     }
 
     /// The same, with whatever `older` has equal relations for in its memory: two snapshots of a large database take
@@ -380,6 +401,17 @@ impl Snapshot {
                 None => self.path().any(|schema| schema == function.schema),
             })
             .collect()
+    }
+
+    /// Every operator outside `pg_catalog` that PostgreSQL would consider for `name`: those in `schema`, or else those
+    /// of every schema on the path.
+    #[must_use]
+    pub fn resolve_operators(&self, schema: Option<&str>, name: &str) -> Vec<&Operator> {
+        let in_reach = |operator: &&Operator| match schema {
+            Some(schema) => operator.schema == schema,
+            None => self.path().any(|schema| schema == operator.schema),
+        };
+        self.operators.iter().filter(|operator| operator.name == name).filter(in_reach).collect()
     }
 
     /// All functions called `name`, in whatever schema.

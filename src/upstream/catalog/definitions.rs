@@ -15,8 +15,8 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use crate::catalog::{
-    Column, Function, FunctionResult, Relation, RelationKey, RelationKind, Role, RowPolicy, RowSecurity,
-    Snapshot, Volatility,
+    Column, Function, FunctionResult, Operator, Relation, RelationKey, RelationKind, Role, RowPolicy,
+    RowSecurity, Snapshot, Volatility,
 };
 
 use super::super::target::Target;
@@ -28,6 +28,7 @@ pub(super) struct Definitions {
     server_version_num: u32,
     relations: Vec<Relation>,
     functions: Vec<Function>,
+    operators: Vec<Operator>,
     roles: Vec<Role>,
 }
 
@@ -49,21 +50,23 @@ impl Definitions {
             target.settings().credentials().map(|credential| credential.user.as_str()).collect();
         let users = [(&users as &(dyn ToSql + Sync), Type::TEXT_ARRAY)];
         let mut columns = Columns::default();
-        let (version, relations, has_columns, functions, policies, roles) = tokio::join!(
+        let (version, relations, has_columns, functions, operators, policies, roles) = tokio::join!(
             client.query_typed_one(SERVER_VERSION, &[]),
             each(client, RELATIONS, &leave_out, relation),
             each(client, COLUMNS, &[], |row| columns.take(row)),
             each(client, FUNCTIONS, &[], function),
+            client.query_typed(rows::OPERATORS, &[]),
             client.query_typed(rows::POLICIES, &leave_out),
             client.query_typed(rows::ROLES, &users),
         );
         // In this order: behind the first that fails, the others fail for that alone.
         let (version, relations, _) = (version?, relations?, has_columns?);
-        let (functions, policies, roles) = (functions?, policies?, roles?);
+        let (functions, operators, policies, roles) = (functions?, operators?, policies?, roles?);
         Ok(Self {
             server_version_num: version.try_get::<_, i32>(0)?.try_into().unwrap_or(0),
             relations: assemble(relations, columns, rows::policies(&policies)?),
             functions,
+            operators: rows::operators(&operators)?,
             roles: rows::roles(&roles)?,
         })
     }
@@ -91,14 +94,17 @@ impl Definitions {
             write!(text, "{oid} {schema:?} {name:?} {kind:?} {columns:?} {primary_key:?} {parents:?}")?;
             write!(text, "{definition:?} {has_triggers} {has_rules} {row_security:?} {comment:?} {stamp}")
         });
-        let written = written
-            .and_then(|()| write!(text, "{} {:?}{:?}", self.server_version_num, self.functions, self.roles));
+        let written = written.and_then(|()| {
+            write!(text, "{} {:?}", self.server_version_num, self.functions)?;
+            write!(text, "{:?} {:?}", self.operators, self.roles)
+        });
         debug_assert!(written.is_ok(), "a hash takes everything");
         text.0.finalize().into()
     }
 
     pub(super) fn into_snapshot(self, version: u64, search_path: Vec<String>) -> Snapshot {
         Snapshot::new(version, self.server_version_num, search_path, self.relations, self.functions)
+            .with_operators(self.operators)
             .with_roles(self.roles)
     }
 }

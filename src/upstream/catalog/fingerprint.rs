@@ -30,7 +30,7 @@ const COUNT: &str = "
 SELECT pg_catalog.string_agg(pg_catalog.concat_ws('+', pg_catalog.pg_stat_get_tuples_inserted(c),
                              pg_catalog.pg_stat_get_tuples_updated(c), pg_catalog.pg_stat_get_tuples_deleted(c)), ' ')
   FROM pg_catalog.unnest('{pg_catalog.pg_namespace, pg_catalog.pg_class, pg_catalog.pg_attribute, pg_catalog.pg_type,
-                           pg_catalog.pg_proc, pg_catalog.pg_rewrite, pg_catalog.pg_policy, pg_catalog.pg_trigger,
+                           pg_catalog.pg_proc, pg_catalog.pg_operator, pg_catalog.pg_rewrite, pg_catalog.pg_policy, pg_catalog.pg_trigger,
                            pg_catalog.pg_inherits, pg_catalog.pg_index, pg_catalog.pg_description,
                            pg_catalog.pg_seclabel, pg_catalog.pg_collation, pg_catalog.pg_language,
                            pg_catalog.pg_auth_members, pg_catalog.pg_authid}'::pg_catalog.regclass[]) c";
@@ -75,7 +75,9 @@ WITH named AS MATERIALIZED (
     UNION ALL
     SELECT 14, oid, 0, xmin FROM pg_catalog.pg_language
     UNION ALL
-    SELECT 15, roleid, member::pg_catalog.int8::pg_catalog.int4, xmin FROM pg_catalog.pg_auth_members
+    SELECT 15, oid, 0, xmin FROM pg_catalog.pg_operator
+    UNION ALL
+    SELECT 16, roleid, member::pg_catalog.int8::pg_catalog.int4, xmin FROM pg_catalog.pg_auth_members
 )
 SELECT pg_catalog.concat_ws(' ', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashint8extended(
            written::pg_catalog.text::pg_catalog.int8,
