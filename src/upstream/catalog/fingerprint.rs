@@ -44,7 +44,7 @@ WITH named AS MATERIALIZED (
     SELECT c.oid, c.xmin AS written, c.reltuples FROM pg_catalog.pg_class c
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND c.relnamespace IN (SELECT oid FROM named)
 ), versions (kind, id, part, written) AS (
-    SELECT 1, oid, 0, written FROM named
+    SELECT 1, oid, 0::pg_catalog.int8, written FROM named
     UNION ALL
     SELECT 2, oid, pg_catalog.length(reltuples::pg_catalog.int8::pg_catalog.text), written FROM shown
     UNION ALL
@@ -77,10 +77,10 @@ WITH named AS MATERIALIZED (
     UNION ALL
     SELECT 15, oid, 0, xmin FROM pg_catalog.pg_operator
     UNION ALL
-    SELECT 16, roleid, member::pg_catalog.int8::pg_catalog.int4, xmin FROM pg_catalog.pg_auth_members
+    SELECT 16, roleid, member::pg_catalog.int8, xmin FROM pg_catalog.pg_auth_members
 )
 SELECT pg_catalog.concat_ws(' ', pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashint8extended(
            written::pg_catalog.text::pg_catalog.int8,
-           (id::pg_catalog.int8 << 24) # (part::pg_catalog.int8 << 8) # kind::pg_catalog.int8)),
+           (id::pg_catalog.int8 << 24) # (part << 8) # kind::pg_catalog.int8)),
        (SELECT pg_catalog.sum(pg_catalog.hashtextextended(r::pg_catalog.text, 0)) FROM pg_catalog.pg_roles r))
   FROM versions";

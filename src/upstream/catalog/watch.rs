@@ -47,21 +47,23 @@ impl Post {
             tracing::debug!(%error, "catalog.unheard");
         }
         let mut counted = None;
-        let mut next_look = Instant::now();
+        let (mut looked, mut took) = (Instant::now(), Duration::ZERO);
         let mut used = Instant::now();
         loop {
             // Counted before it is looked at: what comes between shows in the next count.
             let count = answer(Count::ask(&post.client)).await?;
             let mut rest = COUNT_EVERY;
-            if counted.as_ref() != Some(&count) || Instant::now() >= next_look {
+            if counted.as_ref() != Some(&count) || looked.elapsed() >= LOOK_EVERY {
                 counted = Some(count);
-                let took = post.look(shelf, target).await?;
-                rest = rest.max(took.saturating_mul(REST)).min(LOOK_EVERY);
-                next_look = Instant::now() + LOOK_EVERY;
+                looked = Instant::now();
+                post.look(shelf, target).await?;
+                took = looked.elapsed();
+                rest = COUNT_EVERY.max(took.saturating_mul(REST)).min(LOOK_EVERY);
             }
             tokio::select! {
                 () = sleep(rest) => {}
-                () = post.told.notified() => counted = None,
+                // Anybody on the server can tell, as often as they like.
+                () = post.told_after(looked + took.max(DISTANCE)) => counted = None,
             }
             if shelf.was_used() {
                 used = Instant::now();
@@ -72,19 +74,22 @@ impl Post {
         }
     }
 
-    /// Has definitions read if they are others, and says how long that took the server.
-    async fn look(&self, shelf: &Shelf, target: &Target) -> Result<Duration, LoadError> {
-        let begun = Instant::now();
+    /// Has definitions read if they are others.
+    async fn look(&self, shelf: &Shelf, target: &Target) -> Result<(), LoadError> {
         let fingerprint = answer(Fingerprint::ask(&self.client)).await?;
-        if shelf.is_of(&fingerprint).await {
-            return Ok(begun.elapsed());
+        if !shelf.is_of(&fingerprint).await {
+            shelf.expire();
+            if let Err(error) = shelf.refresh(target).await {
+                tracing::error!(%error, "catalog.failed: statements that need it are denied");
+            }
         }
-        shelf.expire();
-        if let Err(error) = shelf.refresh(target).await {
-            tracing::error!(%error, "catalog.failed: statements that need it are denied");
-        }
-        sleep_until(begun + DISTANCE).await;
-        Ok(begun.elapsed())
+        Ok(())
+    }
+
+    /// Waits until a notification has come, and `time` too.
+    async fn told_after(&self, time: Instant) {
+        self.told.notified().await;
+        sleep_until(time).await;
     }
 }
 
