@@ -6,6 +6,7 @@
 #   credential, which can't read masked columns: PostgreSQL is a second wall.
 package portcullis.session
 
+import data.portcullis.lib.is_dba
 import data.portcullis.lib.me
 import data.portcullis.lib.sees_clear
 
@@ -62,6 +63,12 @@ own_values(given) := {values |
 	group in me.groups
 } if {
 	not given.identities[input.identity.name]
+}
+
+# Whoever may write nothing has sessions in which PostgreSQL would refuse it too.
+read_only if {
+	count(object.get(me.scope[input.database], "write", {})) == 0
+	not is_dba
 }
 
 role := "full" if {

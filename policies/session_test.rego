@@ -3,6 +3,7 @@ package portcullis.session_test
 import data.portcullis.fixtures_test.agents
 import data.portcullis.session.allow
 import data.portcullis.session.deny
+import data.portcullis.session.read_only
 import data.portcullis.session.role
 import data.portcullis.session.row_values
 
@@ -28,6 +29,16 @@ test_who_sees_clear_gets_the_full_role if {
 	role == "full" with input as ask("dora", "shop", ["full"]) with data.agents as agents
 	not role with input as ask("dora", "shop", ["reader"]) with data.agents as agents
 	not role with input as ask("ana", "shop", ["full"]) with data.agents as agents
+}
+
+test_who_may_write_nothing_has_read_only_sessions if {
+	reader := {"kind": "human", "groups": [], "scope": {"shop": {"read": {"public.*": ["*"]}}}}
+	keeper := object.union(reader, {"groups": ["dba"]})
+	writer := object.union(reader, {"scope": {"shop": {"write": {"public.orders": ["*"]}}}})
+	read_only with input as ask("reader", "shop", []) with data.agents as {"reader": reader}
+	read_only with input as ask("reader", "shop", []) with data.agents as {"reader": object.union(reader, {"scope": {"shop": {"write": {}}}})}
+	not read_only with input as ask("reader", "shop", []) with data.agents as {"reader": writer}
+	not read_only with input as ask("reader", "shop", []) with data.agents as {"reader": keeper}
 }
 
 test_what_drivers_set_when_they_connect if {

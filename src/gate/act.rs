@@ -74,6 +74,7 @@ pub struct Context {
     pub(super) settings: Vec<(String, String)>,
     pub(super) unjudged: Option<Unjudged>,
     pub(super) filtered: Filtered,
+    pub(super) read_only: bool,
     /// Whether its transaction has changed definitions.
     pub(super) redefined: Redefined,
     /// Where, for the ledger.
@@ -123,6 +124,12 @@ impl Context {
     #[must_use]
     pub fn settings(&self) -> &[(String, String)] {
         &self.settings
+    }
+
+    /// Whether the server's session must be READ ONLY, besides all that is judged.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     /// The row filters with the values that the server's session must be given at start-up.

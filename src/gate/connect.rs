@@ -20,6 +20,7 @@ struct Terms {
     unjudged: Option<Unjudged>,
     settings: Vec<(String, String)>,
     filtered: Filtered,
+    read_only: bool,
 }
 
 /// A session as the rulebook is asked about it.
@@ -36,7 +37,7 @@ impl Judged for Connect {
     async fn judged(self, gate: &Gate, who: &Identity, _tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
         let terms = gate.terms(who, &self).await;
         let scene = Scene::identity(who, self.door, &self.client);
-        let Terms { role, unjudged, settings, filtered } = terms.inspect_err(|denial| {
+        let Terms { role, unjudged, settings, filtered, read_only } = terms.inspect_err(|denial| {
             let reason = denial.reason().map(|reason| reason.message.clone()).unwrap_or_default();
             gate.refused(self.door, &self.client, who.name(), &self.database, &reason);
         })?;
@@ -52,6 +53,7 @@ impl Judged for Connect {
             settings,
             unjudged,
             filtered,
+            read_only,
             redefined: Redefined::default(),
             scene: scene.clone(),
         };
@@ -89,9 +91,10 @@ impl Gate {
         };
         let settings = match &unjudged {
             Some(_) => pinned::unjudged(&connect.settings, decision.allow_replication)?,
-            None => pinned::judged(&connect.settings)?,
+            None => pinned::judged(&connect.settings, decision.read_only)?,
         };
-        Ok(Terms { role: decision.role, unjudged, settings, filtered })
+        let read_only = decision.read_only && !is_unjudged;
+        Ok(Terms { role: decision.role, unjudged, settings, filtered, read_only })
     }
 
     /// What the rulebook says to a session. Whoever may not use the database at all does not learn whether there is

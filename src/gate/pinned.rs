@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::policy::Reason;
 use crate::policy::input::SettingInput;
-use crate::sql::facts::Access;
+use crate::sql::facts::{Access, Class, Destination, SettingFact};
 use crate::sql::{Facts, Item};
 
 use super::judge::{Case, Via};
@@ -23,9 +23,15 @@ pub(super) fn unjudged(
 }
 
 /// What of `settings` a judged session gets: nothing that is pinned. Asking for what is pinned anyway does no harm.
-pub(super) fn judged(settings: &[(String, String)]) -> Result<Vec<(String, String)>, Denial> {
+pub(super) fn judged(
+    settings: &[(String, String)],
+    read_only: bool,
+) -> Result<Vec<(String, String)>, Denial> {
     let mut admitted = Vec::new();
     for (name, value) in settings {
+        if read_only && lifts_read_only(name, value) {
+            return Err(only_reads());
+        }
         match HELD.iter().find(|(held, _)| is(name, held)) {
             Some((_, values)) if values.iter().any(|same| is(meant(name, value), same)) => {}
             Some((held, values)) => {
@@ -62,6 +68,19 @@ pub(super) fn kept(context: &Context, items: &[Item]) -> Result<(), Denial> {
         ));
     }
     let settings = items.iter().flat_map(|item| &item.facts.settings);
+    let lifts = |setting: &SettingFact| {
+        let name = setting.name.as_str();
+        let on = matches!(setting.values.as_slice(), [value] if !lifts_read_only(name, value));
+        let is_set = setting.action.starts_with("set");
+        is_set && (AS_ANOTHER.contains(&name) || READ_ONLY.contains(&name) && !on)
+    };
+    if context.is_read_only() && settings.clone().any(lifts) {
+        return Err(only_reads());
+    }
+    if let Some(item) = items.iter().find(|item| context.is_read_only() && changes(&item.facts)) {
+        let message = format!("you may only read here, and `{}` does more", item.facts.kind);
+        return Err(denial("read_only", &message, "`my_access` lists what you may do"));
+    }
     for setting in settings.filter(|setting| matches!(setting.action.as_str(), "set" | "set_local")) {
         let values = HELD.iter().find(|(held, _)| *held == setting.name).map(|(_, values)| *values);
         let holds = match (setting.name.as_str(), values, setting.values.as_slice()) {
@@ -98,6 +117,27 @@ pub(super) fn own_setting(facts: &Facts, case: &Case<'_>) -> Option<Denial> {
     Some(denial("setting", &message, hint))
 }
 
+/// Whether a statement does what READ ONLY is about, or what it leaves out: locks of rows, notifications, files, and
+/// EXPLAIN ANALYZE of CREATE TABLE AS, which PostgreSQL runs in a transaction that is READ ONLY.
+fn changes(facts: &Facts) -> bool {
+    let plan_only = facts.kind == "explain" && !facts.explain_analyze;
+    let elsewhere = |destination: &Destination| *destination != Destination::Client;
+    let weighs = !matches!(facts.class, Class::Transaction | Class::Read | Class::Session);
+    let calls = || {
+        let names = facts.functions.iter().filter_map(|function| function.key.strip_prefix("pg_catalog."));
+        names.into_iter().any(|name| CHANGING.iter().any(|begins| name.starts_with(begins)))
+    };
+    !plan_only && (weighs || facts.locks_rows || facts.destinations.iter().any(elsewhere) || calls())
+}
+
+fn lifts_read_only(name: &str, value: &str) -> bool {
+    READ_ONLY.iter().any(|known| is(name, known)) && !ON.iter().any(|on| is(value, on))
+}
+
+fn only_reads() -> Denial {
+    denial("read_only", "you may only read here, so transactions stay READ ONLY and yours", "leave it out")
+}
+
 /// The setting that facts call `name`, with the bind value in the place of `$1`.
 fn meant_by<'a>(name: &'a str, case: &Case<'_>) -> Cow<'a, str> {
     let Some(number) = name.strip_prefix('$') else { return name.into() };
@@ -131,6 +171,44 @@ fn denial(rule: &str, message: &str, hint: &str) -> Denial {
 
 /// What the names of the gateway's own settings begin with.
 const OWN: &str = "portcullis.";
+/// What makes transactions READ ONLY, by default and now.
+const READ_ONLY: [&str; 2] = ["default_transaction_read_only", "transaction_read_only"];
+/// What the names of PostgreSQL's own functions begin with that change something which outlives their statement, in a
+/// READ ONLY transaction too: sequences, large objects, locks, notifications, replication, other sessions, the server.
+const CHANGING: [&str; 28] = [
+    "nextval",
+    "setval",
+    "lo_",
+    "lowrite",
+    "pg_advisory",
+    "pg_try_advisory",
+    "pg_notify",
+    "pg_create_",
+    "pg_drop_",
+    "pg_copy_",
+    "pg_replication_",
+    "pg_logical_",
+    "pg_sync_",
+    "pg_terminate_backend",
+    "pg_cancel_backend",
+    "pg_reload_conf",
+    "pg_rotate_logfile",
+    "pg_switch_wal",
+    "pg_promote",
+    "pg_wal_replay_",
+    "pg_backup_",
+    "pg_start_backup",
+    "pg_stop_backup",
+    "pg_log_",
+    "pg_import_system_collations",
+    "pg_stat_reset",
+    "gin_clean_pending_list",
+    "brin_",
+];
+/// What makes statements run with somebody else's rights.
+const AS_ANOTHER: [&str; 2] = ["role", "session_authorization"];
+/// Ways to write `on`.
+const ON: [&str; 4] = ["on", "true", "yes", "1"];
 /// What facts call a setting whose name is worked out as the statement runs.
 const UNKNOWN: &str = "?";
 const SETTINGS: &str = "pg_catalog.pg_settings";
@@ -181,7 +259,7 @@ mod tests {
             ("Standard_Conforming_Strings", "ON"),
             ("work_mem", "1GB"),
         ]);
-        assert_eq!(judged(&asked).unwrap(), pairs(&[("TimeZone", "UTC"), ("work_mem", "1GB")]));
+        assert_eq!(judged(&asked, false).unwrap(), pairs(&[("TimeZone", "UTC"), ("work_mem", "1GB")]));
         for (name, value) in [
             ("search_path", "public"),
             ("SEARCH_PATH", "public"),
@@ -195,7 +273,7 @@ mod tests {
             ("plpgsql.variable_conflict", "use_column"),
             ("replication", "database"),
         ] {
-            let denial = judged(&pairs(&[(name, value)])).unwrap_err();
+            let denial = judged(&pairs(&[(name, value)]), false).unwrap_err();
             let message = &denial.reason().unwrap().message;
             assert!(message.contains(&name.to_ascii_lowercase()) || message.contains(name), "{message}");
         }

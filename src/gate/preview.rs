@@ -101,6 +101,7 @@ impl Gate {
             settings: Vec::new(),
             scene: Scene::default(),
             unjudged: None,
+            read_only: false,
             redefined: Redefined::default(),
         };
         self.explain_as(name, &Arc::new(context), sql).await

@@ -103,6 +103,8 @@ pub(super) struct SessionGrant {
     pub(super) role: Option<String>,
     /// Whether statements that are not understood may run.
     pub(super) unjudged: bool,
+    /// Whether its transactions are READ ONLY.
+    pub(super) read_only: bool,
     /// Whether an unjudged session may be one of replication.
     pub(super) allow_replication: bool,
 }
@@ -124,6 +126,7 @@ pub(super) fn session(
     let allow = answer.allow("allow")?;
     let role: Option<String> = answer.complete("role")?;
     let unjudged = answer.complete("unjudged")?.unwrap_or(false);
+    let read_only = answer.complete("read_only")?.unwrap_or(false);
     let allow_replication = answer.complete("allow_replication")?.unwrap_or(false);
     if !denies.is_empty() {
         return Ok(Err(denies.into_iter().collect()));
@@ -135,7 +138,7 @@ pub(super) fn session(
         Some(role) if !offered.contains(&role) => {
             Err(answer.malformed("role", format!("the configuration offers no role `{role}`")))
         }
-        role => Ok(Ok(SessionGrant { role, unjudged, allow_replication })),
+        role => Ok(Ok(SessionGrant { role, unjudged, read_only, allow_replication })),
     }
 }
 

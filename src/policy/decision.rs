@@ -15,6 +15,7 @@
 //! | | `redact contains` | `"parameters"`: bind values are kept out of the ledger |
 //! | `portcullis.session` | `allow`, `deny contains` | as above |
 //! | | `role :=` | the name of an upstream role that `input.roles` offers |
+//! | | `read_only :=` | `true`: the server's session is READ ONLY, and no statement makes it anything else |
 //! | | `unjudged :=` | `true`: at the wire door, statements that are not understood may run too |
 //! | | `allow_replication :=` | `true`: an unjudged session may ask for `replication` |
 //! | | `row_values contains` | `{"filter", "values": [..]}`, or `{"filter", "all": true}` where the filter can be lifted |
@@ -110,6 +111,8 @@ pub struct SessionDecision {
     pub role: Option<String>,
     /// Whether statements that are not understood may run too.
     pub unjudged: bool,
+    /// Whether its transactions are READ ONLY. Means nothing in an unjudged session, whose client may set anything.
+    pub read_only: bool,
     /// Whether an unjudged session may be one of replication.
     pub allow_replication: bool,
     /// The database's row filters with this identity's values.

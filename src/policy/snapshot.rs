@@ -164,6 +164,7 @@ impl Snapshot {
             reasons,
             role: grant.role,
             unjudged: grant.unjudged,
+            read_only: grant.read_only,
             allow_replication: grant.allow_replication,
             rows,
             revision: self.revision.clone(),

@@ -42,7 +42,7 @@ pub(super) const POINTS: &[Point] = &[
     Point {
         name: "session",
         package: "portcullis.session",
-        values: &["allow", "role", "unjudged", "allow_replication"],
+        values: &["allow", "role", "read_only", "unjudged", "allow_replication"],
         sets: &["deny", rows::VALUES],
         required: Some("allow"),
     },

@@ -30,6 +30,8 @@ pub(super) struct Session<'a> {
     pub(super) settings: &'a [(String, String)],
     /// The row filters' values.
     pub(super) rows: &'a RowGrants,
+    /// Whether its transactions are READ ONLY.
+    pub(super) read_only: bool,
     /// Whether its statements run as they come.
     pub(super) unjudged: bool,
 }
@@ -43,6 +45,7 @@ impl<'a> Session<'a> {
             application: context.application(),
             settings: context.settings(),
             rows: context.rows(),
+            read_only: context.is_read_only(),
             unjudged: context.is_unjudged(),
         }
     }
@@ -69,6 +72,10 @@ impl<'a> Session<'a> {
                 own("search_path", &search_path(&database.search_path)),
                 own("row_security", "on"),
             ]);
+            if self.read_only {
+                clients.retain(|(name, _)| !is(name, &[READ_ONLY]));
+                parameters.push(own(READ_ONLY, "on"));
+            }
             parameters.extend(database.mask_key.iter().flat_map(Key::settings));
         }
         if let Some(ceiling_ms) = self.ceiling_ms {
@@ -123,6 +130,7 @@ fn application_name(identity: &str, client: &str) -> String {
 
 const APPLICATION_NAME: &str = "application_name";
 const STATEMENT_TIMEOUT: &str = "statement_timeout";
+const READ_ONLY: &str = "default_transaction_read_only";
 
 /// What is the gateway's to say in a judged session, and what would make the server read or judge otherwise than the
 /// gate does. `options` could hold all of them.
@@ -165,7 +173,15 @@ mod tests {
     }
 
     fn session(settings: &[(String, String)], unjudged: bool) -> Session<'_> {
-        Session { identity: "ana", ceiling_ms: None, application: "psql", settings, rows: &NO_ROWS, unjudged }
+        Session {
+            identity: "ana",
+            ceiling_ms: None,
+            application: "psql",
+            settings,
+            rows: &NO_ROWS,
+            read_only: false,
+            unjudged,
+        }
     }
 
     #[test]
@@ -286,5 +302,14 @@ mod tests {
         let mut settings = vec![own("statement_timeout", "1s"), own("STATEMENT_TIMEOUT", "0")];
         limit(&mut settings, 20_000).unwrap();
         assert_eq!(settings, [own("statement_timeout", "1000"), own("STATEMENT_TIMEOUT", "20000")]);
+    }
+
+    #[test]
+    fn a_session_that_only_reads_says_so_to_the_server_whatever_its_client_says() {
+        let asked = [("default_transaction_READ_only".to_owned(), "off".to_owned())];
+        let session = Session { read_only: true, ..session(&asked, false) };
+        let said: Vec<_> =
+            sent(session).into_iter().filter(|given| given.to_lowercase().starts_with(READ_ONLY)).collect();
+        assert_eq!(said, ["default_transaction_read_only=on"]);
     }
 }

@@ -3,6 +3,7 @@
 mod attacks;
 mod keyed;
 mod names;
+mod read_only;
 mod redefined;
 mod unjudged;
 

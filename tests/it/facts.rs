@@ -1,5 +1,7 @@
 //! Facts, held against a real PostgreSQL and against anything that may be typed.
 
+mod second_reader;
+
 use std::sync::Arc;
 
 use portcullis::catalog::Snapshot;
