@@ -279,8 +279,8 @@ const QUERIES: [&str; 103] = [
     "SELECT (home).*, (p.home).*, (p).* FROM people p",
     "SELECT (x.b).*, a FROM people AS x (a, b)",
     "SELECT h.*, (h.home).* FROM housed h JOIN people p USING (id)",
-    "SELECT (split(id)).*, (ROW(1, id)).*, (lodgers()).* FROM people",
-    "SELECT * FROM jsonb_populate_record(NULL::place, '{}') p, json_populate_recordset(NULL::public.people, '[]')",
+    "SELECT home, (split(id)).*, (ROW(1, id)).*, (lodgers()).* FROM people",
+    "SELECT * FROM jsonb_populate_record(NULL::place, '{}') p, json_populate_recordset(NULL::public.place, '[]')",
     "SELECT regtype('int4'), tsquery('a'), pg_catalog.regclass('flags'), tsquery(id) FROM flags",
     "SELECT id <=> active, id OPERATOR(public.<=>) 'x' FROM flags ORDER BY id <=> 'y'",
 ];
@@ -318,7 +318,7 @@ const DEPENDENCIES: &str = "
     SELECT n.nspname || '.' || c.relname, a.attname::text
       FROM pg_depend d
       JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
-      JOIN pg_class c ON c.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass
+      JOIN pg_class c ON c.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass AND c.relkind <> 'c'
       JOIN pg_namespace n ON n.oid = c.relnamespace
       JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
      WHERE r.ev_class = 'public.probe'::regclass AND d.refobjid <> r.ev_class AND d.refobjsubid > 0";
