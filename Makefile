@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo tour test bench conformance lint audit advisories fuzz fmt clean
+.PHONY: help demo tour test bench figures conformance lint audit advisories fuzz fmt clean
 
 help: ## Shows this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -18,6 +18,10 @@ test: ## Formatting, lints, documentation and all tests
 
 bench: ## Speed and memory beside a bare relay and a direct connection, in ROUNDS rounds (10); ONLY=words for some of it, RECORD=docs/bench.md to keep it
 	@scripts/with-setup.sh $(CARGO) bench --locked --quiet --bench wire -- --rounds $(or $(ROUNDS),10) $(if $(ONLY),--only '$(ONLY)') $(if $(RECORD),--record '$(CURDIR)/$(RECORD)')
+
+figures: ## What the catalog of 200,000 columns costs, and how much of PostgreSQL's regression suite is understood
+	@scripts/with-setup.sh $(CARGO) bench --locked --quiet --bench catalog
+	@scripts/with-setup.sh scripts/regress.sh understood
 
 conformance: ## PostgreSQL's regression suite, its drivers' suites and real clients through the gateway; all below target/
 	@scripts/postgres18.sh

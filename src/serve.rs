@@ -138,7 +138,9 @@ impl Gateway {
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
         doors.open(&settings, &gate, &upstream, &shutdown, &mut tasks)?;
-        tasks.spawn(watch::catalogs(upstream, shutdown.clone()));
+        for database in upstream.names() {
+            tasks.spawn(watch::catalog(Arc::clone(&upstream), database, shutdown.clone()));
+        }
         tasks.spawn(watch::ledger(Arc::clone(&gate), shutdown.clone()));
         tasks.spawn(watch::desk(Arc::clone(&gate), shutdown.clone()));
         for certified in Certified::all(&settings) {

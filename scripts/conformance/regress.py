@@ -1,10 +1,13 @@
 """PostgreSQL's own regression suite, direct and through whatever else is named.
 
-    scripts/regress.sh [WAY ...]    WAY: relay, allow-all, judged; all of them if none is named
+    scripts/regress.sh [WAY ...]    WAY: relay, allow-all, judged, understood; all but the last if none is named
 
 The direct run says which tests pass at all here. By the relay and by the allow-all rulebook each of these must
 pass. By the judged rulebook each statement is answered as a twin of the server answers it, or refused for a reason of
 the published list and made to fail on the twin as well (see mirror.py); anything else is an error.
+
+`understood` sends nothing through a gateway: every statement that the direct run sent goes through facts and rewrite
+offline (benches/corpus.rs), which prints how many are understood, and why the others are not.
 """
 
 import asyncio
@@ -15,7 +18,7 @@ import sys
 import threading
 
 import mirror
-from stand import ROOT, Stand
+from stand import ROOT, Stand, build
 
 LOCALE = "LC_COLLATE = 'C' LC_CTYPE = 'C'"
 DATABASE_SETTINGS = [
@@ -32,6 +35,8 @@ MASKED = "CREATE SCHEMA private CREATE TABLE patient (id int, diagnosis text)"
 def main(ways):
     ways = ways or ["relay", "allow-all", "judged"]
     with Stand() as stand:
+        if ways == ["understood"]:
+            return understood(stand)
         direct = run(stand, "direct", stand.port)
         print(f"PostgreSQL {stand.version}: {len(direct.passed)} of {len(direct.tests)} tests pass direct", flush=True)
         wrong = 0
@@ -72,6 +77,24 @@ def judged(stand):
     serving = mirror.Mirror(gateway, servers[1], report).serve()
     port = asyncio.run_coroutine_threadsafe(serving, loop).result()
     return suite(stand, "judged", port), report
+
+
+def understood(stand):
+    """What facts and rewrite make of every statement of the suite."""
+    logged = ["logging_collector=on", "log_destination=jsonlog", "log_directory=log", "log_filename=statements.log",
+              "log_statement=all", "log_rotation_size=0", "log_rotation_age=0"]
+    server = stand.server("logged", *logged)
+    prepare(stand, server)
+    result = suite(stand, "understood", server)
+    log = stand.work / "logged/data/log/statements.json"
+    corpus = build("corpus", ["--bench", "corpus"])
+    kept = ROOT / "target/conformance/results/understood"
+    printed = subprocess.run([corpus, str(server), "regression", log, ""], stdout=subprocess.PIPE, text=True, check=True).stdout
+    (kept / "report.md").write_text(printed)
+    shutil.copy(log, kept)
+    print(f"{len(result.passed)} of {len(result.tests)} tests pass, with every statement logged")
+    print("".join(line for line in printed.splitlines(True) if not line.startswith("    ")), end="")
+    return 1 if "PANIC" in printed else 0
 
 
 class Result:

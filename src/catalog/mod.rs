@@ -77,8 +77,8 @@ pub struct Column {
     /// The type's OID.
     pub type_oid: u32,
     /// The type as `format_type(atttypid, atttypmod)` prints it with an empty search_path, for example
-    /// `character varying(20)` or `app.mood`: safe to put behind `::`.
-    pub type_name: String,
+    /// `character varying(20)` or `app.mood`: safe to put behind `::`. Shared by all columns of the type.
+    pub type_name: Arc<str>,
     /// The OID of the type under all domains; equal to `type_oid` where the type is no domain.
     pub base_type_oid: u32,
     /// `pg_type.typtype` of the base type: `b` base, `c` composite, `e` enum, `r` range, `m` multirange.
@@ -86,7 +86,7 @@ pub struct Column {
     /// `pg_type.typcategory` of the base type: `A` array, `N` numeric, `S` string, ...
     pub base_type_category: char,
     /// The schema-qualified, quoted collation, where it is not the type's default.
-    pub collation: Option<String>,
+    pub collation: Option<Arc<str>>,
     /// Whether the column is declared NOT NULL.
     pub not_null: bool,
     /// Whether the column is generated (`GENERATED ALWAYS AS (...) STORED`).
@@ -204,6 +204,19 @@ pub enum FunctionResult {
     Unknown,
 }
 
+/// An operator outside `pg_catalog`, and the function that it calls; overloads share a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// The schema's name.
+    pub schema: String,
+    /// The operator's name: `<=>`.
+    pub name: String,
+    /// The schema of its function.
+    pub function_schema: String,
+    /// The name of its function.
+    pub function: String,
+}
+
 /// The settings of every judged session in which masks find the key of hashes.
 ///
 /// A client may not touch them, and can't find them: PostgreSQL lists no setting that no module has defined, and their
@@ -233,8 +246,9 @@ pub struct Snapshot {
     key_settings: KeySettings,
     roles: Vec<Role>,
     relations: BTreeMap<RelationKey, Arc<Relation>>,
-    relations_by_oid: HashMap<u32, RelationKey>,
+    relations_by_oid: HashMap<u32, Arc<Relation>>,
     functions: HashMap<String, Vec<Function>>,
+    operators: Vec<Operator>,
     children: HashMap<RelationKey, Vec<RelationKey>>,
 }
 
@@ -262,8 +276,10 @@ impl Snapshot {
                 children.entry(parent.clone()).or_default().push(relation.key());
             }
         }
-        let relations_by_oid = relations.iter().map(|relation| (relation.oid, relation.key())).collect();
-        let relations = relations.into_iter().map(|relation| (relation.key(), Arc::new(relation))).collect();
+        let relations: BTreeMap<_, _> =
+            relations.into_iter().map(|relation| (relation.key(), Arc::new(relation))).collect();
+        let relations_by_oid =
+            relations.values().map(|relation| (relation.oid, Arc::clone(relation))).collect();
         Self {
             version,
             server_version_num,
@@ -273,6 +289,7 @@ impl Snapshot {
             relations,
             relations_by_oid,
             functions: by_name,
+            operators: Vec::new(),
             children,
         }
     }
@@ -287,6 +304,25 @@ impl Snapshot {
     #[must_use]
     pub fn with_roles(self, roles: Vec<Role>) -> Self {
         Self { roles, ..self }
+    }
+
+    /// The same, with `operators`, those of `pg_catalog` left out.
+    #[must_use]
+    pub fn with_operators(self, operators: Vec<Operator>) -> Self {
+        Self { operators, ..self }
+    }
+
+    /// The same, with whatever `older` has equal relations for in its memory: two snapshots of a large database take
+    /// little more than one.
+    #[must_use]
+    pub fn sharing(mut self, older: &Self) -> Self {
+        for (key, relation) in &mut self.relations {
+            if let Some(same) = older.relations.get(key).filter(|known| *known == relation) {
+                *relation = Arc::clone(same);
+                self.relations_by_oid.insert(same.oid, Arc::clone(same));
+            }
+        }
+        self
     }
 
     /// The role called `name`, if it is one that sessions of the gateway have.
@@ -334,7 +370,7 @@ impl Snapshot {
     /// The relation with this `pg_class.oid`.
     #[must_use]
     pub fn relation_by_oid(&self, oid: u32) -> Option<&Arc<Relation>> {
-        self.relations_by_oid.get(&oid).and_then(|key| self.relations.get(key))
+        self.relations_by_oid.get(&oid)
     }
 
     /// The relation that PostgreSQL would find for `name`, looked up in `schema` or else along
@@ -365,6 +401,17 @@ impl Snapshot {
                 None => self.path().any(|schema| schema == function.schema),
             })
             .collect()
+    }
+
+    /// Every operator outside `pg_catalog` that PostgreSQL would consider for `name`: those in `schema`, or else those
+    /// of every schema on the path.
+    #[must_use]
+    pub fn resolve_operators(&self, schema: Option<&str>, name: &str) -> Vec<&Operator> {
+        let in_reach = |operator: &&Operator| match schema {
+            Some(schema) => operator.schema == schema,
+            None => self.path().any(|schema| schema == operator.schema),
+        };
+        self.operators.iter().filter(|operator| operator.name == name).filter(in_reach).collect()
     }
 
     /// All functions called `name`, in whatever schema.

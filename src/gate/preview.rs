@@ -238,7 +238,7 @@ impl Surveyor<'_> {
             let masked = governed.columns_of(&relation.key()).any(|name| name == column.name);
             columns.push(ColumnAccess {
                 name: column.name.clone(),
-                type_name: column.type_name.clone(),
+                type_name: column.type_name.to_string(),
                 not_null: column.not_null,
                 primary_key: relation.primary_key.contains(&column.name),
                 access: if masked { "masked" } else { "read" }.to_owned(),

@@ -181,7 +181,7 @@ mod tests {
             name: "x".to_owned(),
             number: 1,
             type_oid: 25,
-            type_name: type_name.to_owned(),
+            type_name: type_name.into(),
             base_type_oid: 25,
             base_type_kind: 'b',
             base_type_category: 'S',

@@ -76,7 +76,7 @@ impl Rooms {
         let snapshot = self.upstream.current(database)?;
         let relation = snapshot.relation_by_oid(relation)?;
         let column = relation.columns.iter().find(|column| column.number == number)?;
-        Some(column.type_name.clone())
+        Some(column.type_name.to_string())
     }
 
     /// Opens a session of `caller` on `database`; without a name on the only one there is. No connection is

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::config::sources;
-use crate::gate::{Catalogs, Gate};
+use crate::gate::Gate;
 use crate::tls::client::Client;
 use crate::tls::server::Certificates;
 use crate::upstream::Upstream;
@@ -156,15 +156,11 @@ fn explained(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// Loads every database's catalog at the start, and again from time to time.
-pub(super) async fn catalogs(upstream: Arc<Upstream>, shutdown: CancellationToken) {
-    let mut ticks = ticker(CATALOGS_EVERY);
-    while tick(&mut ticks, &shutdown).await {
-        for database in upstream.names() {
-            if let Err(error) = upstream.refresh(&database).await {
-                tracing::error!(%error, "catalog.failed: statements that need it are denied");
-            }
-        }
+/// Keeps the catalog of one database as the database is.
+pub(super) async fn catalog(upstream: Arc<Upstream>, database: String, shutdown: CancellationToken) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = upstream.watch(&database) => {}
     }
 }
 
@@ -230,9 +226,6 @@ pub(super) fn fingerprint(settings: &Settings) -> Fingerprint {
 
 /// How often policies and identities are looked at.
 const RULES_EVERY: Duration = Duration::from_secs(1);
-
-/// How often catalogs are read again without being asked: a change made past the gateway shows by then.
-const CATALOGS_EVERY: Duration = Duration::from_secs(30);
 
 /// How often a ledger that failed is tried again.
 const LEDGER_EVERY: Duration = Duration::from_secs(1);

@@ -159,6 +159,14 @@ impl Upstream {
         }
     }
 
+    /// Loads `database`'s catalog, and again whenever it changes, whoever changed it: within seconds, or at once where an
+    /// event trigger says `NOTIFY portcullis_catalog`. It never ends, and asks nothing while nobody uses the database.
+    pub async fn watch(&self, database: &str) {
+        if let Some(database) = self.database(database) {
+            database.shelf.watch(&database.target).await;
+        }
+    }
+
     /// Examines the roles by which sessions of `database` are opened, so that none is opened by a dangerous one. Where
     /// nobody answers, it stops with the first: they are examined again before their first session.
     pub async fn vet(&self, database: &str) -> Vec<Result<Arc<Examination>, ExamineError>> {

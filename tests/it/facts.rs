@@ -167,9 +167,17 @@ const SHOP: &str = "
     CREATE VIEW oslo AS SELECT c.id, c.name, c.ssn AS number FROM customers c WHERE c.city = 'Oslo';
     CREATE VIEW nested AS SELECT o.*, upper(o.number) AS loud FROM oslo o;
     ALTER VIEW nested RENAME COLUMN loud TO shout;
-    CREATE MATERIALIZED VIEW totals AS SELECT customer_id, max(total) AS most FROM orders GROUP BY 1;";
+    CREATE MATERIALIZED VIEW totals AS SELECT customer_id, max(total) AS most FROM orders GROUP BY 1;
+    CREATE TYPE place AS (street text, town text);
+    CREATE TABLE people (gone int, id text, home place);
+    ALTER TABLE people DROP COLUMN gone;
+    CREATE VIEW housed AS SELECT home, id FROM people WHERE (home).town > 'a';
+    CREATE FUNCTION split(whole text, OUT head text, OUT tail text) LANGUAGE sql AS 'SELECT whole, whole';
+    CREATE FUNCTION lodgers() RETURNS SETOF people LANGUAGE sql AS 'SELECT * FROM people';
+    CREATE FUNCTION distance(text, text) RETURNS int LANGUAGE sql AS 'SELECT 1';
+    CREATE OPERATOR <=> (FUNCTION = distance, LEFTARG = text, RIGHTARG = text);";
 
-const QUERIES: [&str; 96] = [
+const QUERIES: [&str; 103] = [
     "SELECT * FROM customers",
     "SELECT",
     "TABLE flags",
@@ -268,6 +276,13 @@ const QUERIES: [&str; 96] = [
     "EXPLAIN SELECT 1",
     "SELECT * FROM customers ORDER BY id FETCH FIRST 3 ROWS WITH TIES",
     "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace",
+    "SELECT (home).*, (p.home).*, (p).* FROM people p",
+    "SELECT (x.b).*, a FROM people AS x (a, b)",
+    "SELECT h.*, (h.home).* FROM housed h JOIN people p USING (id)",
+    "SELECT home, (split(id)).*, (ROW(1, id)).*, (lodgers()).* FROM people",
+    "SELECT * FROM jsonb_populate_record(NULL::place, '{}') p, json_populate_recordset(NULL::public.place, '[]')",
+    "SELECT regtype('int4'), tsquery('a'), pg_catalog.regclass('flags'), tsquery(id) FROM flags",
+    "SELECT id <=> active, id OPERATOR(public.<=>) 'x' FROM flags ORDER BY id <=> 'y'",
 ];
 
 /// Names that mean something else than a first look suggests.
@@ -303,7 +318,7 @@ const DEPENDENCIES: &str = "
     SELECT n.nspname || '.' || c.relname, a.attname::text
       FROM pg_depend d
       JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
-      JOIN pg_class c ON c.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass
+      JOIN pg_class c ON c.oid = d.refobjid AND d.refclassid = 'pg_class'::regclass AND c.relkind <> 'c'
       JOIN pg_namespace n ON n.oid = c.relnamespace
       JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
      WHERE r.ev_class = 'public.probe'::regclass AND d.refobjid <> r.ev_class AND d.refobjsubid > 0";

@@ -4,6 +4,7 @@ mod catalog;
 mod connect;
 mod execute;
 mod newest;
+mod noticed;
 mod secure;
 mod stand;
 mod timeouts;

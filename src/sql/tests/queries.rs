@@ -287,7 +287,18 @@ fn names_that_do_not_exist_are_said_to_be_unresolved() {
         ("SELECT 1 FROM customers ORDER BY salary", "column salary"),
         ("SELECT 1 FROM customers JOIN flags USING (name)", "column name"),
         ("SELECT id OPERATOR(public.+) 1 FROM flags", "operator public.+"),
-        ("SELECT id <=> '[1]' FROM flags", "operator <=>"),
+        ("SELECT id <==> '[1]' FROM flags", "operator <==>"),
+        ("SELECT id %% '[1]' FROM flags", "operator %%"),
+        ("SELECT id OPERATOR(hr.<=>) '[1]' FROM flags", "operator hr.<=>"),
+        ("SELECT (home.street).* FROM people AS home", "column (...).*"),
+        ("SELECT (x).* FROM (SELECT home FROM people) AS q (x)", "column (...).*"),
+        ("SELECT (ROW(1, p.*)).* FROM people p", "column (...).*"),
+        ("SELECT (lower(ssn)).* FROM customers", "column (...).*"),
+        ("SELECT * FROM jsonb_populate_record(NULL::nowhere, '{}')", "column *"),
+        ("SELECT * FROM jsonb_populate_record(NULL::place[], '{}')", "column *"),
+        ("SELECT regtype(1, 2)", "function regtype"),
+        ("SELECT regtype(DISTINCT ssn) FROM customers", "function regtype"),
+        ("SELECT public.regtype('int')", "function public.regtype"),
         ("SELECT id ==> '[1]' FROM flags", "operator ==>"),
         ("SELECT 1 WHERE 1 OPERATOR(public.=) ANY (SELECT 1)", "operator public.="),
         ("SELECT id FROM flags ORDER BY id USING OPERATOR(public.<)", "operator public.<"),
@@ -298,6 +309,51 @@ fn names_that_do_not_exist_are_said_to_be_unresolved() {
     }
     assert_eq!(unresolved("SELECT ctid, xmin, customers.tableoid FROM customers"), Vec::<String>::new());
     assert_eq!(unresolved("SELECT id OPERATOR(pg_catalog.+) 1 FROM flags"), Vec::<String>::new());
+}
+
+#[test]
+fn the_fields_of_a_composite_value_are_known_by_its_type_and_each_is_all_of_it() {
+    for (sql, expected) in [
+        ("SELECT (home).* FROM people", ["street<-people.home", "town<-people.home"]),
+        ("SELECT (p.b).* FROM people AS p (a, b)", ["street<-people.home", "town<-people.home"]),
+        ("SELECT (split(ssn)).* FROM customers", ["head<-customers.ssn", "tail<-customers.ssn"]),
+        ("SELECT (move_to(ssn)).* FROM customers", ["street<-customers.ssn", "town<-customers.ssn"]),
+        (
+            "SELECT (ROW(ssn, city)).* FROM customers",
+            ["f1<-customers.city,customers.ssn", "f2<-customers.city,customers.ssn"],
+        ),
+        (
+            "SELECT * FROM people, jsonb_populate_record(NULL::place, home::jsonb) q OFFSET 0",
+            ["id<-people.id", "home<-people.home"],
+        ),
+    ] {
+        assert_eq!(outputs(sql).get(..2), Some(&expected.map(str::to_owned)[..]), "{sql}");
+    }
+    let populated = outputs("SELECT q.* FROM people, jsonb_populate_record(NULL::place, home::jsonb) q");
+    assert_eq!(populated, ["street<-people.home", "town<-people.home"]);
+}
+
+#[test]
+fn an_operator_of_the_databases_own_is_a_call_of_its_function() {
+    for sql in [
+        "SELECT id FROM customers ORDER BY ssn <=> '[1]'",
+        "SELECT id FROM customers ORDER BY ssn OPERATOR(public.<=>) '[1]'",
+    ] {
+        let facts = clear(sql);
+        let called: Vec<_> = facts.functions.iter().map(|it| (it.key.as_str(), it.builtin)).collect();
+        assert_eq!(called, [("public.distance", false)], "{sql}");
+    }
+    let called = clear("SELECT id OPERATOR(hr.%%) 1 FROM flags").functions;
+    assert_eq!(called.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), ["hr.hidden"]);
+}
+
+#[test]
+fn a_types_name_in_front_of_one_value_is_a_cast() {
+    assert_eq!(
+        outputs("SELECT tsquery(ssn), pg_catalog.regtype(city) FROM customers"),
+        ["tsquery<-customers.ssn", "regtype<-customers.city",]
+    );
+    assert_eq!(clear("SELECT regtype('int4')").functions, []);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The catalog of the tests, and ways to ask about facts in one line.
 
 use crate::catalog::{
-    Column, Function, FunctionResult, Relation, RelationKey, RelationKind, RowSecurity, Snapshot, Volatility,
+    Column, Function, FunctionResult, Operator, Relation, RelationKey, RelationKind, RowSecurity, Snapshot,
+    Volatility,
 };
 use crate::sql::facts::{Access, Facts, TableFact};
 use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze};
@@ -108,10 +109,28 @@ pub(super) fn shop(server_version_num: u32) -> Snapshot {
             definition: Some("SELECT".into()),
             ..relation(9, "public.broken", "id")
         },
+        Relation { kind: RelationKind::Other, ..relation(10, "public.place", "street town") },
+        Relation {
+            columns: vec![
+                column("id", 1),
+                Column { type_name: "public.place".into(), base_type_kind: 'c', ..column("home", 2) },
+            ],
+            ..relation(11, "public.people", "id")
+        },
         relation(20, "pg_catalog.pg_class", "oid relname relkind"),
         relation(21, "public.pg_class", "oid secret"),
     ];
     Snapshot::new(1, server_version_num, vec!["public".into()], relations, functions())
+        .with_operators(vec![operator("public", "<=>", "distance"), operator("hr", "%%", "hidden")])
+}
+
+fn operator(schema: &str, name: &str, function: &str) -> Operator {
+    Operator {
+        schema: schema.into(),
+        name: name.into(),
+        function_schema: schema.into(),
+        function: function.into(),
+    }
 }
 
 fn relation(oid: u32, key: &str, columns: &str) -> Relation {
@@ -160,6 +179,10 @@ fn functions() -> Vec<Function> {
     all.push(Function { language: "plpgsql".into(), ..function("public", "lower") });
     all.push(Function { kind: 'p', language: "plpgsql".into(), ..function("public", "close_year") });
     all.push(function("hr", "hidden"));
+    all.push(function("public", "distance"));
+    all.push(function("public", "split"));
+    all.push(function("public", "move_to"));
+    all.push(function("pg_catalog", "jsonb_populate_record"));
     all
 }
 
@@ -184,9 +207,11 @@ fn result(name: &str) -> FunctionResult {
     match name {
         "json_each" | "jsonb_each" | "json_each_text" | "jsonb_each_text" => named(&["key", "value"]),
         "json_array_elements" | "jsonb_array_elements" => named(&["value"]),
-        "jsonb_to_recordset" | "json_to_recordset" | "json_populate_record" | "hidden" | "peek" => {
+        "jsonb_to_recordset" | "json_to_recordset" | "jsonb_populate_record" | "hidden" | "peek" => {
             FunctionResult::Unknown
         }
+        "split" => named(&["head", "tail"]),
+        "move_to" => FunctionResult::Row(10),
         _ => FunctionResult::Plain,
     }
 }

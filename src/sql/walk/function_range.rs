@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Node, RangeFunction};
+use pg_query::protobuf::{FuncCall, Node, RangeFunction};
 
-use crate::catalog::FunctionResult;
+use crate::catalog::{FunctionResult, Relation};
 
 use super::Walker;
 use super::figure;
@@ -87,7 +87,42 @@ impl Walker<'_> {
         if function == "unnest" && schema.is_none_or(|schema| schema == "pg_catalog") {
             return Some(self.unnest_columns(call, scope, alias));
         }
-        self.columns_of_result(schema, function, alias)
+        let by_result = self.columns_of_result(schema, function, alias);
+        by_result.or_else(|| self.populated_columns(schema, function, call.args.first()?))
+    }
+
+    /// `jsonb_populate_record(NULL::t, ...)` and its like have the columns of `t`.
+    fn populated_columns(&self, schema: Option<&str>, function: &str, first: &Node) -> Option<Vec<String>> {
+        let candidates = self.catalog.resolve_functions(schema, function);
+        if !POPULATING.contains(&function) || candidates.iter().any(|it| it.schema != "pg_catalog") {
+            return None;
+        }
+        let Some(NodeEnum::TypeCast(cast)) = first.node.as_ref() else { return None };
+        let name = cast.type_name.as_ref().filter(|name| name.array_bounds.is_empty())?;
+        let relation = match strings(&name.names).as_slice() {
+            [name] => self.catalog.resolve_relation(None, name),
+            [schema, name] => self.catalog.resolve_relation(Some(schema), name),
+            _ => None,
+        };
+        relation.map(|relation| column_names_of(relation))
+    }
+
+    /// The columns of `(call).*`; `None` where they are not known.
+    pub(super) fn fields_of_call(&self, call: &FuncCall) -> Option<Vec<String>> {
+        let (schema, function) = match strings(&call.funcname).as_slice() {
+            [function] => (None, *function),
+            [schema, function] => (Some(*schema), *function),
+            _ => return None,
+        };
+        let candidates = self.catalog.resolve_functions(schema, function);
+        let has_fields = |result: &FunctionResult| {
+            matches!(result, FunctionResult::Row(_))
+                || matches!(result, FunctionResult::Named(names) if names.len() > 1)
+        };
+        if !candidates.iter().all(|candidate| has_fields(&candidate.result)) {
+            return None;
+        }
+        self.columns_of_result(schema, function, None)
     }
 
     /// The columns that all functions of this name agree on.
@@ -105,13 +140,14 @@ impl Walker<'_> {
         match result {
             FunctionResult::Plain => Some(vec![alias.unwrap_or(function).to_owned()]),
             FunctionResult::Named(names) => Some(names.clone()),
-            FunctionResult::Row(oid) => {
-                let relation = self.catalog.relation_by_oid(*oid)?;
-                Some(relation.columns.iter().map(|column| column.name.clone()).collect())
-            }
+            FunctionResult::Row(oid) => Some(column_names_of(self.catalog.relation_by_oid(*oid)?)),
             FunctionResult::Unknown => None,
         }
     }
+}
+
+fn column_names_of(relation: &Relation) -> Vec<String> {
+    relation.columns.iter().map(|column| column.name.clone()).collect()
 }
 
 /// The column definitions of one function within ROWS FROM.
@@ -130,3 +166,7 @@ fn column_names(definitions: &[Node]) -> Option<Vec<String>> {
     };
     Some(definitions.iter().map(name).collect())
 }
+
+/// PostgreSQL's functions that give a row of their first argument's type.
+const POPULATING: [&str; 4] =
+    ["json_populate_record", "json_populate_recordset", "jsonb_populate_record", "jsonb_populate_recordset"];

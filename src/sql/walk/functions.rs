@@ -19,7 +19,10 @@ impl Walker<'_> {
     pub(super) fn call(&mut self, call: &FuncCall, scope: &Scope<'_>, out: &mut Sources) {
         let parts = strings(&call.funcname);
         let known = match parts.as_slice() {
-            [name] => self.record_call(None, name) || is_field(name, &call.args, scope),
+            [name] => {
+                self.record_call(None, name) || is_field(name, &call.args, scope) || is_cast(name, call)
+            }
+            ["pg_catalog", name] => self.record_call(Some("pg_catalog"), name) || is_cast(name, call),
             [schema, name] | [_, schema, name] => self.record_call(Some(schema), name),
             _ => false,
         };
@@ -114,6 +117,17 @@ fn parameter(node: &Node) -> Option<i32> {
     parameter(cast.arg.as_deref()?).filter(|_| is_text && is_whole)
 }
 
+/// Whether `name(x)`, where there is no such function, is `x::name`.
+fn is_cast(name: &str, call: &FuncCall) -> bool {
+    let is_plain = call.agg_order.is_empty()
+        && call.agg_filter.is_none()
+        && call.over.is_none()
+        && !(call.agg_star || call.agg_distinct || call.func_variadic);
+    let is_alone =
+        matches!(call.args.as_slice(), [arg] if !matches!(arg.node, Some(NodeEnum::NamedArgExpr(_))));
+    is_plain && is_alone && TYPES.contains(&name)
+}
+
 /// Whether `name(row)` is `row.name`, PostgreSQL's functional notation.
 fn is_field(name: &str, args: &[Node], scope: &Scope<'_>) -> bool {
     let [arg] = args else { return false };
@@ -168,3 +182,52 @@ const SET_CONFIG: &str = "set_config";
 const PG_SETTINGS: &str = "pg_catalog.pg_settings";
 /// SHOW by another name.
 const CURRENT_SETTING: &str = "current_setting";
+
+/// Types of `pg_catalog` that text is cast to. Those that no function is called as matter; the others do no harm, as
+/// functions come first.
+const TYPES: [&str; 44] = [
+    "aclitem",
+    "bit",
+    "bool",
+    "box",
+    "bpchar",
+    "bytea",
+    "cidr",
+    "circle",
+    "date",
+    "float4",
+    "float8",
+    "inet",
+    "int2",
+    "int4",
+    "int8",
+    "interval",
+    "json",
+    "jsonb",
+    "jsonpath",
+    "line",
+    "lseg",
+    "macaddr",
+    "macaddr8",
+    "money",
+    "name",
+    "numeric",
+    "oid",
+    "path",
+    "pg_lsn",
+    "point",
+    "polygon",
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+    "tsquery",
+    "tsvector",
+];

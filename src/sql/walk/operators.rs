@@ -1,4 +1,4 @@
-//! Operators: each calls a function, and PostgreSQL's own are known by name.
+//! Operators: each calls a function. PostgreSQL's own are known by name, those of extensions by the catalog.
 
 use pg_query::protobuf::Node;
 
@@ -6,17 +6,29 @@ use super::Walker;
 use super::names::{dotted, strings};
 
 impl Walker<'_> {
-    /// Reports an operator that is not PostgreSQL's own: what it calls could read past the masks. A database's
-    /// own overload of a known name can't be told from its name, as the catalog snapshot holds no operators.
+    /// Lists what an operator calls that is not PostgreSQL's own, and reports one that nobody knows. A database's own
+    /// overload of a known name is taken for PostgreSQL's.
     pub(super) fn operator(&mut self, name: &[Node]) {
-        let own = match strings(name).as_slice() {
-            [] => true,
-            [operator] | ["pg_catalog", operator] => is_known(operator),
-            _ => false,
+        let (schema, operator) = match strings(name).as_slice() {
+            [] => return,
+            [operator] | ["pg_catalog", operator] if is_known(operator) => return,
+            [operator] => (None, *operator),
+            [schema, operator] => (Some(*schema), *operator),
+            _ => return self.unknown_operator(name),
         };
-        if !own {
-            self.unresolved("operator", &dotted(name), "is not one of PostgreSQL's own");
+        let candidates = self.catalog.resolve_operators(schema, operator);
+        if candidates.is_empty() {
+            self.unknown_operator(name);
         }
+        for candidate in candidates {
+            if !self.record_call(Some(&candidate.function_schema), &candidate.function) {
+                self.unknown_operator(name);
+            }
+        }
+    }
+
+    fn unknown_operator(&mut self, name: &[Node]) {
+        self.unresolved("operator", &dotted(name), "does not exist or is not visible to you");
     }
 }
 

@@ -277,11 +277,44 @@ impl Walker<'_> {
         }
         let whole_row = part.indirection.len() == 1;
         let range = part.arg.as_deref().filter(|_| whole_row).and_then(|arg| row_range(arg, scope));
-        if range.is_none() {
-            let mut sources = Sources::new();
-            self.maybe(part.arg.as_deref(), scope, &mut sources);
+        if let Some(range) = range {
+            return Some(self.expand(&Some(vec![range]), "(...).*"));
         }
-        Some(self.expand(&range.map(|range| vec![range]), "(...).*"))
+        let mut sources = Sources::new();
+        self.maybe(part.arg.as_deref(), scope, &mut sources);
+        let fields = part.arg.as_deref().filter(|_| whole_row).and_then(|arg| self.fields(arg, scope));
+        let Some(fields) = fields else { return Some(self.expand(&None, "(...).*")) };
+        // Which part of the value a field is, nobody knows: each is all of it.
+        Some(fields.iter().map(|name| Column::new(name, sources.clone())).collect())
+    }
+
+    /// The names of the fields of a composite value; `None` where its type is not known.
+    fn fields(&self, value: &Node, scope: &Scope<'_>) -> Option<Vec<String>> {
+        let node = value.node.as_ref()?;
+        if let NodeEnum::FuncCall(call) = node {
+            return self.fields_of_call(call);
+        }
+        if let NodeEnum::RowExpr(row) = node {
+            return fields_of_row(&row.args);
+        }
+        let NodeEnum::ColumnRef(column) = node else { return None };
+        self.fields_of_column(&strings(&column.fields), scope)
+    }
+
+    /// The fields of a column of a relation.
+    fn fields_of_column(&self, parts: &[&str], scope: &Scope<'_>) -> Option<Vec<String>> {
+        let (range, name) = match parts {
+            [name] => (scope.holder(name)?, *name),
+            [range, name] => (scope.range(range)?, *name),
+            _ => return None,
+        };
+        // An alias may have given columns other names: they are told by their places.
+        let place = range.columns.iter().position(|column| &*column.name == name)?;
+        let relation = self.catalog.relation(range.relation.as_ref()?)?;
+        let column = relation.columns.get(place).filter(|column| column.base_type_kind == 'c')?;
+        // Printed with an empty search_path, a type's name is the key of its relation, unless it has to be quoted.
+        let composite = self.catalog.relation_called(&column.type_name)?;
+        Some(composite.columns.iter().map(|column| column.name.clone()).collect())
     }
 
     fn expand(&mut self, ranges: &Option<Vec<Rc<Range>>>, written: &str) -> Vec<Column> {
@@ -316,6 +349,17 @@ fn starred(parts: &[&str], scope: &Scope<'_>) -> Option<Vec<Rc<Range>>> {
         [schema, table] | [_, schema, table] => Some(vec![scope.relation(&RelationKey::new(schema, table))?]),
         _ => None,
     }
+}
+
+/// `f1`, `f2`, ... of `ROW(...)`; `None` where one of its parts is several.
+fn fields_of_row(parts: &[Node]) -> Option<Vec<String>> {
+    let is_one = |part: &Node| match part.node.as_ref() {
+        Some(NodeEnum::ColumnRef(column)) => !ends_in_star(&column.fields),
+        Some(NodeEnum::AIndirection(part)) => !ends_in_star(&part.indirection),
+        Some(_) | None => true,
+    };
+    let all_are = parts.iter().all(is_one);
+    all_are.then(|| (1..=parts.len()).map(|place| format!("f{place}")).collect())
 }
 
 /// One column that is the one or the other.

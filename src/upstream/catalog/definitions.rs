@@ -1,22 +1,26 @@
 //! The constant SQL, and what its rows mean.
 //!
 //! One round trip a kind, all within one read-only snapshot of the server. The session's search_path is empty, so
-//! that types, collations and views print with every name qualified.
+//! that types, collations and views print with every name qualified. Rows are taken up one by one: a large database has
+//! hundreds of thousands.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::collections::{HashMap, HashSet};
+use std::fmt::{self, Write as _};
+use std::pin::pin;
+use std::sync::Arc;
 
+use futures_util::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Error, Row};
+use tokio_postgres::{Client, Error, Row};
 
 use crate::catalog::{
-    Column, Function, FunctionResult, Relation, RelationKey, RelationKind, Role, RowPolicy, RowSecurity,
-    Snapshot, Volatility,
+    Column, Function, FunctionResult, Operator, Relation, RelationKey, RelationKind, Role, RowPolicy,
+    RowSecurity, Snapshot, Volatility,
 };
 
 use super::super::target::Target;
-use super::{LoadError, rows, session};
+use super::{LoadError, rows};
 
 /// Everything that a snapshot holds, as one load found it.
 #[derive(Debug)]
@@ -24,6 +28,7 @@ pub(super) struct Definitions {
     server_version_num: u32,
     relations: Vec<Relation>,
     functions: Vec<Function>,
+    operators: Vec<Operator>,
     roles: Vec<Role>,
 }
 
@@ -38,36 +43,37 @@ pub(super) enum Locked {
 }
 
 impl Definitions {
-    /// Reads them with the database's own credential.
-    pub(super) async fn load(target: &Target, locked: Locked) -> Result<Self, LoadError> {
-        let client = session::open(target, &target.settings().service, &PARAMETERS).await?;
-        client.batch_execute(ONE_SNAPSHOT).await?;
+    /// Reads them by `client`, whose parameters are [`PARAMETERS`], in the transaction that it is in.
+    pub(super) async fn load(client: &Client, target: &Target, locked: Locked) -> Result<Self, LoadError> {
         let leave_out = [(&(locked == Locked::LeftOut) as &(dyn ToSql + Sync), Type::BOOL)];
         let users: Vec<&str> =
             target.settings().credentials().map(|credential| credential.user.as_str()).collect();
         let users = [(&users as &(dyn ToSql + Sync), Type::TEXT_ARRAY)];
-        let (version, relations, columns, functions, policies, roles) = tokio::join!(
+        let mut columns = Columns::default();
+        let (version, relations, has_columns, functions, operators, policies, roles) = tokio::join!(
             client.query_typed_one(SERVER_VERSION, &[]),
-            client.query_typed(RELATIONS, &leave_out),
-            client.query_typed(COLUMNS, &[]),
-            client.query_typed(FUNCTIONS, &[]),
+            each(client, RELATIONS, &leave_out, relation),
+            each(client, COLUMNS, &[], |row| columns.take(row)),
+            each(client, FUNCTIONS, &[], function),
+            client.query_typed(rows::OPERATORS, &[]),
             client.query_typed(rows::POLICIES, &leave_out),
             client.query_typed(rows::ROLES, &users),
         );
         // In this order: behind the first that fails, the others fail for that alone.
-        let (version, relations, columns) = (version?, relations?, columns?);
-        let (functions, policies, roles) = (functions?, policies?, roles?);
+        let (version, relations, _) = (version?, relations?, has_columns?);
+        let (functions, operators, policies, roles) = (functions?, operators?, policies?, roles?);
         Ok(Self {
             server_version_num: version.try_get::<_, i32>(0)?.try_into().unwrap_or(0),
-            relations: assemble(&relations, &columns, rows::policies(&policies)?)?,
-            functions: functions.iter().map(function).collect::<Result<_, _>>()?,
+            relations: assemble(relations, columns, rows::policies(&policies)?),
+            functions,
+            operators: rows::operators(&operators)?,
             roles: rows::roles(&roles)?,
         })
     }
 
     /// Equal for equal definitions. Row estimates are left out: ANALYZE changes no definition.
     pub(super) fn digest(&self) -> [u8; 32] {
-        let mut text = self.server_version_num.to_string();
+        let mut text = Hashed(Sha256::new());
         let written = self.relations.iter().try_for_each(|relation| {
             let Relation {
                 oid,
@@ -88,51 +94,105 @@ impl Definitions {
             write!(text, "{oid} {schema:?} {name:?} {kind:?} {columns:?} {primary_key:?} {parents:?}")?;
             write!(text, "{definition:?} {has_triggers} {has_rules} {row_security:?} {comment:?} {stamp}")
         });
-        let written = written.and_then(|()| write!(text, "{:?}{:?}", self.functions, self.roles));
-        debug_assert!(written.is_ok(), "writing to a string does not fail");
-        Sha256::digest(text).into()
+        let written = written.and_then(|()| {
+            write!(text, "{} {:?}", self.server_version_num, self.functions)?;
+            write!(text, "{:?} {:?}", self.operators, self.roles)
+        });
+        debug_assert!(written.is_ok(), "a hash takes everything");
+        text.0.finalize().into()
     }
 
     pub(super) fn into_snapshot(self, version: u64, search_path: Vec<String>) -> Snapshot {
         Snapshot::new(version, self.server_version_num, search_path, self.relations, self.functions)
+            .with_operators(self.operators)
             .with_roles(self.roles)
     }
 }
 
-/// Gives every relation its columns and policies, and turns the OIDs of its parents into keys.
-fn assemble(
-    relations: &[Row],
-    columns: &[Row],
-    mut policies_of: HashMap<u32, Vec<RowPolicy>>,
-) -> Result<Vec<Relation>, Error> {
-    let mut columns_of: HashMap<u32, Vec<Column>> = HashMap::new();
-    for row in columns {
-        columns_of.entry(row.try_get("relation")?).or_default().push(column(row)?);
+/// A hash of text that is never there as a whole.
+struct Hashed(Sha256);
+
+impl fmt::Write for Hashed {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.update(text);
+        Ok(())
     }
-    let mut keys = HashMap::new();
-    for row in relations {
-        let key = RelationKey::new(row.try_get("schema")?, row.try_get("name")?);
-        keys.insert(row.try_get::<_, u32>("oid")?, key);
-    }
-    relations.iter().map(|row| relation(row, &mut columns_of, &mut policies_of, &keys)).collect()
 }
 
-fn relation(
-    row: &Row,
-    columns_of: &mut HashMap<u32, Vec<Column>>,
-    policies_of: &mut HashMap<u32, Vec<RowPolicy>>,
-    keys: &HashMap<u32, RelationKey>,
-) -> Result<Relation, Error> {
-    let oid = row.try_get("oid")?;
-    let parents: Vec<u32> = row.try_get("parents")?;
-    Ok(Relation {
-        oid,
+/// What `take` makes of each row of `sql`, in order.
+async fn each<T>(
+    client: &Client,
+    sql: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+    mut take: impl FnMut(&Row) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let parameters = parameters.iter().map(|(value, of_type)| (*value, of_type.clone()));
+    let mut rows = pin!(client.query_typed_raw(sql, parameters).await?);
+    let mut all = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        all.push(take(&row)?);
+    }
+    Ok(all)
+}
+
+/// The columns of all relations, by OID. Columns are many and types are few: a type's name is kept once.
+#[derive(Debug, Default)]
+struct Columns {
+    of: HashMap<u32, Vec<Column>>,
+    words: HashSet<Arc<str>>,
+}
+
+impl Columns {
+    fn take(&mut self, row: &Row) -> Result<(), Error> {
+        let column = column(row, &mut self.words)?;
+        self.of.entry(row.try_get("relation")?).or_default().push(column);
+        Ok(())
+    }
+}
+
+/// `word`, kept once.
+fn once(word: &str, words: &mut HashSet<Arc<str>>) -> Arc<str> {
+    if let Some(known) = words.get(word) {
+        return Arc::clone(known);
+    }
+    let new: Arc<str> = Arc::from(word);
+    words.insert(Arc::clone(&new));
+    new
+}
+
+/// Gives every relation its columns and policies, and turns the OIDs of its parents into keys.
+fn assemble(
+    relations: Vec<(Relation, Vec<u32>)>,
+    mut columns: Columns,
+    mut policies_of: HashMap<u32, Vec<RowPolicy>>,
+) -> Vec<Relation> {
+    let are_parents: HashSet<u32> =
+        relations.iter().flat_map(|(_, parents)| parents.iter().copied()).collect();
+    let keys: HashMap<u32, RelationKey> = relations
+        .iter()
+        .filter(|(relation, _)| are_parents.contains(&relation.oid))
+        .map(|(relation, _)| (relation.oid, relation.key()))
+        .collect();
+    let whole = |(mut relation, parents): (Relation, Vec<u32>)| {
+        relation.columns = columns.of.remove(&relation.oid).unwrap_or_default();
+        relation.columns.shrink_to_fit();
+        relation.parents = parents.iter().filter_map(|parent| keys.get(parent).cloned()).collect();
+        relation.row_security.policies = policies_of.remove(&relation.oid).unwrap_or_default();
+        relation
+    };
+    relations.into_iter().map(whole).collect()
+}
+
+/// A relation without its columns and policies, and the OIDs of its parents.
+fn relation(row: &Row) -> Result<(Relation, Vec<u32>), Error> {
+    let relation = Relation {
+        oid: row.try_get("oid")?,
         schema: row.try_get("schema")?,
         name: row.try_get("name")?,
         kind: relation_kind(letter(row, "kind")?),
-        columns: columns_of.remove(&oid).unwrap_or_default(),
+        columns: Vec::new(),
         primary_key: row.try_get("primary_key")?,
-        parents: parents.iter().filter_map(|parent| keys.get(parent).cloned()).collect(),
+        parents: Vec::new(),
         definition: row.try_get("definition")?,
         row_estimate: row.try_get("row_estimate")?,
         has_triggers: row.try_get("has_triggers")?,
@@ -140,23 +200,25 @@ fn relation(
         row_security: RowSecurity {
             enabled: row.try_get("row_security")?,
             owner: row.try_get("owner")?,
-            policies: policies_of.remove(&oid).unwrap_or_default(),
+            policies: Vec::new(),
         },
         comment: row.try_get("comment")?,
         stamp: row.try_get("stamp")?,
-    })
+    };
+    Ok((relation, row.try_get("parents")?))
 }
 
-fn column(row: &Row) -> Result<Column, Error> {
+fn column(row: &Row, words: &mut HashSet<Arc<str>>) -> Result<Column, Error> {
+    let collation: Option<&str> = row.try_get("collation")?;
     Ok(Column {
         name: row.try_get("name")?,
         number: row.try_get("number")?,
         type_oid: row.try_get("type_oid")?,
-        type_name: row.try_get("type_name")?,
+        type_name: once(row.try_get("type_name")?, words),
         base_type_oid: row.try_get("base_type_oid")?,
         base_type_kind: letter(row, "base_type_kind")?,
         base_type_category: letter(row, "base_type_category")?,
-        collation: row.try_get("collation")?,
+        collation: collation.map(|collation| once(collation, words)),
         not_null: row.try_get("not_null")?,
         generated: row.try_get("generated")?,
         comment: row.try_get("comment")?,
@@ -228,7 +290,7 @@ fn volatility(provolatile: char) -> Volatility {
 ///
 /// Whoever has locked a table may be waiting for this very load: the lock is not waited for as long as for an answer.
 /// Constants print the same for whoever prints them.
-const PARAMETERS: [(&str, &str); 12] = [
+pub(super) const PARAMETERS: [(&str, &str); 12] = [
     ("application_name", "portcullis/catalog"),
     ("client_encoding", "UTF8"),
     ("standard_conforming_strings", "on"),
@@ -244,7 +306,7 @@ const PARAMETERS: [(&str, &str); 12] = [
 ];
 
 /// All queries see the same state. The transaction ends with the connection.
-const ONE_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+pub(super) const ONE_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 const SERVER_VERSION: &str = "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4";
 

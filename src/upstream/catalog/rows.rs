@@ -1,10 +1,10 @@
-//! Row-level security as the server has it: policies, and the roles that they are for.
+//! What there is little of: policies of row-level security, the roles that they are for, operators.
 
 use std::collections::HashMap;
 
 use tokio_postgres::{Error, Row};
 
-use crate::catalog::{Role, RowPolicy};
+use crate::catalog::{Operator, Role, RowPolicy};
 
 use super::definitions::letter;
 
@@ -37,6 +37,28 @@ pub(super) fn roles(rows: &[Row]) -> Result<Vec<Role>, Error> {
     };
     rows.iter().map(role).collect()
 }
+
+/// The operators of extensions and users.
+pub(super) fn operators(rows: &[Row]) -> Result<Vec<Operator>, Error> {
+    let operator = |row: &Row| {
+        Ok(Operator {
+            schema: row.try_get("schema")?,
+            name: row.try_get("name")?,
+            function_schema: row.try_get("function_schema")?,
+            function: row.try_get("function")?,
+        })
+    };
+    rows.iter().map(operator).collect()
+}
+
+pub(super) const OPERATORS: &str = "
+SELECT n.nspname AS schema, o.oprname AS name, f.nspname AS function_schema, p.proname AS function
+  FROM pg_catalog.pg_operator o
+  JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+  JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
+  JOIN pg_catalog.pg_namespace f ON f.oid = p.pronamespace
+ WHERE n.nspname !~ '^pg_(toast|temp|catalog$)'
+ ORDER BY o.oid";
 
 /// `$1` leaves out the words of policies on relations that somebody has locked, which newer servers would wait for: such
 /// a policy counts as another than it was.

@@ -3,14 +3,17 @@
 //! Transport and authentication are the same for the gateway's own questions as for everybody: they happen first, and then tokio-postgres
 //! is shown the end of a start-up that asked for nothing.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 
 use crate::protocol::backend;
 
@@ -26,6 +29,16 @@ pub(in crate::upstream) async fn open(
     role: &RoleSettings,
     parameters: &[(&str, &str)],
 ) -> Result<Client, LoadError> {
+    open_hearing(target, role, parameters, Arc::default()).await
+}
+
+/// The same, and `told` hears of every notification.
+pub(super) async fn open_hearing(
+    target: &Target,
+    role: &RoleSettings,
+    parameters: &[(&str, &str)],
+    told: Arc<Notify>,
+) -> Result<Client, LoadError> {
     let mut all = vec![
         ("user".to_owned(), role.user.clone()),
         ("database".to_owned(), target.settings().database.clone()),
@@ -34,9 +47,19 @@ pub(in crate::upstream) async fn open(
     let opened = target.open(role, &all, Reading::AsTheJudgeDoes).await?;
     let mut config = Config::new();
     config.user(&role.user).ssl_mode(SslMode::Disable);
-    let (client, connection) = config.connect_raw(Greeted::new(opened), NoTls).await?;
+    let (client, mut connection) = config.connect_raw(Greeted::new(opened), NoTls).await?;
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let ended = poll_fn(|context| {
+            loop {
+                match ready!(connection.poll_message(context)) {
+                    Some(Ok(AsyncMessage::Notification(_))) => told.notify_one(),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Poll::Ready(Err(error)),
+                    None => return Poll::Ready(Ok(())),
+                }
+            }
+        });
+        if let Err(error) = ended.await {
             tracing::debug!(%error, "a connection of the gateway's own ended");
         }
     });

@@ -22,7 +22,7 @@ fn settings(database: &Database, user: &str, password: &str) -> DatabaseSettings
     }
 }
 
-fn upstream(database: &Database) -> Upstream {
+pub(super) fn upstream(database: &Database) -> Upstream {
     Upstream::new(vec![settings(database, database.cluster.superuser(), database.cluster.password())])
 }
 
@@ -81,7 +81,7 @@ async fn a_table_is_loaded_with_everything_that_was_declared() {
     assert_eq!(table.column("note"), Some(&note));
     let total = table.column("total").unwrap();
     assert!(total.generated && total.collation.is_none());
-    assert_eq!(total.type_name, "numeric(10,2)");
+    assert_eq!(&*total.type_name, "numeric(10,2)");
     assert!(table.column("line_no").unwrap().not_null);
 }
 
@@ -99,7 +99,7 @@ async fn types_print_qualified_and_domains_are_seen_through() {
     let table = relation(&snapshot, "public", "t");
     let column = |name| {
         let column: &Column = table.column(name).unwrap();
-        (column.type_name.as_str(), column.base_type_kind, column.base_type_category)
+        (&*column.type_name, column.base_type_kind, column.base_type_category)
     };
     assert_eq!(column("m"), ("app.mood", 'e', 'E'));
     assert_eq!(column("e"), ("public.work_email", 'b', 'S'));
