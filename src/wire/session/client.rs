@@ -173,6 +173,8 @@ impl Session {
             return self.refuse_portal(refusals::unknown_portal(&name));
         };
         let holds_client = flow.holds_client();
+        // It may have been bound long before, and guards have run since.
+        self.guards.sent(flow.facts());
         if flow.ask_description() {
             self.outbox.describe_portal(&name);
             self.sent(Kind::Check, Owed::Portal(portal));

@@ -265,6 +265,12 @@ impl FakePostgres {
                 self.block = Some(Block::Open);
                 self.complete("BEGIN");
             }
+            "savepoint" => self.complete("SAVEPOINT"),
+            // The locks of what came behind the savepoint are gone.
+            "rollback" if words.get(1).is_some_and(|word| word == "to") => {
+                self.is_guarded = false;
+                self.complete("ROLLBACK");
+            }
             "commit" | "rollback" => {
                 let failed = self.block == Some(Block::Failed) || words[0] == "rollback";
                 self.block = None;

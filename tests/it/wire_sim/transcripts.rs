@@ -63,6 +63,19 @@ fn within_a_transaction_definitions_are_checked_once_until_it_gives_its_locks_ba
 }
 
 #[test]
+fn locks_are_given_back_when_a_portal_runs_not_when_it_is_bound() {
+    let (_rig, mut client) = bot();
+    client.exchange(&query("begin"));
+    let undo = [parse("u", "rollback to s"), bind("u", "u"), sync()].concat();
+    assert_eq!(client.exchange(&query("savepoint s")), "C(SAVEPOINT) Z(T)");
+    assert_eq!(client.exchange(&undo), "1 2 Z(T)");
+    assert_eq!(client.exchange(&query(SSN)), "T D D D C(SELECT 3) Z(T)");
+    assert_eq!(client.exchange(&[execute("u", 0), sync()].concat()), "C(ROLLBACK) Z(T)");
+    client.postgres.is_redefined = true;
+    assert_eq!(client.exchange(&query(SSN)), "E(40001) Z(E)");
+}
+
+#[test]
 fn what_ends_a_transaction_stands_behind_what_it_reads() {
     let (_rig, mut client) = bot();
     assert_eq!(client.exchange(&query(&format!("commit; {SSN}"))), "E(42501) Z(I)");
