@@ -2,7 +2,7 @@
 //!
 //! A definition is the same for everybody, an SQL condition over the relation's columns and `$values`; the values are
 //! an identity's own. In force a filter is by PostgreSQL's row-level security: a policy reads the values from a setting
-//! that the gateway gives when it opens a session, and that no client can change. [`force`] says what is missing for
+//! that the gateway gives when it opens a session, and that no client can change. `force` says what is missing for
 //! that on a catalog. A filter never stands in a subselect that the planner could take apart: the conditions of a
 //! statement might be worked out first, on rows of others. Where there is no row-level security it stands behind a
 //! fence, which makes the server read the whole table.

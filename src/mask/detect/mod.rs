@@ -2,7 +2,7 @@
 //!
 //! They are a net under the masks, not a wall: they know values by their looks, and whoever may compute can make a value
 //! look otherwise. What they find is overwritten in place, byte for byte, so that every length stays true and rows stream
-//! through without being held. [`Scanner`] looks through one text, [`Cells`] through the messages of one result.
+//! through without being held. `Scanner` looks through one text, `Cells` through the messages of one result.
 //!
 //! What is found never depends on how a text was cut into pieces: each detector decides on at most [`LONGEST`] bytes, and
 //! what is not decided yet is held back.
