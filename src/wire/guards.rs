@@ -15,7 +15,7 @@ pub(super) struct Guards {
     prepared: VecDeque<(Guard, String)>,
     /// Those whose locks the transaction holds.
     held: HashSet<Guard>,
-    newest: u64,
+    newest: usize,
 }
 
 /// How a guard is to be run.
@@ -38,7 +38,7 @@ impl Guards {
         }
         let name = match self.prepared.len() < MOST_PREPARED {
             true => {
-                self.newest = self.newest.wrapping_add(1);
+                self.newest += 1;
                 format!("{PREFIX}{}", self.newest)
             }
             false => self.prepared.pop_front().map_or_else(|| PREFIX.to_owned(), |(_, name)| name),
@@ -54,7 +54,7 @@ impl Guards {
             self.released();
         }
         if kind == "deallocate" || kind == "discard_all" || facts.class == Class::Unknown {
-            self.prepared.clear();
+            self.forget();
         }
     }
 
@@ -66,7 +66,13 @@ impl Guards {
     /// Something failed: what was sent since may never have happened.
     pub(super) fn failed(&mut self) {
         self.held.clear();
+        self.forget();
+    }
+
+    /// The same names are used again, each closed before: so the server never keeps more than [`MOST_PREPARED`].
+    fn forget(&mut self) {
         self.prepared.clear();
+        self.newest = 0;
     }
 }
 

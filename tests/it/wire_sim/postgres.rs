@@ -120,6 +120,11 @@ impl FakePostgres {
         true
     }
 
+    /// How many statements it keeps prepared.
+    pub(super) fn prepared(&self) -> usize {
+        self.statements.len()
+    }
+
     /// An administrator ends the session.
     pub(super) fn die(&mut self) {
         self.is_dead = true;

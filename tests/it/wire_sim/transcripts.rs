@@ -63,6 +63,16 @@ fn within_a_transaction_definitions_are_checked_once_until_it_gives_its_locks_ba
 }
 
 #[test]
+fn errors_leave_no_guards_behind_at_the_server() {
+    let (_rig, mut client) = bot();
+    for _ in 0..300 {
+        assert_eq!(client.exchange(&query(SSN)), "T D D D C(SELECT 3) Z(I)");
+        assert_eq!(client.exchange(&query("select id from orders where id = 'boom'")), "T E(22P02) Z(I)");
+    }
+    assert!(client.postgres.prepared() <= 64, "{}", client.postgres.prepared());
+}
+
+#[test]
 fn locks_are_given_back_when_a_portal_runs_not_when_it_is_bound() {
     let (_rig, mut client) = bot();
     client.exchange(&query("begin"));
