@@ -277,7 +277,7 @@ fn gather(root: &Path, folder: &Path, into: &mut Vec<Source>) {
             gather(root, &path, into);
         } else {
             let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-            into.push(Source { path: name, text: fs::read_to_string(&path).unwrap() });
+            into.push(Source::file(name, fs::read_to_string(&path).unwrap()));
         }
     }
 }

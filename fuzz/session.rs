@@ -150,7 +150,7 @@ impl Stage {
             ("statement.rego", "package portcullis.statement\nallow if input.statement.class != \"ddl\"\n"),
             ("approval.rego", "package portcullis.approval\neligible := true\n"),
         ]
-        .map(|(path, text)| policy::Source { path: path.into(), text: text.into() });
+        .map(|(path, text)| policy::Source::file(path, text));
         let policy = policy::Snapshot::build(&sources, &directory.to_data()).expect("a rulebook");
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let gate = Gate::new(Parts {

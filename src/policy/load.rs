@@ -10,6 +10,7 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use super::documents;
 use super::projection::Reads;
 use super::snapshot::{RulebookError, Source};
 use super::vet::{self, Vetted};
@@ -28,12 +29,17 @@ pub(super) fn answer_path(point: &str) -> String {
 /// The digest over the files and identities: every part length-prefixed, so no two rulebooks share one.
 pub(super) fn revision(sources: &[&Source], agents: &Value) -> String {
     let agents = agents.to_string();
-    let mut parts: Vec<(&str, &str)> =
-        sources.iter().map(|source| (source.path.as_str(), source.text.as_str())).collect();
+    let mut parts: Vec<[&str; 4]> = sources
+        .iter()
+        .map(|source| {
+            let grants = if source.grants { "grants" } else { "" };
+            [source.bundle.as_str(), source.path.as_str(), grants, source.text.as_str()]
+        })
+        .collect();
     parts.sort_unstable();
-    parts.push(("", &agents));
+    parts.push(["", "", "", &agents]);
     let mut hash = Sha256::new();
-    for part in parts.into_iter().flat_map(|(path, text)| [path, text]) {
+    for part in parts.into_iter().flatten() {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part.as_bytes());
     }
@@ -57,15 +63,17 @@ pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Rea
     let mut seen = BTreeSet::new();
     for source in sources {
         let wrong = |what: String| error(source, 0, what);
-        if !seen.insert(&source.path) {
+        if !seen.insert(source.name()) {
             return Err(wrong("the file is there twice".to_owned()));
         }
         if source.path.ends_with(".rego") {
             engine
-                .add_policy(source.path.clone(), source.text.clone())
-                .map_err(|problem| engine_error(&problem, source))?;
+                .add_policy(source.name(), source.text.clone())
+                .map_err(|problem| error_at(&problem, source.name()))?;
         } else if source.path.ends_with(".json") {
-            place(&mut data, source)?;
+            documents::place(&mut data, source)?;
+        } else if source.path.ends_with(".yaml") || source.path.ends_with(".yml") {
+            return Err(wrong("YAML is not read: write this as JSON".to_owned()));
         } else {
             return Err(wrong("a rulebook holds `.rego` and `.json` files only".to_owned()));
         }
@@ -102,46 +110,8 @@ fn answer_module(rules: &BTreeSet<String>) -> String {
     module
 }
 
-/// Puts `data/DIR/NAME.json` at `data.DIR.NAME`.
-fn place(data: &mut Map<String, Value>, source: &Source) -> Result<(), RulebookError> {
-    let wrong = |what: &str| error(source, 0, what.to_owned());
-    let path = source.path.strip_prefix("data/").and_then(|path| path.strip_suffix(".json"));
-    let names: Vec<&str> = path.map(|path| path.split('/').collect()).unwrap_or_default();
-    if names.is_empty() || !names.iter().all(|name| is_identifier(name)) {
-        return Err(wrong(
-            "a data file is `data/NAME.json`, read as `data.NAME`; names are made of a-z, 0-9 and `_`",
-        ));
-    }
-    if names.first().is_some_and(|root| RESERVED_ROOTS.contains(root)) {
-        return Err(wrong("`data.agents` and `data.portcullis` belong to the gateway: choose another name"));
-    }
-    let value: Value = serde_json::from_str(&source.text)
-        .map_err(|problem| error(source, problem.line(), problem.to_string()))?;
-    let (name, folders) = names.split_last().ok_or_else(|| wrong("a data file has a name"))?;
-    let mut folder = data;
-    for name in folders {
-        let next = folder.entry((*name).to_owned()).or_insert_with(|| Value::Object(Map::new()));
-        folder =
-            next.as_object_mut().ok_or_else(|| wrong("a data file stands where this folder should be"))?;
-    }
-    match folder.insert((*name).to_owned(), value) {
-        None => Ok(()),
-        Some(_) => Err(wrong("a folder of data files has this name already")),
-    }
-}
-
-fn is_identifier(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    bytes.next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_')
-        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-}
-
-fn error(source: &Source, line: usize, what: String) -> RulebookError {
-    RulebookError { file: source.path.clone(), line, what }
-}
-
-fn engine_error(problem: &anyhow::Error, source: &Source) -> RulebookError {
-    error_at(problem, source.path.clone())
+pub(super) fn error(source: &Source, line: usize, what: String) -> RulebookError {
+    RulebookError { file: source.name(), line, what }
 }
 
 /// The engine puts `--> file:line:column`, an excerpt and `error: what` into one text.
@@ -163,14 +133,11 @@ pub(super) fn error_at(problem: &anyhow::Error, file: String) -> RulebookError {
 }
 
 /// The package that the gateway generates.
-const ANSWER: &str = "portcullis_answer";
+pub(super) const ANSWER: &str = "portcullis_answer";
 const ANSWER_FILE: &str = "(answer)";
 
 /// The identities' document.
 pub(super) const AGENTS: &str = "agents";
-
-/// Data roots that no data file may take. Data beside rules would silently win over them.
-const RESERVED_ROOTS: &[&str] = &[AGENTS, "portcullis", ANSWER];
 
 /// A net against rules that don't end, not a latency tool: the engine looks at wall time, and a busy machine
 /// may set a thread aside for long.

@@ -11,6 +11,7 @@
 mod answer;
 mod cache;
 pub mod decision;
+mod documents;
 pub mod input;
 mod load;
 mod projection;

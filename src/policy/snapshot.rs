@@ -22,19 +22,40 @@ use crate::identity::Kind;
 use crate::mask::{Detectors, Masks, RowGrants};
 
 /// One file of a rulebook: `.rego` or `.json`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The path below the rulebook's folder, with `/`.
+    /// The bundle that it came in; empty for the rulebook's own folder.
+    pub bundle: String,
+    /// The path below the rulebook's folder or in the bundle, with `/`.
     pub path: String,
     /// The text.
     pub text: String,
+    /// Whether it may grant anything: what may not can only take away.
+    pub grants: bool,
+}
+
+impl Source {
+    /// A file of the rulebook's own folder, which may grant.
+    #[must_use]
+    pub fn file(path: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { bundle: String::new(), path: path.into(), text: text.into(), grants: true }
+    }
+
+    /// How errors name it: `path`, or `bundle:path`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.bundle.as_str() {
+            "" => self.path.clone(),
+            bundle => format!("{bundle}:{}", self.path),
+        }
+    }
 }
 
 /// A rulebook that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {what}")]
 pub struct RulebookError {
-    /// The file below the rulebook's folder.
+    /// The file below the rulebook's folder, or `bundle:path`.
     pub file: String,
     /// The line, from 1; 0 where none applies.
     pub line: usize,
@@ -57,7 +78,9 @@ impl Snapshot {
     /// Builds a snapshot from a rulebook's files and the identities (`data.agents`). Test files
     /// (`*_test.rego`) are left out.
     ///
-    /// A file `data/NAME.json` is the document `data.NAME`, `data/DIR/NAME.json` is `data.DIR.NAME`.
+    /// A file `data/NAME.json` is the document `data.NAME`, `data/DIR/NAME.json` is `data.DIR.NAME`. As in OPA, a
+    /// file `DIR/data.json` is merged into `data.DIR`, and a `data.json` that lies in no folder into `data`; files of
+    /// bundles are placed by that alone.
     ///
     /// # Errors
     /// Names the first file and line that can't be used.

@@ -40,7 +40,7 @@ fn shipped_rulebook() -> Vec<Source> {
     let root = folder("policies");
     let mut found = Vec::new();
     files(&root, &root, &mut found);
-    found.into_iter().map(|(path, text)| Source { path, text }).collect()
+    found.into_iter().map(|(path, text)| Source::file(path, text)).collect()
 }
 
 fn shipped_agents() -> Directory {

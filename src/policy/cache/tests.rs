@@ -44,7 +44,7 @@ fn agents() -> Value {
 }
 
 fn source(path: &str, text: &str) -> Source {
-    Source { path: path.to_owned(), text: text.to_owned() }
+    Source::file(path, text)
 }
 
 fn built(files: &[Source]) -> Snapshot {

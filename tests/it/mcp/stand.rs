@@ -306,7 +306,7 @@ fn rulebook() -> Vec<Source> {
             } else {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let below = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-                sources.push(Source { path: below, text });
+                sources.push(Source::file(below, text));
             }
         }
     }

@@ -160,9 +160,8 @@ impl Stand {
 }
 
 fn rulebook() -> Vec<Source> {
-    let source = |name: &str, text: &str| Source {
-        path: format!("{name}.rego"),
-        text: format!("package portcullis.{name}\n\n{text}\n"),
+    let source = |name: &str, text: &str| {
+        Source::file(format!("{name}.rego"), format!("package portcullis.{name}\n\n{text}\n"))
     };
     vec![
         source("session", "allow := true"),

@@ -50,10 +50,8 @@ impl Rig {
             })
             .collect();
         let directory = Directory::build(&agents).unwrap();
-        let sources: Vec<policy::Source> = RULEBOOK
-            .iter()
-            .map(|(path, text)| policy::Source { path: (*path).into(), text: (*text).into() })
-            .collect();
+        let sources: Vec<policy::Source> =
+            RULEBOOK.iter().map(|(path, text)| policy::Source::file(*path, *text)).collect();
         let policy = policy::Snapshot::build(&sources, &directory.to_data()).unwrap();
         let shared: Arc<dyn Clock> = clock.clone();
         let gate = Gate::new(Parts {
