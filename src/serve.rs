@@ -235,6 +235,7 @@ async fn build_gate(
         _ => settings.console_url.clone(),
     };
     let gate = Gate::new(Parts { catalogs, rules, desk, ledger, clock, workers, console_url });
+    let gate = gate.map_err(ServeError::Store)?;
     gate.started(env!("CARGO_PKG_VERSION"), swept).await.map_err(|error| ServeError::Ledger(error.into()))?;
     Ok(gate)
 }

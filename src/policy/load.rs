@@ -11,10 +11,9 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::documents;
-use super::projection::Reads;
 use super::snapshot::{RulebookError, Source};
 use super::vet::{self, Vetted};
-use super::vocabulary::POINTS;
+use super::vocabulary::{BIND, POINTS, Point, STATEMENT};
 
 /// Whether a file holds tests of the rulebook.
 pub(super) fn is_test(source: &Source) -> bool {
@@ -52,7 +51,7 @@ pub(super) fn revision(sources: &[&Source], agents: &Value) -> String {
 
 /// An engine with vetted policies and their data, prepared: what is cloned from it shares everything. With it comes
 /// what the rules of `portcullis.statement` read of their input.
-pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Reads), RulebookError> {
+pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Vetted), RulebookError> {
     let mut engine = Engine::new();
     engine.set_strict_builtin_errors(true);
     engine.set_execution_timer_config(ExecutionTimerConfig {
@@ -79,35 +78,60 @@ pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Rea
         }
     }
     data.insert(AGENTS.to_owned(), agents.clone());
-    let Vetted { rules, reads } = vet::vet(&engine, &data)?;
+    let vetted = vet::vet(&engine, sources, &data)?;
     let whole = |problem: &anyhow::Error| error_at(problem, String::new());
-    engine.add_policy(ANSWER_FILE.to_owned(), answer_module(&rules)).map_err(|problem| whole(&problem))?;
+    engine.add_policy(ANSWER_FILE.to_owned(), answer_module(&vetted)).map_err(|problem| whole(&problem))?;
     engine.add_data(regorus::Value::from(Value::Object(data))).map_err(|problem| whole(&problem))?;
     // Compiles every rule, so that no decision pays for it and no broken rule waits for its first use.
     engine.eval_rule(answer_path("ready")).map_err(|problem| whole(&problem))?;
-    Ok((engine, reads))
+    Ok((engine, vetted))
 }
 
-/// The module that asks a decision point for all that it declares, in one evaluation. A comprehension turns an
-/// undefined rule into an empty array; an error in any rule stays an error of the whole answer.
-fn answer_module(rules: &BTreeSet<String>) -> String {
+/// The module that asks the packages of a decision point for all that they declare, in one evaluation. A comprehension
+/// turns an undefined rule into an empty array; an error in any rule stays an error of the whole answer.
+fn answer_module(vetted: &Vetted) -> String {
     let mut module = format!("package {ANSWER}\n\nready := true\n");
-    for point in POINTS {
-        let fields: Vec<String> = point
-            .outputs()
+    let mut add = |name: &str, outputs: &[&str], points: &[&Point]| {
+        let packages = |point: &&Point| -> Vec<&String> {
+            vetted.packages.iter().filter(|package| point.owns(package).is_some()).collect()
+        };
+        let packages: Vec<&String> = points.iter().flat_map(packages).collect();
+        let fields: Vec<String> = outputs
+            .iter()
             .map(|output| {
-                let path = format!("{}.{output}", point.package);
-                let value = if rules.contains(&path) {
-                    format!("[value | value := data.{path}]")
-                } else {
-                    "[]".to_owned()
-                };
-                format!("{output:?}: {value}")
+                let paths = packages.iter().map(|package| format!("{package}.{output}"));
+                let declared = paths.filter(|path| vetted.rules.contains(path));
+                let values: Vec<String> =
+                    declared.map(|path| format!("[value | value := data.{path}]")).collect();
+                format!("{output:?}: [{}]", values.join(", "))
             })
             .collect();
-        module.push_str(&format!("\n{} := {{{}}}\n", point.name, fields.join(", ")));
+        module.push_str(&format!("\n{name} := {{{}}}\n", fields.join(", ")));
+    };
+    for point in POINTS {
+        add(point.name, &point.outputs().collect::<Vec<_>>(), &[point]);
     }
+    let asked_with_values: Vec<&Point> =
+        POINTS.iter().filter(|point| matches!(point.package, STATEMENT | BIND)).collect();
+    let outputs: BTreeSet<&str> = asked_with_values.iter().flat_map(|point| point.outputs()).collect();
+    add(BOUND, &outputs.into_iter().collect::<Vec<_>>(), &asked_with_values);
     module
+}
+
+/// What somebody else has answered for `portcullis.statement`, in the form of the rulebook's own answers. What nobody
+/// would read is refused: it may be a misspelt `mask`.
+pub(super) fn foreign_answer(answer: &Value) -> Result<Value, String> {
+    let object = answer.as_object().ok_or("the answer is not an object")?;
+    let point = POINTS.iter().find(|point| point.package == STATEMENT);
+    let outputs: Vec<&str> = point.into_iter().flat_map(Point::outputs).collect();
+    if let Some(unknown) = object.keys().find(|name| !outputs.contains(&name.as_str())) {
+        return Err(format!("the answer declares `{unknown}`; it may declare {}", outputs.join(", ")));
+    }
+    let value = |name: &&str| match object.get(*name) {
+        None => Value::Array(Vec::new()),
+        Some(value) => Value::Array(vec![Value::Array(vec![value.clone()])]),
+    };
+    Ok(Value::Object(outputs.iter().map(|name| ((*name).to_owned(), value(name))).collect()))
 }
 
 pub(super) fn error(source: &Source, line: usize, what: String) -> RulebookError {
@@ -135,6 +159,9 @@ pub(super) fn error_at(problem: &anyhow::Error, file: String) -> RulebookError {
 /// The package that the gateway generates.
 pub(super) const ANSWER: &str = "portcullis_answer";
 const ANSWER_FILE: &str = "(answer)";
+
+/// What is asked where bind values are known: `portcullis.statement` and `portcullis.bind` at once.
+pub(super) const BOUND: &str = "bound";
 
 /// The identities' document.
 pub(super) const AGENTS: &str = "agents";

@@ -85,7 +85,8 @@ impl Stand {
             clock,
             workers: Workers::start(1, 64).unwrap(),
             console_url: String::new(),
-        });
+        })
+        .unwrap();
         let ana = gate.authenticate(token.reveal(), Door::Mcp, "").unwrap();
         Self { database, ledger, upstream, gate, ana }
     }
@@ -102,6 +103,7 @@ impl Stand {
             client: String::new(),
             application: "te\u{e9}st".into(),
             settings,
+            tls: false,
         };
         let proof = self.gate.admit(&self.ana, connect, &Silent).await.unwrap();
         self.upstream.connect(proof, &self.ana).await

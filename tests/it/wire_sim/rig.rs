@@ -62,7 +62,8 @@ impl Rig {
             clock: shared,
             workers: Workers::inline(),
             console_url: "http://127.0.0.1:8433".into(),
-        });
+        })
+        .unwrap();
         Self { gate: Arc::new(gate), disk, clock }
     }
 
@@ -108,6 +109,7 @@ impl Rig {
             client: "127.0.0.1:1".into(),
             application: "psql".into(),
             settings: Vec::new(),
+            tls: false,
         };
         let proof = ready(self.gate.admit(who, connect, &Holds::default())).unwrap();
         proof.context().clone()
