@@ -9,6 +9,7 @@
 //! down at [`decision`].
 
 mod answer;
+pub mod bundle;
 mod cache;
 pub mod decision;
 mod documents;
