@@ -24,7 +24,7 @@ mod roots;
 mod signature;
 
 pub use archive::MAX_PACKED;
-pub use build::{Plan, build, sign};
+pub use build::{Plan, build, pack, sign};
 pub use jws::{Algorithm, KeyError, PrivateKey, PublicKey};
 pub use manifest::Manifest;
 pub use roots::compose;

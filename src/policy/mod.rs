@@ -22,6 +22,7 @@ mod syntax;
 pub mod testing;
 mod vet;
 mod vocabulary;
+mod warm;
 
 pub use decision::{ApprovalDecision, Decision, Effect, Limits, Reason, Requirement, SessionDecision};
 pub use input::{ApprovalInput, SessionInput, StatementInput};

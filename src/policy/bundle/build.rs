@@ -73,7 +73,11 @@ pub fn sign(packed: &[u8], key: &PrivateKey, key_id: &str, scope: &str) -> Resul
     pack(&files)
 }
 
-fn pack(files: &archive::Files) -> Result<Vec<u8>, BundleError> {
+/// Packs files as they are, whatever they are.
+///
+/// # Errors
+/// When a path can't be in an archive.
+pub fn pack(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, BundleError> {
     let files: Vec<(&str, &[u8])> =
         files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
     archive::pack(&files)
