@@ -13,7 +13,7 @@ use super::{Identity, Kind, Proof};
 use crate::tls::certificate::PeerCertificate;
 
 /// One file of the agents' folder.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentSource {
     /// The path below the agents' folder, with `/`.
     pub path: String,

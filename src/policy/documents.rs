@@ -10,10 +10,7 @@ use super::vocabulary::ROOT;
 /// `data.DIR.NAME`; `DIR/data.json`, as OPA does, merged into `data.DIR`.
 pub(super) fn place(data: &mut Map<String, Value>, source: &Source) -> Result<(), RulebookError> {
     let wrong = |what: String| error(source, 0, what);
-    let folders = place_of(source).ok_or_else(|| wrong(misplaced(source).to_owned()))?;
-    let value: Value = serde_json::from_str(&source.text)
-        .map_err(|problem| error(source, problem.line(), problem.to_string()))?;
-    let mut document = value;
+    let (folders, mut document) = read(source)?;
     for folder in folders.iter().rev() {
         document = Value::Object(Map::from_iter([((*folder).to_owned(), document)]));
     }
@@ -26,6 +23,14 @@ pub(super) fn place(data: &mut Map<String, Value>, source: &Source) -> Result<()
         return Err(wrong(format!("`data.{reserved}` can't be a document: {RESERVED}")));
     }
     merge(data, fields, "data").map_err(|twice| wrong(format!("`{twice}` is in another data file already")))
+}
+
+/// The document of `source`, and the names below `data` that lead to it.
+pub(super) fn read(source: &Source) -> Result<(Vec<&str>, Value), RulebookError> {
+    let path = place_of(source).ok_or_else(|| error(source, 0, misplaced(source).to_owned()))?;
+    let value = serde_json::from_str(&source.text)
+        .map_err(|problem| error(source, problem.line(), problem.to_string()))?;
+    Ok((path, value))
 }
 
 /// The names below `data` that lead to a file's document; `None` where it has no place.

@@ -10,6 +10,7 @@
 //! it may declare the same, and all is merged. What a package may declare is written down at [`decision`].
 
 mod answer;
+pub mod bundle;
 mod cache;
 pub mod decision;
 mod documents;
@@ -25,6 +26,7 @@ mod syntax;
 pub mod testing;
 mod vet;
 mod vocabulary;
+mod warm;
 mod zones;
 
 pub use decision::{
