@@ -11,9 +11,11 @@
 mod answer;
 mod cache;
 pub mod decision;
+pub mod escalation;
 pub mod input;
 mod load;
 mod projection;
+pub mod quorum;
 mod rows;
 pub mod snapshot;
 mod syntax;
@@ -21,9 +23,11 @@ pub mod testing;
 mod vet;
 mod vocabulary;
 
-pub use decision::{ApprovalDecision, Decision, Effect, Limits, Reason, Requirement, SessionDecision};
+pub use decision::{ApprovalDecision, Decision, Effect, Limits, Reason, SessionDecision};
+pub use escalation::{BindTo, Escalation, Requirement, Seat};
 pub use input::{ApprovalInput, SessionInput, StatementInput};
 pub use projection::Digested;
+pub use quorum::{Asker, Person, Progress, SeatProgress};
 pub use snapshot::{RulebookError, Snapshot, Source};
 pub use vocabulary::input_schemas;
 
