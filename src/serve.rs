@@ -33,7 +33,7 @@ use crate::store::{Store, StoreError};
 use crate::upstream::{DatabaseSettings, Upstream};
 use crate::{console, mcp, wire};
 use rules::Keeper;
-pub use rules::load_rules;
+pub use rules::{check_rules, load_rules};
 pub use vet::DangerousRoles;
 use watch::{Certified, Hangups};
 
