@@ -1,7 +1,7 @@
 //! Who may say what to a request: asked before a vote, and once more when the last seat is filled.
 
 use crate::approval::{DeskError, Request, State, Vote};
-use crate::identity::Identity;
+use crate::identity::{Identity, Kind};
 use crate::policy::input::{IdentityInput, OpenSeatInput, VoteInput};
 use crate::policy::{ApprovalDecision, ApprovalInput, Reason};
 
@@ -52,6 +52,7 @@ impl Gate {
             kind: rules.directory.agent(&request.requester).map_or(approver.kind, |agent| agent.kind()),
             owner: &request.owner,
             groups: &request.requester_groups,
+            ..IdentityInput::named(&request.requester, Kind::Agent)
         };
         let open = request.progress.open().map(|seat| OpenSeatInput {
             rule: &seat.rule,
@@ -92,6 +93,6 @@ fn not_eligible() -> Reason {
     Reason {
         rule: "not_eligible".to_owned(),
         message: "you may not decide on this request".to_owned(),
-        hint: String::new(),
+        ..Reason::default()
     }
 }

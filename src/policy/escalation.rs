@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, PolicyError};
 use super::input::ApprovalEvidence;
+use super::places::Places;
 use super::quorum::{Asker, Person, satisfied};
 use super::{Effect, Reason};
 
@@ -88,8 +89,9 @@ impl Escalation {
             && self.bind_to == other.bind_to
     }
 
-    fn reason(&self) -> Reason {
-        Reason { rule: self.rule.clone(), message: self.message.clone(), hint: self.hint.clone() }
+    fn reason(&self, places: &Places) -> Reason {
+        let reason = Reason::new(&self.rule, &*self.message, &*self.hint);
+        Reason { place: places.of(&self.rule, &self.message), ..reason }
     }
 }
 
@@ -153,8 +155,9 @@ pub(super) fn decide(
     escalations: Vec<Escalation>,
     electorate: &Electorate<'_>,
     approvals: &[ApprovalEvidence],
+    places: &Places,
 ) -> (Effect, Vec<Reason>) {
-    let reasons: BTreeSet<Reason> = escalations.iter().map(Escalation::reason).collect();
+    let reasons: BTreeSet<Reason> = escalations.iter().map(|escalation| escalation.reason(places)).collect();
     let reasons: Vec<Reason> = reasons.into_iter().collect();
     if satisfied(&escalations, electorate.asker, &electorate.given(approvals)).is_complete() {
         return (Effect::Allow, reasons);
@@ -323,7 +326,7 @@ mod tests {
             entry[field] = value.clone();
         }
         let answer = json!({"escalate": [[entry]]});
-        let answer = Answer { point: "statement", value: &answer };
+        let answer = Answer { point: "statement", value: &answer, places: &Places::default() };
         read(&answer).map(|mut all| all.remove(0)).map_err(|error| error.to_string())
     }
 

@@ -10,10 +10,10 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::projection::Reads;
+use super::documents;
 use super::snapshot::{RulebookError, Source};
 use super::vet::{self, Vetted};
-use super::vocabulary::POINTS;
+use super::vocabulary::{BIND, POINTS, Point, STATEMENT};
 
 /// Whether a file holds tests of the rulebook.
 pub(super) fn is_test(source: &Source) -> bool {
@@ -28,12 +28,17 @@ pub(super) fn answer_path(point: &str) -> String {
 /// The digest over the files and identities: every part length-prefixed, so no two rulebooks share one.
 pub(super) fn revision(sources: &[&Source], agents: &Value) -> String {
     let agents = agents.to_string();
-    let mut parts: Vec<(&str, &str)> =
-        sources.iter().map(|source| (source.path.as_str(), source.text.as_str())).collect();
+    let mut parts: Vec<[&str; 4]> = sources
+        .iter()
+        .map(|source| {
+            let grants = if source.grants { "grants" } else { "" };
+            [source.bundle.as_str(), source.path.as_str(), grants, source.text.as_str()]
+        })
+        .collect();
     parts.sort_unstable();
-    parts.push(("", &agents));
+    parts.push(["", "", "", &agents]);
     let mut hash = Sha256::new();
-    for part in parts.into_iter().flat_map(|(path, text)| [path, text]) {
+    for part in parts.into_iter().flatten() {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part.as_bytes());
     }
@@ -46,7 +51,7 @@ pub(super) fn revision(sources: &[&Source], agents: &Value) -> String {
 
 /// An engine with vetted policies and their data, prepared: what is cloned from it shares everything. With it comes
 /// what the rules of `portcullis.statement` read of their input.
-pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Reads), RulebookError> {
+pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Vetted), RulebookError> {
     let mut engine = Engine::new();
     engine.set_strict_builtin_errors(true);
     engine.set_execution_timer_config(ExecutionTimerConfig {
@@ -57,91 +62,80 @@ pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Rea
     let mut seen = BTreeSet::new();
     for source in sources {
         let wrong = |what: String| error(source, 0, what);
-        if !seen.insert(&source.path) {
+        if !seen.insert(source.name()) {
             return Err(wrong("the file is there twice".to_owned()));
         }
         if source.path.ends_with(".rego") {
             engine
-                .add_policy(source.path.clone(), source.text.clone())
-                .map_err(|problem| engine_error(&problem, source))?;
+                .add_policy(source.name(), source.text.clone())
+                .map_err(|problem| error_at(&problem, source.name()))?;
         } else if source.path.ends_with(".json") {
-            place(&mut data, source)?;
+            documents::place(&mut data, source)?;
+        } else if source.path.ends_with(".yaml") || source.path.ends_with(".yml") {
+            return Err(wrong("YAML is not read: write this as JSON".to_owned()));
         } else {
             return Err(wrong("a rulebook holds `.rego` and `.json` files only".to_owned()));
         }
     }
     data.insert(AGENTS.to_owned(), agents.clone());
-    let Vetted { rules, reads } = vet::vet(&engine, &data)?;
+    let vetted = vet::vet(&engine, sources, &data)?;
     let whole = |problem: &anyhow::Error| error_at(problem, String::new());
-    engine.add_policy(ANSWER_FILE.to_owned(), answer_module(&rules)).map_err(|problem| whole(&problem))?;
+    engine.add_policy(ANSWER_FILE.to_owned(), answer_module(&vetted)).map_err(|problem| whole(&problem))?;
     engine.add_data(regorus::Value::from(Value::Object(data))).map_err(|problem| whole(&problem))?;
     // Compiles every rule, so that no decision pays for it and no broken rule waits for its first use.
     engine.eval_rule(answer_path("ready")).map_err(|problem| whole(&problem))?;
-    Ok((engine, reads))
+    Ok((engine, vetted))
 }
 
-/// The module that asks a decision point for all that it declares, in one evaluation. A comprehension turns an
-/// undefined rule into an empty array; an error in any rule stays an error of the whole answer.
-fn answer_module(rules: &BTreeSet<String>) -> String {
+/// The module that asks the packages of a decision point for all that they declare, in one evaluation. A comprehension
+/// turns an undefined rule into an empty array; an error in any rule stays an error of the whole answer.
+fn answer_module(vetted: &Vetted) -> String {
     let mut module = format!("package {ANSWER}\n\nready := true\n");
-    for point in POINTS {
-        let fields: Vec<String> = point
-            .outputs()
+    let mut add = |name: &str, outputs: &[&str], points: &[&Point]| {
+        let packages = |point: &&Point| -> Vec<&String> {
+            vetted.packages.iter().filter(|package| point.owns(package).is_some()).collect()
+        };
+        let packages: Vec<&String> = points.iter().flat_map(packages).collect();
+        let fields: Vec<String> = outputs
+            .iter()
             .map(|output| {
-                let path = format!("{}.{output}", point.package);
-                let value = if rules.contains(&path) {
-                    format!("[value | value := data.{path}]")
-                } else {
-                    "[]".to_owned()
-                };
-                format!("{output:?}: {value}")
+                let paths = packages.iter().map(|package| format!("{package}.{output}"));
+                let declared = paths.filter(|path| vetted.rules.contains(path));
+                let values: Vec<String> =
+                    declared.map(|path| format!("[value | value := data.{path}]")).collect();
+                format!("{output:?}: [{}]", values.join(", "))
             })
             .collect();
-        module.push_str(&format!("\n{} := {{{}}}\n", point.name, fields.join(", ")));
+        module.push_str(&format!("\n{name} := {{{}}}\n", fields.join(", ")));
+    };
+    for point in POINTS {
+        add(point.name, &point.outputs().collect::<Vec<_>>(), &[point]);
     }
+    let asked_with_values: Vec<&Point> =
+        POINTS.iter().filter(|point| matches!(point.package, STATEMENT | BIND)).collect();
+    let outputs: BTreeSet<&str> = asked_with_values.iter().flat_map(|point| point.outputs()).collect();
+    add(BOUND, &outputs.into_iter().collect::<Vec<_>>(), &asked_with_values);
     module
 }
 
-/// Puts `data/DIR/NAME.json` at `data.DIR.NAME`.
-fn place(data: &mut Map<String, Value>, source: &Source) -> Result<(), RulebookError> {
-    let wrong = |what: &str| error(source, 0, what.to_owned());
-    let path = source.path.strip_prefix("data/").and_then(|path| path.strip_suffix(".json"));
-    let names: Vec<&str> = path.map(|path| path.split('/').collect()).unwrap_or_default();
-    if names.is_empty() || !names.iter().all(|name| is_identifier(name)) {
-        return Err(wrong(
-            "a data file is `data/NAME.json`, read as `data.NAME`; names are made of a-z, 0-9 and `_`",
-        ));
+/// What somebody else has answered for `portcullis.statement`, in the form of the rulebook's own answers. What nobody
+/// would read is refused: it may be a misspelt `mask`.
+pub(super) fn foreign_answer(answer: &Value) -> Result<Value, String> {
+    let object = answer.as_object().ok_or("the answer is not an object")?;
+    let point = POINTS.iter().find(|point| point.package == STATEMENT);
+    let outputs: Vec<&str> = point.into_iter().flat_map(Point::outputs).collect();
+    if let Some(unknown) = object.keys().find(|name| !outputs.contains(&name.as_str())) {
+        return Err(format!("the answer declares `{unknown}`; it may declare {}", outputs.join(", ")));
     }
-    if names.first().is_some_and(|root| RESERVED_ROOTS.contains(root)) {
-        return Err(wrong("`data.agents` and `data.portcullis` belong to the gateway: choose another name"));
-    }
-    let value: Value = serde_json::from_str(&source.text)
-        .map_err(|problem| error(source, problem.line(), problem.to_string()))?;
-    let (name, folders) = names.split_last().ok_or_else(|| wrong("a data file has a name"))?;
-    let mut folder = data;
-    for name in folders {
-        let next = folder.entry((*name).to_owned()).or_insert_with(|| Value::Object(Map::new()));
-        folder =
-            next.as_object_mut().ok_or_else(|| wrong("a data file stands where this folder should be"))?;
-    }
-    match folder.insert((*name).to_owned(), value) {
-        None => Ok(()),
-        Some(_) => Err(wrong("a folder of data files has this name already")),
-    }
+    let value = |name: &&str| match object.get(*name) {
+        None => Value::Array(Vec::new()),
+        Some(value) => Value::Array(vec![Value::Array(vec![value.clone()])]),
+    };
+    Ok(Value::Object(outputs.iter().map(|name| ((*name).to_owned(), value(name))).collect()))
 }
 
-fn is_identifier(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    bytes.next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_')
-        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-}
-
-fn error(source: &Source, line: usize, what: String) -> RulebookError {
-    RulebookError { file: source.path.clone(), line, what }
-}
-
-fn engine_error(problem: &anyhow::Error, source: &Source) -> RulebookError {
-    error_at(problem, source.path.clone())
+pub(super) fn error(source: &Source, line: usize, what: String) -> RulebookError {
+    RulebookError { file: source.name(), line, what }
 }
 
 /// The engine puts `--> file:line:column`, an excerpt and `error: what` into one text.
@@ -163,14 +157,14 @@ pub(super) fn error_at(problem: &anyhow::Error, file: String) -> RulebookError {
 }
 
 /// The package that the gateway generates.
-const ANSWER: &str = "portcullis_answer";
+pub(super) const ANSWER: &str = "portcullis_answer";
 const ANSWER_FILE: &str = "(answer)";
+
+/// What is asked where bind values are known: `portcullis.statement` and `portcullis.bind` at once.
+pub(super) const BOUND: &str = "bound";
 
 /// The identities' document.
 pub(super) const AGENTS: &str = "agents";
-
-/// Data roots that no data file may take. Data beside rules would silently win over them.
-const RESERVED_ROOTS: &[&str] = &[AGENTS, "portcullis", ANSWER];
 
 /// A net against rules that don't end, not a latency tool: the engine looks at wall time, and a busy machine
 /// may set a thread aside for long.

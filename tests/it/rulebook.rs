@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use portcullis::catalog::RelationKey;
 use portcullis::identity::directory::{AgentSource, Directory};
 use portcullis::mask::Strategy;
-use portcullis::policy::input::{ApprovalEvidence, Batch, BindInput, IdentityInput, Time};
+use portcullis::policy::input::{ApprovalEvidence, IdentityInput, SessionFacts, Time};
 use portcullis::policy::{
     ApprovalInput, Decision, Effect, SessionInput, Snapshot, Source, StatementInput, testing,
 };
@@ -40,7 +40,7 @@ fn shipped_rulebook() -> Vec<Source> {
     let root = folder("policies");
     let mut found = Vec::new();
     files(&root, &root, &mut found);
-    found.into_iter().map(|(path, text)| Source { path, text }).collect()
+    found.into_iter().map(|(path, text)| Source::file(path, text)).collect()
 }
 
 fn shipped_agents() -> Directory {
@@ -140,7 +140,7 @@ fn an_owner_approves_only_by_the_switch() {
             votes: &[],
             database: "shop",
             vote,
-            time: TIME,
+            time: time(),
         })
     };
     let mut sources = shipped_rulebook();
@@ -166,7 +166,8 @@ fn the_session_picks_the_upstream_role() {
             door: "wire",
             roles,
             settings: Vec::new(),
-            time: TIME,
+            session: SessionFacts::default(),
+            time: time(),
         })
     };
     let full = ["full".to_owned()];
@@ -193,28 +194,20 @@ fn directory() -> Directory {
     Directory::build(&sources).unwrap()
 }
 
-const TIME: Time = Time { unix: 0, hour: 0, weekday: 4 };
+fn time() -> Time {
+    Time::at(jiff::Timestamp::UNIX_EPOCH, &[])
+}
 
 fn identity<'a>(directory: &'a Directory, name: &str) -> IdentityInput<'a> {
     let agent = directory.agent(name).unwrap();
     let owner = agent.owner().unwrap_or_default();
-    IdentityInput { name: agent.name(), kind: agent.kind(), owner, groups: agent.groups() }
+    IdentityInput { owner, groups: agent.groups(), ..IdentityInput::named(agent.name(), agent.kind()) }
 }
 
 fn decide(snapshot: &Snapshot, name: &str, statement: &Facts, approvals: &[ApprovalEvidence]) -> Decision {
-    snapshot.decide(&StatementInput {
-        identity: identity(&directory(), name),
-        database: "shop",
-        door: "wire",
-        via: "query",
-        tool: "",
-        statement,
-        batch: Batch { index: 0, size: 1 },
-        approvals,
-        bind: BindInput { known: false, values: &[] },
-        unjudged: false,
-        time: TIME,
-    })
+    let directory = directory();
+    let plain = StatementInput::plain(identity(&directory, name), "shop", "wire", statement, time());
+    snapshot.decide(&StatementInput { approvals, ..plain })
 }
 
 fn matrix() -> String {

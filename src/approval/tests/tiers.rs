@@ -177,7 +177,7 @@ fn what_the_rulebook_misses_keeps_it_open_and_one_more_voice_asks_again() {
     room.yes(&request, "dora", &["dba"]).unwrap();
     let two = |request: &Request| {
         assert!(request.progress.is_complete(), "asked when all seats are filled only");
-        let reason = Reason { rule: "duty".into(), message: "nobody on duty".into(), hint: String::new() };
+        let reason = Reason { rule: "duty".into(), message: "nobody on duty".into(), ..Reason::default() };
         if request.votes.len() < 3 { vec![reason] } else { Vec::new() }
     };
     let vote = |by: &str, of: &[&str]| room.desk.vote(&request.id, by, &groups(of), Vote::Approve, "", two);

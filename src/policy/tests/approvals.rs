@@ -125,9 +125,9 @@ fn the_rulebook_says_what_is_missing_and_an_error_is_missing_too() {
     let missing = |approval: &str| {
         let approval = format!("package portcullis.approval\neligible := true\n{approval}\n");
         let files = [
-            Source { path: "session.rego".into(), text: SESSION.into() },
-            Source { path: "statement.rego".into(), text: OPEN.into() },
-            Source { path: "approval.rego".into(), text: approval },
+            Source::file("session.rego", SESSION),
+            Source::file("statement.rego", OPEN),
+            Source::file("approval.rego", approval),
         ];
         let vote = VoteInput { by: "priya", groups: &["c".to_owned()], unix: 7 };
         let decision = Snapshot::build(&files, &agents()).unwrap().approval(&ApprovalInput {
@@ -138,7 +138,7 @@ fn the_rulebook_says_what_is_missing_and_an_error_is_missing_too() {
             votes: &[vote],
             database: "shop",
             vote: "approve",
-            time: TIME,
+            time: time(),
         });
         decision.missing.into_iter().map(|reason| reason.rule).collect::<Vec<_>>()
     };
