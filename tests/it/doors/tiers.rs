@@ -5,9 +5,9 @@ use std::path::Path;
 
 use portcullis::approval::{Request, State, Vote};
 use portcullis::audit::Event;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{announced, decide, pending, settle};
+use super::{announced, decide, pending};
 use crate::support::gateway::Stand;
 use crate::wire_real::Raw;
 use crate::wire_sim::rig::query;
