@@ -211,6 +211,35 @@ async fn a_seat_that_nobody_can_fill_is_denied_at_once() {
     assert!(message.contains("`big_write` needs an approval by security"), "{message}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_lists_shows_and_casts_votes() {
+    let stand = with_rule(BIG_WRITE).await;
+    let agent = stand.mcp("support-bot").await;
+    agent.call("execute", json!({"sql": UPDATE, "reason": "ticket 4", "wait_s": 0})).await;
+    let id = pending(&stand).await.id.to_string();
+    let said = approvals(&stand, "dora", &["approve", &id, "--note", "seen"]).await;
+    assert_eq!(said, format!("{id} is pending: 1 of 3: approvers open, dba ✓ dora, approvers open\n"));
+    let listed = approvals(&stand, "priya", &["list"]).await;
+    assert!(listed.contains("pending 1 of 3"), "{listed}");
+    let shown = approvals(&stand, "priya", &["show", &id]).await;
+    assert!(shown.contains("dba: ✓ dora (rule big_write)"), "{shown}");
+    assert!(shown.contains("approvers: open (rule write_needs_approval)"), "{shown}");
+    let said = approvals(&stand, "priya", &["approve", &id]).await;
+    assert!(said.starts_with(&format!("{id} is approved: 3 of 3: ")), "{said}");
+}
+
+/// What `portcullis approvals` prints for `name`.
+async fn approvals(stand: &Stand, name: &str, arguments: &[&str]) -> String {
+    let token = stand.home.path().join("token");
+    fs::write(&token, &stand.secrets[name]).unwrap();
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    let url = format!("http://{}", stand.gateway.addresses().console);
+    command.args(["approvals", "--url", &url, "--token-file"]).arg(token).args(arguments);
+    let ran = command.output().await.unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap()
+}
+
 /// A gateway whose rulebook has `rule` besides; order 7 is `returned`.
 async fn with_rule(rule: &str) -> Stand {
     with_rule_and(rule, |_| {}).await
