@@ -74,6 +74,11 @@ test_nobody_writes_the_catalog if {
 	rules("dora", meddling) == {"catalog_change", "write_scope"}
 }
 
+test_a_table_that_rewrites_writes if {
+	ruled := fixtures.table("public", "orders", "update", {"columns_written": ["status"], "has_rules": true})
+	rules("bot", object.union(update(["status"], by_id), {"tables": [ruled]})) == {"rewrite_rules"}
+}
+
 test_without_approvers_nothing_waits_for_ever if {
 	alone := object.union(agents, {"bot": object.union(
 		agents.bot,

@@ -17,7 +17,17 @@ use super::vocabulary::POINTS;
 
 /// Whether a file holds tests of the rulebook.
 pub(super) fn is_test(source: &Source) -> bool {
-    source.path.ends_with("_test.rego")
+    is_test_file(&source.path)
+}
+
+/// Whether a file of this name holds tests.
+pub(super) fn is_test_file(path: &str) -> bool {
+    path.ends_with("_test.rego")
+}
+
+/// Whether a file of this name holds rules that decide: neither tests nor what the gateway generates.
+pub(super) fn is_written(path: &str) -> bool {
+    !is_test_file(path) && path != ANSWER_FILE
 }
 
 /// The rule that answers for a decision point.
@@ -49,6 +59,8 @@ pub(super) fn revision(sources: &[&Source], agents: &Value) -> String {
 pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Reads), RulebookError> {
     let mut engine = Engine::new();
     engine.set_strict_builtin_errors(true);
+    // Else the engine writes what rules print to standard error.
+    engine.set_gather_prints(true);
     engine.set_execution_timer_config(ExecutionTimerConfig {
         limit: TIME_LIMIT,
         check_interval: CHECK_INTERVAL,

@@ -10,6 +10,7 @@
 
 mod answer;
 mod cache;
+pub mod coverage;
 pub mod decision;
 pub mod input;
 mod load;
@@ -18,6 +19,7 @@ mod rows;
 pub mod snapshot;
 mod syntax;
 pub mod testing;
+mod tree;
 mod vet;
 mod vocabulary;
 

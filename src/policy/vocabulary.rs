@@ -209,4 +209,4 @@ pub(super) const BUILTINS: &[&str] = &[
 ];
 
 /// Builtins that are safe in one form only.
-pub(super) const CALL_ONLY: &[&str] = &["sprintf", "walk"];
+pub(super) const CALL_ONLY: &[&str] = &["print", "sprintf", "walk"];

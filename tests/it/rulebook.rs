@@ -70,6 +70,17 @@ fn the_rulebooks_own_tests_pass() {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
+/// A line that no test comes to is a rule that nobody has seen at work.
+#[test]
+fn the_rulebooks_own_tests_come_to_every_line() {
+    let suite = testing::Suite::load(&shipped_rulebook()).unwrap();
+    let mut coverage = suite.uncovered();
+    suite.tests().iter().for_each(|test| coverage.add(&suite.run(test).coverage));
+    let missed: Vec<_> = coverage.files().filter(|(_, lines)| !lines.not_covered.is_empty()).collect();
+    assert!(missed.is_empty(), "{missed:#?}");
+    assert!(coverage.files().map(|(_, lines)| lines.covered.len()).sum::<usize>() > 200);
+}
+
 /// Every identity x every statement, as a table that people read. Where a change is meant, copy the new file.
 #[test]
 fn who_may_do_what() {
