@@ -10,6 +10,7 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use super::nesting;
 use super::projection::Reads;
 use super::snapshot::{RulebookError, Source};
 use super::vet::{self, Vetted};
@@ -57,6 +58,30 @@ pub(super) fn revision(sources: &[&Source], agents: &Value) -> String {
 /// An engine with vetted policies and their data, prepared: what is cloned from it shares everything. With it comes
 /// what the rules of `portcullis.statement` read of their input.
 pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Reads), RulebookError> {
+    let (mut engine, data, problems) = read(sources, agents);
+    if let Some(problem) = problems.into_iter().next() {
+        return Err(problem);
+    }
+    let Vetted { rules, reads } = vet::vet(&engine, &data)?;
+    prepare(&mut engine, data, &rules)?;
+    Ok((engine, reads))
+}
+
+/// Everything for which [`engine`] would refuse `sources`, as far as one thing does not hide another: files that can't
+/// be read hide what is wrong between files.
+pub(super) fn problems(sources: &[&Source], agents: &Value) -> Vec<RulebookError> {
+    let (mut engine, data, mut problems) = read(sources, agents);
+    if problems.is_empty() {
+        problems = vet::problems(&engine, &data);
+    }
+    if problems.is_empty() {
+        problems.extend(prepare(&mut engine, data, &BTreeSet::new()).err());
+    }
+    problems
+}
+
+/// An engine with all policies that can be read, all data, and what can't be read.
+pub(super) fn read(sources: &[&Source], agents: &Value) -> (Engine, Map<String, Value>, Vec<RulebookError>) {
     let mut engine = Engine::new();
     engine.set_strict_builtin_errors(true);
     // Else the engine writes what rules print to standard error.
@@ -67,29 +92,40 @@ pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Rea
     });
     let mut data = Map::new();
     let mut seen = BTreeSet::new();
+    let mut problems = Vec::new();
     for source in sources {
-        let wrong = |what: String| error(source, 0, what);
-        if !seen.insert(&source.path) {
-            return Err(wrong("the file is there twice".to_owned()));
-        }
-        if source.path.ends_with(".rego") {
-            engine
-                .add_policy(source.path.clone(), source.text.clone())
-                .map_err(|problem| engine_error(&problem, source))?;
+        let taken = if !seen.insert(&source.path) {
+            Err(error(source, 0, "the file is there twice".to_owned()))
+        } else if source.path.ends_with(".rego")
+            && let Some(line) = nesting::too_deep(&source.text)
+        {
+            Err(error(source, line, "nested too deeply: give parts of it names of their own".to_owned()))
+        } else if source.path.ends_with(".rego") {
+            let added = engine.add_policy(source.path.clone(), source.text.clone());
+            added.map(drop).map_err(|problem| engine_error(&problem, source))
         } else if source.path.ends_with(".json") {
-            place(&mut data, source)?;
+            place(&mut data, source)
         } else {
-            return Err(wrong("a rulebook holds `.rego` and `.json` files only".to_owned()));
-        }
+            Err(error(source, 0, "a rulebook holds `.rego` and `.json` files only".to_owned()))
+        };
+        problems.extend(taken.err());
     }
     data.insert(AGENTS.to_owned(), agents.clone());
-    let Vetted { rules, reads } = vet::vet(&engine, &data)?;
+    (engine, data, problems)
+}
+
+/// Adds what asks the decision points, and compiles every rule, so that no decision pays for it and no broken rule
+/// waits for its first use.
+fn prepare(
+    engine: &mut Engine,
+    data: Map<String, Value>,
+    rules: &BTreeSet<String>,
+) -> Result<(), RulebookError> {
     let whole = |problem: &anyhow::Error| error_at(problem, String::new());
-    engine.add_policy(ANSWER_FILE.to_owned(), answer_module(&rules)).map_err(|problem| whole(&problem))?;
+    engine.add_policy(ANSWER_FILE.to_owned(), answer_module(rules)).map_err(|problem| whole(&problem))?;
     engine.add_data(regorus::Value::from(Value::Object(data))).map_err(|problem| whole(&problem))?;
-    // Compiles every rule, so that no decision pays for it and no broken rule waits for its first use.
     engine.eval_rule(answer_path("ready")).map_err(|problem| whole(&problem))?;
-    Ok((engine, reads))
+    Ok(())
 }
 
 /// The module that asks a decision point for all that it declares, in one evaluation. A comprehension turns an

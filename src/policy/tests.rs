@@ -2,6 +2,7 @@
 
 mod detect;
 mod rows;
+mod traps;
 mod unjudged;
 
 use serde_json::{Value, json};

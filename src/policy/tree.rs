@@ -13,6 +13,20 @@ pub(super) enum Node<'a> {
     Query(&'a Query),
 }
 
+/// Visits every part of `rule`, each before what is in it.
+pub(super) fn visit<'a>(rule: &'a Rule, see: &mut dyn FnMut(Node<'a>)) {
+    match rule {
+        Rule::Spec { head, bodies, .. } => {
+            head_parts(head).into_iter().for_each(|part| descend(part, see));
+            for body in bodies {
+                body.assign.iter().for_each(|assign| descend(Node::Expr(&assign.value), see));
+                descend(Node::Query(&body.query), see);
+            }
+        }
+        Rule::Default { value, .. } => descend(Node::Expr(value), see),
+    }
+}
+
 /// Visits `node` and every part of it.
 pub(super) fn descend<'a>(node: Node<'a>, see: &mut dyn FnMut(Node<'a>)) {
     see(node);
@@ -70,6 +84,37 @@ pub(super) fn root(mut expr: &Expr) -> Option<(&Span, usize)> {
             return None;
         }
     }
+}
+
+/// The literal parts that a reference begins with, its root among them.
+pub(super) fn literal_path(expr: &Expr) -> Vec<&str> {
+    if let Expr::Var { span, .. } = expr {
+        return vec![span.text()];
+    }
+    if let Expr::RefDot { refr, field, .. } = expr {
+        return extended(refr, field.0.text());
+    }
+    let Expr::RefBrack { refr, index, .. } = expr else { return Vec::new() };
+    match (text(index), &**index) {
+        (Some(name), _) => extended(refr, name),
+        (None, Expr::Number { span, .. }) => extended(refr, span.text()),
+        (None, _) => literal_path(refr),
+    }
+}
+
+/// The path of `refr` and `name`, if all of `refr` is literal.
+fn extended<'a>(refr: &'a Expr, name: &'a str) -> Vec<&'a str> {
+    let mut path = literal_path(refr);
+    if root(refr).is_some_and(|(_, length)| path.len() == length + 1) {
+        path.push(name);
+    }
+    path
+}
+
+/// A literal text.
+pub(super) fn text(expr: &Expr) -> Option<&str> {
+    let (Expr::String { value, .. } | Expr::RawString { value, .. }) = expr else { return None };
+    value.as_string().ok().map(|text| &**text)
 }
 
 /// What stands in brackets along a reference.

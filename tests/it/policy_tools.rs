@@ -1,5 +1,6 @@
 //! `portcullis policy` as its users see it: words, documents and exit codes.
 
+mod checking;
 mod testing;
 
 use std::fs;

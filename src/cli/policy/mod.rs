@@ -1,6 +1,8 @@
 //! `portcullis policy`: the tools of those who write rules. None of them needs a gateway or changes anything.
 
+mod check;
 mod coverage;
+mod deps;
 mod junit;
 mod test;
 
@@ -17,13 +19,17 @@ use super::output::Output;
 /// Tests, checks and explains a rulebook
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
+    Check(check::Check),
     Test(test::Test),
+    Deps(deps::Deps),
 }
 
 impl Policy {
     /// `verbose` is how often `-v` was given.
     pub(super) fn run(self, verbose: u8, output: &mut Output) -> anyhow::Result<Exit> {
         match self {
+            Self::Check(command) => command.run(output),
+            Self::Deps(command) => command.run(output),
             Self::Test(command) => command.run(verbose > 0, output),
         }
     }
