@@ -32,7 +32,7 @@ use portcullis::identity::directory::{AgentSource, Directory};
 use portcullis::identity::token::TokenDigest;
 use portcullis::identity::{Identity, Kind};
 use portcullis::mask::{Masks, rewrite};
-use portcullis::policy::input::{Batch, BindInput, IdentityInput, Time};
+use portcullis::policy::input::{BindInput, IdentityInput, Time};
 use portcullis::policy::{self, Digested, Source, StatementInput};
 use portcullis::sql::{Analysis, Statement, analyze};
 use portcullis::store::Store;
@@ -164,7 +164,8 @@ impl Stage {
             clock,
             workers: Workers::start(1, 64).unwrap(),
             console_url: String::new(),
-        });
+        })
+        .unwrap();
         let who = gate.authenticate(TOKEN, Door::Wire, "").unwrap();
         let connect = Connect {
             door: Door::Wire,
@@ -172,6 +173,7 @@ impl Stage {
             client: "127.0.0.1:54321".into(),
             application: "pgbench".into(),
             settings: Vec::new(),
+            tls: false,
         };
         let context = Arc::clone(ready(gate.admit(&who, connect, &Silent)).unwrap().context());
         Self { gate, who, context, _folder: folder }
@@ -277,24 +279,17 @@ fn gather(root: &Path, folder: &Path, into: &mut Vec<Source>) {
             gather(root, &path, into);
         } else {
             let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-            into.push(Source { path: name, text: fs::read_to_string(&path).unwrap() });
+            into.push(Source::file(name, fs::read_to_string(&path).unwrap()));
         }
     }
 }
 
 fn input(analysis: &Analysis) -> StatementInput<'_> {
+    let teller = IdentityInput::named("teller", Kind::Human);
+    let time = Time::at(Timestamp::UNIX_EPOCH, &[]);
     StatementInput {
-        identity: IdentityInput { name: "teller", kind: Kind::Human, owner: "", groups: &[] },
-        database: "bank",
-        door: "wire",
-        via: "query",
-        tool: "",
-        statement: &analysis.items()[0].facts,
-        batch: Batch { index: 0, size: 1 },
-        approvals: &[],
-        bind: BindInput { known: true, values: &[] },
-        unjudged: false,
-        time: Time { unix: 0, hour: 0, weekday: 4 },
+        bind: BindInput { known: true, ..BindInput::default() },
+        ..StatementInput::plain(teller, "bank", "wire", &analysis.items()[0].facts, time)
     }
 }
 

@@ -150,7 +150,7 @@ impl Stage {
             ("statement.rego", "package portcullis.statement\nallow if input.statement.class != \"ddl\"\n"),
             ("approval.rego", "package portcullis.approval\neligible := true\n"),
         ]
-        .map(|(path, text)| policy::Source { path: path.into(), text: text.into() });
+        .map(|(path, text)| policy::Source::file(path, text));
         let policy = policy::Snapshot::build(&sources, &directory.to_data()).expect("a rulebook");
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let gate = Gate::new(Parts {
@@ -164,7 +164,8 @@ impl Stage {
             clock,
             workers: Workers::inline(),
             console_url: String::new(),
-        });
+        })
+        .unwrap();
         let parties =
             ["ana", "dba"].map(|name| Party::new(&gate, directory.believe(name).expect("an identity")));
         assert_eq!(parties.each_ref().map(|party| party.context.is_unjudged()), [false, true]);
@@ -180,6 +181,7 @@ impl Party {
             client: String::new(),
             application: String::new(),
             settings: Vec::new(),
+            tls: false,
         };
         let proof = ready(gate.admit(&who, connect, &Silent)).expect("a session");
         let context = Arc::clone(proof.context());

@@ -13,7 +13,7 @@
 //! | 10 | `serve` |
 //! | 9 | `config` |
 //! | 8 | `wire` `mcp` `console` |
-//! | 7 | `upstream` |
+//! | 7 | `upstream` `control` |
 //! | 6 | `gate` |
 //! | 5 | `audit` `approval` |
 //! | 4 | `policy` |
@@ -28,6 +28,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod console;
+pub mod control;
 pub mod flow;
 pub mod gate;
 pub mod identity;

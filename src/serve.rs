@@ -1,5 +1,6 @@
 //! Builds every room once, and owns start and shutdown.
 
+mod rules;
 mod secret;
 mod vet;
 mod watch;
@@ -20,14 +21,18 @@ use crate::approval::{Desk, DeskError};
 use crate::audit::{self, Ledger, OpenError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
-use crate::config::sources::{self, SourcesError};
+use crate::config::sources::SourcesError;
+use crate::control::{Bundles, HttpError, MissingBundle};
 use crate::gate::{Catalogs, Gate, Parts, Rules, Workers};
-use crate::identity::directory::{AgentError, Directory};
+use crate::identity::directory::AgentError;
 use crate::mask::Key;
-use crate::policy::{self, RulebookError};
+use crate::policy::RulebookError;
+use crate::policy::bundle::BundleError;
 use crate::store::{Store, StoreError};
 use crate::upstream::{DatabaseSettings, Upstream};
 use crate::{console, mcp, wire};
+use rules::Keeper;
+pub use rules::load_rules;
 pub use vet::DangerousRoles;
 use watch::{Certified, Hangups};
 
@@ -36,6 +41,7 @@ use watch::{Certified, Hangups};
 pub struct Gateway {
     addresses: Addresses,
     gate: Arc<Gate>,
+    bundles: Arc<Bundles>,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -105,6 +111,21 @@ pub enum RulesError {
     /// An identity is wrong.
     #[error("the identities can't be used: {0}")]
     Agents(#[from] AgentError),
+    /// Bundles don't go together, or with the rulebook's folder.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A bundle is not there.
+    #[error(transparent)]
+    Missing(#[from] MissingBundle),
+    /// A server's address, or its authorities, can't be used.
+    #[error(transparent)]
+    Server(#[from] HttpError),
+    /// The rulebook does not hold its own tests.
+    #[error("the rulebook fails its own tests: {0}")]
+    Tests(String),
+    /// Rules don't end.
+    #[error("the rulebook can't be used: {0}")]
+    Endless(String),
 }
 
 impl Gateway {
@@ -114,9 +135,7 @@ impl Gateway {
     /// When anything is missing or wrong: a gateway starts whole or not at all. Only a database that does not
     /// answer is no reason: its statements are denied until it does, and its roles are examined then.
     pub async fn start(settings: Settings) -> Result<Self, ServeError> {
-        // What changes from here on is noticed, however long the start takes.
-        let seen = watch::fingerprint(&settings);
-        let rules = load_rules(&settings)?;
+        let (keeper, rules) = Keeper::start(&settings, Arc::new(SystemClock)).await?;
         for database in &settings.databases {
             if let Some(weakness) = database.weakness() {
                 tracing::warn!(
@@ -147,15 +166,23 @@ impl Gateway {
             let hangups = Hangups::new();
             tasks.spawn(watch::certificates(Arc::clone(&gate), certified, hangups, shutdown.clone()));
         }
-        tasks.spawn(watch::rules(Arc::clone(&gate), settings, seen, Hangups::new(), shutdown.clone()));
+        let bundles = Arc::clone(keeper.bundles());
+        bundles.spawn(&mut tasks, &shutdown);
+        tasks.spawn(watch::rules(Arc::clone(&gate), keeper, &settings, Hangups::new(), shutdown.clone()));
         tracing::info!(wire = %addresses.wire, mcp = %addresses.mcp, console = %addresses.console, "gateway.started");
-        Ok(Self { addresses, gate, shutdown, tasks })
+        Ok(Self { addresses, gate, bundles, shutdown, tasks })
     }
 
     /// Where the doors listen.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// The bundles that the rules are made of.
+    #[must_use]
+    pub fn bundles(&self) -> &Arc<Bundles> {
+        &self.bundles
     }
 
     /// The gate behind the doors.
@@ -176,29 +203,6 @@ impl Gateway {
             tracing::error!(%error, "gateway.stopped_with_outcomes_unkept");
         }
     }
-}
-
-/// Reads policies and identities as they are on disk now.
-///
-/// # Errors
-/// Names the file and line that can't be used.
-pub fn load_rules(settings: &Settings) -> Result<Rules, RulesError> {
-    let policies = sources::rulebook(&settings.policy_path)?;
-    let agents = sources::agents(&settings.agents_path)?;
-    let directory = Directory::build(&agents)?;
-    let policy = policy::Snapshot::build(&policies, &directory.to_data())?;
-    let (directory, policy) = match settings.wire_door.auth {
-        wire::Auth::Scram | wire::Auth::Token => (directory, policy),
-        wire::Auth::Trust => (directory.trusting(), policy.with_strangers(Directory::stranger_data())),
-    };
-    for database in &settings.databases {
-        let checked = policy.row_filters(&database.name);
-        checked.map_err(|reason| RulesError::RowFilters {
-            database: database.name.clone(),
-            why: reason.message,
-        })?;
-    }
-    Ok(Rules { policy, directory: Arc::new(directory) })
 }
 
 /// The databases, each with its key of masks.
@@ -235,6 +239,7 @@ async fn build_gate(
         _ => settings.console_url.clone(),
     };
     let gate = Gate::new(Parts { catalogs, rules, desk, ledger, clock, workers, console_url });
+    let gate = gate.map_err(ServeError::Store)?;
     gate.started(env!("CARGO_PKG_VERSION"), swept).await.map_err(|error| ServeError::Ledger(error.into()))?;
     Ok(gate)
 }

@@ -14,6 +14,7 @@ rules(who, fields) := found if {
 asked(who, fields) := found if {
 	found := {entry | some entry in escalate} with input as fixtures.ask(who, fields)
 		with data.agents as agents
+		with data.rulebook.approval_ttl_s as 900
 }
 
 update(columns, condition) := {

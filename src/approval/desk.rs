@@ -105,6 +105,12 @@ pub enum Resolution {
 }
 
 impl Desk {
+    /// Where it keeps its requests: for others who keep something there.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// A desk on `store`. Several desks on one store see the same requests; only clones of one desk wake each
     /// other's waiters at once.
     ///

@@ -24,7 +24,7 @@ mod writer;
 
 pub use chain::{Entry, Fault, hex, redact};
 pub use ledger::{Durability, Ledger, LedgerError, OpenError, Receipt, Settings};
-pub use record::{Event, Record, StatementRecord};
+pub use record::{Event, Evidenced, Record, StatementRecord};
 pub use sink::{Memory, Sink};
 pub use verify::{Verified, VerifyError, tail, verify};
 
@@ -51,6 +51,10 @@ fn sample(at: usize) -> Record {
             row_filters: [].into(),
             max_rows: None,
             max_bytes: None,
+            max_time_ms: None,
+            labels: Vec::new(),
+            place: smol_str::SmolStr::default(),
+            input: None,
         }));
     }
     record

@@ -107,6 +107,23 @@ pub enum Event {
         /// Whether its key was right.
         accepted: bool,
     },
+    /// What decisions were made on, once, by its digest: the facts of a statement, or who asked in which session. Written
+    /// before or soon after the first record that names it.
+    Document {
+        /// SHA-256, in lower-case hexadecimal.
+        digest: SmolStr,
+        /// What it is the digest of.
+        document: serde_json::Value,
+    },
+    /// A rule asks for attention. What it is about is allowed or denied all the same.
+    Alert {
+        /// The rule.
+        rule: String,
+        /// What happened.
+        message: String,
+        /// Where it was sent; empty for the log.
+        sink: String,
+    },
     /// A part of the gateway changed state: policies reloaded or refused, a disk failed.
     Gateway {
         /// What.
@@ -154,6 +171,37 @@ pub struct StatementRecord {
     pub max_rows: Option<u64>,
     /// Most bytes of row data that its result may have; `None` without a ceiling.
     pub max_bytes: Option<u64>,
+    /// Longest time that it may take, in milliseconds; `None` without a ceiling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_time_ms: Option<u64>,
+    /// The labels of what it reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// The place of the rule that decided, `file:line` of the rulebook; empty where no rule did.
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    pub place: SmolStr,
+    /// What else the decision was made on; `None` where the rulebook was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Box<Evidenced>>,
+}
+
+/// What a decision was made on besides its statement's facts: with them, and the rulebook of its revision, it can be made
+/// again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidenced {
+    /// When, in seconds since 1970-01-01.
+    pub judged_at: i64,
+    /// The digest of who asked in which session: an [`Event::Document`].
+    pub session: SmolStr,
+    /// What differs from one statement to the next and is not in its record: an object with those of `name`, `tool`,
+    /// `arguments`, `batch`, `approvals`, `parameters`, `budget` and `labels` that there were. What no rule reads of the
+    /// last three is not looked up.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub rest: serde_json::Value,
+}
+
+fn is_empty(document: &serde_json::Value) -> bool {
+    document.as_object().is_none_or(serde_json::Map::is_empty)
 }
 
 /// Records from before there were such name none.

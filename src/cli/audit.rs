@@ -186,6 +186,11 @@ fn summary(event: &Event) -> String {
         }
         Event::Cancel { accepted: true } => "cancelled".to_owned(),
         Event::Cancel { accepted: false } => "cancel with a wrong key".to_owned(),
+        Event::Document { digest, .. } => format!("document {}", cut(digest, 12)),
+        Event::Alert { rule, message, sink } => {
+            let sink = if sink.is_empty() { String::new() } else { format!(" to {}", one_line(sink)) };
+            format!("alert{sink} [{}] {}", one_line(rule), cut(&one_line(message), 90))
+        }
         Event::Gateway { what } => cut(&one_line(what), 120),
     }
 }

@@ -87,7 +87,7 @@ impl Eval {
 /// A gate like the one that serves, with a desk and a ledger that nobody will see.
 pub(super) fn rehearse(upstream: Arc<Upstream>, rules: Rules) -> anyhow::Result<Gate> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Ok(Gate::new(Parts {
+    let gate = Gate::new(Parts {
         catalogs: upstream,
         rules,
         desk: Desk::new(Store::in_memory()?, Arc::clone(&clock))?,
@@ -95,7 +95,8 @@ pub(super) fn rehearse(upstream: Arc<Upstream>, rules: Rules) -> anyhow::Result<
         clock,
         workers: Workers::start(1, 1).context("no thread for the analyser")?,
         console_url: String::new(),
-    }))
+    });
+    Ok(gate?)
 }
 
 fn tell(explanation: &Explanation, output: &mut Output) -> std::io::Result<()> {

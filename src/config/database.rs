@@ -146,7 +146,7 @@ impl Meaning<'_> {
         Ok(raw.into_iter().map(Spanned::into_inner).collect())
     }
 
-    fn name(
+    pub(super) fn name(
         &self,
         name: &Spanned<String>,
         what: &str,

@@ -12,6 +12,7 @@
 //! password_env = "SHOP_PASSWORD"
 //! ```
 
+mod control;
 mod database;
 pub mod environment;
 mod error;

@@ -16,8 +16,8 @@ pub(super) struct File {
     pub(super) mcp: Mcp,
     #[serde(default = "Console::usual")]
     pub(super) console: Console,
-    #[serde(default = "Folder::policies")]
-    pub(super) policy: Folder,
+    #[serde(default)]
+    pub(super) policy: Policy,
     #[serde(default = "Folder::agents")]
     pub(super) agents: Folder,
     #[serde(default = "Folder::state")]
@@ -86,7 +86,54 @@ pub(super) struct Console {
     pub(super) url: Option<Spanned<String>>,
 }
 
-/// `[policy]`, `[agents]` and `[state]`
+/// `[policy]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    pub(super) path: Option<PathBuf>,
+    pub(super) run_tests: Option<bool>,
+    #[serde(default)]
+    pub(super) key: Vec<Spanned<Key>>,
+    #[serde(default)]
+    pub(super) bundle: Vec<Spanned<Bundle>>,
+}
+
+/// `[[policy.key]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Key {
+    pub(super) id: Spanned<String>,
+    pub(super) algorithm: Spanned<String>,
+    pub(super) public_key_file: Option<Spanned<PathBuf>>,
+    pub(super) secret_env: Option<Spanned<String>>,
+    pub(super) secret_file: Option<Spanned<PathBuf>>,
+    pub(super) secret_command: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) scope: String,
+}
+
+/// `[[policy.bundle]]`. The keys of a server are repeated wherever one is named: serde refuses unknown keys only
+/// without `flatten`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bundle {
+    pub(super) name: Spanned<String>,
+    pub(super) path: Option<Spanned<PathBuf>>,
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) ca: Option<Spanned<PathBuf>>,
+    pub(super) token_env: Option<Spanned<String>>,
+    pub(super) token_file: Option<Spanned<PathBuf>>,
+    pub(super) token_command: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) grants: bool,
+    pub(super) keys: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) scope: Option<String>,
+    pub(super) poll_min_s: Option<Spanned<i64>>,
+    pub(super) poll_max_s: Option<Spanned<i64>>,
+    pub(super) required: Option<bool>,
+}
+
+/// `[agents]` and `[state]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Folder {
@@ -228,11 +275,12 @@ impl Console {
     }
 }
 
-impl Folder {
-    fn policies() -> Self {
-        Self { path: "policies".into() }
-    }
+impl Policy {
+    /// The rulebook's folder, unless another is named.
+    pub(super) const USUAL: &str = "policies";
+}
 
+impl Folder {
     fn agents() -> Self {
         Self { path: "agents".into() }
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use crate::audit::Durability;
+use crate::control;
 use crate::upstream::DatabaseSettings;
 use crate::wire;
 
@@ -27,8 +28,10 @@ pub struct Settings {
     pub console: SocketAddr,
     /// The console's address as people write it, without a slash at the end.
     pub console_url: String,
-    /// The rulebook's folder.
+    /// The rulebook's folder; empty where the rulebook comes by bundles alone.
     pub policy_path: PathBuf,
+    /// Bundles, and what else comes from other systems.
+    pub control: control::Settings,
     /// The identities' folder.
     pub agents_path: PathBuf,
     /// The folder for the store and the ledger.
@@ -54,7 +57,7 @@ pub struct Folders {
 pub(super) fn folders(document: &Document<'_>, raw: &raw::File) -> Folders {
     let base = document.path.parent().unwrap_or(Path::new(""));
     Folders {
-        policy: base.join(&raw.policy.path),
+        policy: base.join(raw.policy.path.as_deref().unwrap_or(Path::new(raw::Policy::USUAL))),
         agents: base.join(&raw.agents.path),
         ledger: base.join(&raw.state.path).join("ledger"),
     }
@@ -92,7 +95,12 @@ pub(super) fn mean(document: &Document<'_>, raw: raw::File) -> Result<Settings, 
             .collect::<Result<_, _>>()?,
         console,
         console_url,
-        policy_path: meaning.base.join(raw.policy.path),
+        policy_path: match (&raw.policy.path, raw.policy.bundle.is_empty()) {
+            (Some(path), _) => meaning.base.join(path),
+            (None, true) => meaning.base.join(raw::Policy::USUAL),
+            (None, false) => PathBuf::new(),
+        },
+        control: meaning.control(&raw.policy)?,
         agents_path: meaning.base.join(raw.agents.path),
         state_path: meaning.base.join(raw.state.path),
         durability: match raw.ledger.durability {

@@ -28,6 +28,12 @@ pub enum SourcesError {
         /// What may be there.
         allowed: &'static str,
     },
+    /// A file is YAML.
+    #[error("`{}` is YAML, which is not read: write it as JSON", path.display())]
+    Yaml {
+        /// Which.
+        path: PathBuf,
+    },
     /// There is too much of something.
     #[error("`{}` is too much: {what}", path.display())]
     TooMuch {
@@ -52,7 +58,7 @@ pub enum SourcesError {
 /// When something can't be read, is of another sort, or there is no policy.
 pub fn rulebook(folder: &Path) -> Result<Vec<Source>, SourcesError> {
     let files = walk(folder, MAX_DEPTH, &["rego", "json"], "`.rego`, `.json` and `.md` files")?;
-    let sources = files.into_iter().map(|(path, text)| Source { path, text }).collect::<Vec<_>>();
+    let sources = files.into_iter().map(|(path, text)| Source::file(path, text)).collect::<Vec<_>>();
     if !sources.iter().any(|source| source.path.ends_with(".rego")) {
         return Err(SourcesError::Nothing { path: folder.to_owned(), wanted: "policy (`.rego`)" });
     }
@@ -99,6 +105,7 @@ fn walk(
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("md") => {}
                 Some(extension) if extensions.contains(&extension) => found.push((place, read(&path)?)),
+                Some("yaml" | "yml") => return Err(SourcesError::Yaml { path }),
                 _ => return Err(SourcesError::Stray { path, allowed }),
             }
             if found.len() > MAX_FILES {

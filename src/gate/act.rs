@@ -1,8 +1,10 @@
 //! What an identity can want. [`Act`] is sealed: a new way to reach a database is a change in this file.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use smol_str::SmolStr;
@@ -10,6 +12,7 @@ use smol_str::SmolStr;
 use crate::approval::{ApprovalId, Vote};
 use crate::identity::Identity;
 use crate::mask::RowGrants;
+use crate::policy::input::SessionFacts;
 use crate::sql::Statement;
 
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
@@ -77,8 +80,27 @@ pub struct Context {
     pub(super) read_only: bool,
     /// Whether its transaction has changed definitions.
     pub(super) redefined: Redefined,
+    /// How it came about.
+    pub(super) origin: Origin,
+    /// The labels of what was read in it.
+    pub(super) labels: Mutex<BTreeSet<String>>,
+    /// What rules of a revision were shown of all this, by its digest in the ledger.
+    pub(super) shown: Mutex<Option<(SmolStr, SmolStr)>>,
     /// Where, for the ledger.
     pub(super) scene: Scene,
+}
+
+/// How a session came about.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Origin {
+    pub(super) tls: bool,
+    pub(super) proof: &'static str,
+    pub(super) purpose: String,
+    /// In seconds since 1970-01-01.
+    pub(super) opened: i64,
+    pub(super) lifetime: Option<Duration>,
+    /// What the client asked to set.
+    pub(super) asked: Vec<(String, String)>,
 }
 
 impl Context {
@@ -118,9 +140,9 @@ impl Context {
         self.role.as_deref()
     }
 
-    /// What the client may set at start-up, exactly as admitted: name and value, each name once. In a judged session
-    /// nothing of it is what the gateway pins; in an unjudged one it is all that the client asked for, and holds
-    /// `replication` only where the rulebook allows that.
+    /// What the session begins with: what the client may set at start-up, exactly as admitted, and over it what the
+    /// rulebook chooses; name and value, each name once. In a judged session nothing of it is what the gateway pins; in an
+    /// unjudged one it is all that the client asked for, and holds `replication` only where the rulebook allows that.
     #[must_use]
     pub fn settings(&self) -> &[(String, String)] {
         &self.settings
@@ -138,11 +160,49 @@ impl Context {
         &self.filtered.pinned
     }
 
+    /// How long the session may last; `None` leaves that to the configuration.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.origin.lifetime
+    }
+
+    /// As rules read it.
+    pub(super) fn facts(&self) -> SessionFacts<'_> {
+        SessionFacts {
+            address: address(&self.client),
+            tls: self.origin.tls,
+            proof: self.origin.proof,
+            application: &self.application,
+            role: self.role().unwrap_or_default(),
+            purpose: &self.origin.purpose,
+            opened: self.origin.opened,
+        }
+    }
+
+    /// The labels of what was read in it, ordered.
+    pub(super) fn labels(&self) -> Vec<String> {
+        self.labels.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Notes that what has these labels is read in it.
+    pub(super) fn label(&self, labels: &[String]) {
+        if !labels.is_empty() {
+            let mut known = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+            known.extend(labels.iter().cloned());
+        }
+    }
+
     /// Whether statements that are not understood may run too, because nothing is masked for the identity.
     #[must_use]
     pub fn is_unjudged(&self) -> bool {
         self.unjudged.is_some()
     }
+}
+
+/// The IP address of an `address:port`; all of it where it has another form.
+pub(super) fn address(client: &str) -> &str {
+    let address = client.rsplit_once(':').map_or(client, |(address, _)| address);
+    address.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// To open a session on a database.
@@ -156,9 +216,15 @@ pub struct Connect {
     pub client: String,
     /// `application_name` or the MCP client's name, as claimed.
     pub application: String,
-    /// What the client sets at start-up, `replication` included: name and value, each name once, not judged yet.
+    /// What the client sets at start-up, `replication` included: name and value, each name once, not judged yet. What it
+    /// is for is among it, as [`PURPOSE`].
     pub settings: Vec<(String, String)>,
+    /// Whether the client came by TLS.
+    pub tls: bool,
 }
+
+/// The setting by which a client says what its session is for. It stays in the gateway.
+pub const PURPOSE: &str = "portcullis.purpose";
 
 /// To run a simple-protocol query string of any number of statements.
 #[derive(Debug)]

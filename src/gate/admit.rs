@@ -1,6 +1,6 @@
 //! One `judged` an act: what [`super::Gate::admit`] does for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use smol_str::SmolStr;
 
@@ -8,7 +8,7 @@ use crate::approval::Vote;
 use crate::audit::{Event, StatementRecord, hex};
 use crate::identity::Identity;
 use crate::mask::Release;
-use crate::policy::input::IdentityInput;
+use crate::policy::input::{Arguments, IdentityInput, Spent};
 use crate::policy::{ApprovalInput, Reason};
 use crate::sql::Item;
 
@@ -16,25 +16,17 @@ use super::act::{Judged, Parameters};
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
 use super::definitions::Watch;
 use super::escalate::{Errand, Passed, Values, desk_denial};
+use super::evidence::Evidence;
 use super::journal::{self, NONE, Scene};
 use super::judge::{Case, Ruling, Via, is_way_out, unresolved};
 use super::{
-    Approve, Authorized, Bind, Context, Denial, DenialKind, Gate, Names, Prepare, Prepared, Query, Run,
+    Approve, Authorized, Bind, Denial, DenialKind, Gate, Names, Prepare, Prepared, Query, Run, RunMode,
     Running, Tell,
 };
 
 impl Judged for Query {
     async fn judged(self, gate: &Gate, who: &Identity, tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
-        let case = Case {
-            principal: who.name(),
-            context: &self.context,
-            statement: &self.sql,
-            via: Via::Query,
-            parameters: Vec::new(),
-            prepared: None,
-            names: &self.names,
-            values: Values::None,
-        };
+        let case = Case::to_run(who, &self.context, &self.sql, Via::Query, &self.names);
         let admitted = gate.admitted(who, &case, tell, "").await?;
         let grant = QueryClearance { sql: admitted.sql, running: admitted.running };
         Ok(Authorized::mint(self, grant))
@@ -44,14 +36,8 @@ impl Judged for Query {
 impl Judged for Prepare {
     async fn judged(self, gate: &Gate, who: &Identity, tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
         let case = Case {
-            principal: who.name(),
-            context: &self.context,
-            statement: &self.sql,
-            via: Via::Prepare,
-            parameters: Vec::new(),
-            prepared: None,
-            names: &self.names,
-            values: Values::None,
+            name: &self.name,
+            ..Case::to_run(who, &self.context, &self.sql, Via::Prepare, &self.names)
         };
         let Admitted { sql, mut running, passed, decision_id } = gate.admitted(who, &case, tell, "").await?;
         let plan = passed.verdict.rulings.first().map(|ruling| ruling.rewritten.plan.clone());
@@ -62,6 +48,8 @@ impl Judged for Prepare {
             plan: plan.unwrap_or_default(),
             catalog_version: passed.verdict.catalog_version,
             decision_id: decision_id.clone(),
+            parameter_types: self.parameter_types.clone(),
+            described_types: OnceLock::new(),
         };
         let receipt = match running.pop() {
             Some(running) => running.receipt,
@@ -75,14 +63,11 @@ impl Judged for Prepare {
 impl Judged for Bind {
     async fn judged(self, gate: &Gate, who: &Identity, tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
         let case = Case {
-            principal: who.name(),
-            context: &self.context,
-            statement: self.prepared.statement(),
-            via: Via::Bind,
             parameters: shown(&self.parameters),
             prepared: Some(&self.prepared),
-            names: &self.names,
             values: Values::Bound(&self.parameters),
+            name: &self.statement_name,
+            ..Case::to_run(who, &self.context, self.prepared.statement(), Via::Bind, &self.names)
         };
         let admitted = gate.admitted(who, &case, tell, "").await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
@@ -91,18 +76,26 @@ impl Judged for Bind {
 
 impl Judged for Run {
     async fn judged(self, gate: &Gate, who: &Identity, tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
+        let names = Names::default();
         let case = Case {
-            principal: who.name(),
-            context: &self.context,
-            statement: &self.sql,
-            via: Via::Tool(&self.tool),
             parameters: self.parameters.clone(),
-            prepared: None,
-            names: &Names::default(),
             values: Values::Called(&self.parameters),
+            arguments: self.arguments(),
+            ..Case::to_run(who, &self.context, &self.sql, Via::Tool(&self.tool), &names)
         };
         let admitted = gate.admitted(who, &case, tell, &self.purpose).await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
+    }
+}
+
+impl Run {
+    fn arguments(&self) -> Arguments<'_> {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (max_rows, max_affected) = match self.mode {
+            RunMode::Read { max_rows } => (number(max_rows), -1),
+            RunMode::Write { max_affected } => (-1, max_affected.map_or(-1, number)),
+        };
+        Arguments { reason: &self.purpose, max_rows, max_affected }
     }
 }
 
@@ -151,7 +144,7 @@ impl Gate {
         tell: &dyn Tell,
         purpose: &str,
     ) -> Result<Admitted, Denial> {
-        let decision_id = journal::decision_id();
+        let decision_id = case.decision_id.clone();
         let scene = Scene::session(who, case.context);
         let errand = Errand { who, tell, decision_id: &decision_id, scene: &scene, purpose };
         let passed = match self.pass(case, &errand).await {
@@ -159,7 +152,10 @@ impl Gate {
             Err(denial) => return Err(self.denied(case, &scene, &decision_id, denial)),
         };
         match self.record(case, &scene, &decision_id, &passed).await {
-            Ok(()) => Ok(self.running(&scene, decision_id, passed, case.context)),
+            Ok(()) => {
+                self.account(case, &passed);
+                Ok(self.running(&scene, decision_id, passed, case))
+            }
             Err(denial) => self.way_out(case, &scene, decision_id, passed, denial),
         }
     }
@@ -171,16 +167,28 @@ impl Gate {
         decision_id: &SmolStr,
         denial: Denial,
     ) -> Denial {
-        let reason = denial.reason().cloned();
+        let reason = denial.recorded().cloned();
         let approval_id = pending_id(&denial);
         let text = case.statement.as_str().to_owned();
+        if approval_id.is_empty() {
+            let denied = Spent { denied: 1, ..Spent::default() };
+            self.budgets.add(&case.principal.into(), denied, self.clock.now());
+        }
+        let evidence = denial.evidence();
+        if let Some(evidence) = evidence {
+            self.keep_facts(evidence);
+        }
         let record = StatementRecord {
+            facts_digest: evidence.map(Evidence::facts_digest).unwrap_or_default(),
+            command: evidence.map(|evidence| evidence.facts().kind.as_str().into()).unwrap_or_default(),
+            place: reason.as_ref().map(|reason| reason.place.as_str().into()).unwrap_or_default(),
+            input: evidence.map(|evidence| Box::new(evidence.kept.clone())),
             decision: SmolStr::new_static(if approval_id.is_empty() { "deny" } else { "escalate" }),
             rule: reason.as_ref().map(|reason| reason.rule.as_str().into()).unwrap_or_default(),
             message: reason.map(|reason| reason.message).unwrap_or_default(),
             revision: self.rules().policy.revision().into(),
             approval_id,
-            ..journal::statement(case.via.as_str(), text, kept(case, denial.redact_parameters))
+            ..journal::statement(case.via.as_str(), text, kept(case, denial.redacts()))
         };
         let rule = record.rule.as_str();
         tracing::info!(%decision_id, identity = case.principal, rule, "decision.denied");
@@ -209,13 +217,15 @@ impl Gate {
             return self.journal.append(scene, decision_id, event).await.map_err(|e| Denial::from(&e));
         }
         let redact = verdict.rulings.iter().any(|ruling| ruling.decision.redact_parameters);
-        for ((item, notes), ruling) in verdict.analysis.each().zip(&verdict.rulings) {
+        let ruled = verdict.rulings.iter().zip(&verdict.evidence);
+        for (item, (ruling, evidence)) in verdict.analysis.items().iter().zip(ruled) {
+            self.keep_facts(evidence);
             let text = case.statement.as_str().get(item.range.clone()).unwrap_or_default().to_owned();
             let verbatim = ruling.rewritten.plan.verbatim;
             let reason = first(ruling).cloned().or_else(|| not_understood(item));
             let record = StatementRecord {
                 sent: if verbatim { String::new() } else { ruling.rewritten.sql.clone() },
-                facts_digest: notes.ledger_digest(),
+                facts_digest: evidence.facts_digest(),
                 command: item.facts.kind.as_str().into(),
                 decision: SmolStr::new_static(decision_word(ruling, passed)),
                 rule: reason.as_ref().map(|reason| reason.rule.as_str().into()).unwrap_or_default(),
@@ -228,6 +238,10 @@ impl Gate {
                 row_filters: Arc::clone(&ruling.filters),
                 max_rows: ruling.decision.limits.rows,
                 max_bytes: ruling.decision.limits.bytes,
+                max_time_ms: ruling.decision.limits.time_ms,
+                labels: ruling.decision.labels.clone(),
+                place: first(ruling).map(|reason| reason.place.as_str().into()).unwrap_or_default(),
+                input: Some(Box::new(evidence.kept.clone())),
                 ..journal::statement(case.via.as_str(), text, kept(case, redact))
             };
             let event = Event::Decided(Box::new(record));
@@ -237,13 +251,8 @@ impl Gate {
         Ok(())
     }
 
-    fn running(
-        &self,
-        scene: &Scene,
-        decision_id: SmolStr,
-        mut passed: Passed,
-        context: &Arc<Context>,
-    ) -> Admitted {
+    fn running(&self, scene: &Scene, decision_id: SmolStr, mut passed: Passed, case: &Case<'_>) -> Admitted {
+        let context = case.context;
         let sql = passed.verdict.sql().into_owned();
         let catalog_version = passed.verdict.catalog_version;
         let items = passed.verdict.analysis.items().iter().zip(&mut passed.verdict.rulings);
@@ -258,9 +267,14 @@ impl Gate {
                 let watch = Watch::new(Arc::clone(&self.catalogs), Arc::clone(context), &item.facts);
                 Running {
                     release,
-                    receipt: self.journal.receipt(scene, &decision_id).watched(watch),
+                    receipt: self
+                        .journal
+                        .receipt(scene, &decision_id)
+                        .watched(watch)
+                        .charged_to(self.budgets.clone(), case.principal.into()),
                     facts: Arc::clone(&item.facts),
                     limits,
+                    ends_session: ruling.decision.ends_session,
                     change: ruling.change.take().map(|change| change.decided(catalog_version, &decision_id)),
                     warning: None,
                 }
@@ -303,7 +317,7 @@ impl Gate {
             )
         };
         self.journal.note(scene, &decision_id, Event::Decided(Box::new(record)));
-        let mut admitted = self.running(scene, decision_id, passed, case.context);
+        let mut admitted = self.running(scene, decision_id, passed, case);
         if undone {
             ROLLBACK.clone_into(&mut admitted.sql);
             let warning = Denial { decision_id: admitted.decision_id.to_string(), ..denial };
@@ -312,12 +326,27 @@ impl Gate {
         Ok(admitted)
     }
 
+    /// Counts what is about to run, and notes what it reads.
+    fn account(&self, case: &Case<'_>, passed: &Passed) {
+        let identity = SmolStr::new(case.principal);
+        let now = self.clock.now();
+        if case.via != Via::Prepare {
+            let statements = u64::try_from(passed.verdict.rulings.len()).unwrap_or(u64::MAX);
+            self.budgets.add(&identity, Spent { statements, ..Spent::default() }, now);
+            for ruling in &passed.verdict.rulings {
+                case.context.label(&ruling.decision.labels);
+                self.budgets.label(&identity, &ruling.decision.labels, now);
+            }
+        }
+    }
+
     fn nothing_running(&self, decision_id: &SmolStr) -> Running {
         Running {
             release: Release::new(crate::mask::Plan::default(), None, None),
             receipt: self.journal.receipt(&Scene::default(), decision_id),
             facts: Arc::new(crate::sql::Facts::empty()),
             limits: crate::policy::Limits::default(),
+            ends_session: false,
             change: None,
             warning: None,
         }
@@ -333,6 +362,7 @@ impl Gate {
             kind: rules.directory.agent(&request.requester).map_or(approver.kind, |agent| agent.kind()),
             owner: &request.owner,
             groups: &request.requester_groups,
+            ..IdentityInput::named(&request.requester, crate::identity::Kind::Agent)
         };
         let groups = approver.groups.to_vec();
         let decision = rules.policy.approval(&ApprovalInput {
@@ -366,7 +396,7 @@ fn not_eligible() -> Reason {
     Reason {
         rule: "not_eligible".to_owned(),
         message: "you may not decide on this request".to_owned(),
-        hint: String::new(),
+        ..Reason::default()
     }
 }
 

@@ -2,7 +2,7 @@
 //! from [`super::Gate::admit`], and can spend it once.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use smol_str::SmolStr;
@@ -12,8 +12,10 @@ use crate::clock::{Clock, elapsed_ms};
 use crate::mask::detect::Findings;
 use crate::mask::{Guard, Plan, Release, Stop};
 use crate::policy::Limits;
+use crate::policy::input::Spent;
 use crate::sql::{Analysis, Facts, Statement};
 
+use super::budget::Budgets;
 use super::definitions::Watch;
 use super::memory::Reading;
 use super::{Act, Bind, Connect, Context, Denial, NameChange, Query, Run};
@@ -137,6 +139,10 @@ pub struct Prepared {
     pub(super) plan: Plan,
     pub(super) catalog_version: u64,
     pub(super) decision_id: SmolStr,
+    /// OIDs of the parameters' types as the client gave them; 0 leaves one to the server.
+    pub(super) parameter_types: Vec<u32>,
+    /// The same as the server has described them.
+    pub(super) described_types: OnceLock<Vec<u32>>,
 }
 
 impl Prepared {
@@ -154,7 +160,21 @@ impl Prepared {
             plan: Plan { verbatim: true, ..Plan::default() },
             catalog_version: u64::MAX,
             decision_id: SmolStr::default(),
+            parameter_types: Vec::new(),
+            described_types: OnceLock::new(),
         }
+    }
+
+    /// OIDs of the parameters' types; 0, or nothing, where one is not known.
+    #[must_use]
+    pub fn parameter_types(&self) -> &[u32] {
+        self.described_types.get().unwrap_or(&self.parameter_types)
+    }
+
+    /// Notes the types as the server describes them.
+    pub fn described(&self, types: Vec<u32>) {
+        // Whoever is first is right: a statement's types do not change.
+        drop(self.described_types.set(types));
     }
 
     /// The text as the client wrote it.
@@ -198,6 +218,8 @@ pub struct Running {
     pub facts: Arc<Facts>,
     /// Its ceilings.
     pub limits: Limits,
+    /// Whether the session ends once it is answered.
+    pub ends_session: bool,
     /// What it changes about names, once the server has confirmed it.
     pub change: Option<NameChange>,
     /// What keeps it from running as it was written, so that something weaker runs in its place: the requester
@@ -272,6 +294,7 @@ pub struct Receipt {
     clock: Arc<dyn Clock>,
     record: Option<Record>,
     watch: Option<Watch>,
+    account: Option<(Budgets, SmolStr)>,
     admitted_at: Timestamp,
     decision_id: SmolStr,
     is_sent: bool,
@@ -284,7 +307,14 @@ impl Receipt {
         let admitted_at = template.at;
         let decision_id = template.decision_id.clone();
         let (record, found) = (Some(template), Findings::default());
-        Self { ledger, clock, record, watch: None, admitted_at, decision_id, is_sent: false, found }
+        let (watch, account) = (None, None);
+        Self { ledger, clock, record, watch, account, admitted_at, decision_id, is_sent: false, found }
+    }
+
+    /// Counts the rows for `identity`, once it is known how many there are.
+    pub(super) fn charged_to(mut self, budgets: Budgets, identity: SmolStr) -> Self {
+        self.account = Some((budgets, identity));
+        self
     }
 
     /// Lets `watch` hear of the outcome too.
@@ -306,13 +336,19 @@ impl Receipt {
         self
     }
 
-    /// Records what became of the statement, and how many rows the client got.
-    pub fn settle(mut self, outcome: &Outcome, rows: u64) {
-        self.write(outcome, rows);
+    /// Records what became of the statement, and how many rows the client got, of how many bytes.
+    pub fn settle(mut self, outcome: &Outcome, rows: u64, bytes: u64) {
+        self.write(outcome, rows, bytes);
     }
 
-    fn write(&mut self, outcome: &Outcome, rows: u64) {
+    fn write(&mut self, outcome: &Outcome, rows: u64, bytes: u64) {
         let Some(mut record) = self.record.take() else { return };
+        if let Some((budgets, identity)) = self.account.take() {
+            let rows = rows.max(affected(outcome.tag()));
+            if rows > 0 || bytes > 0 {
+                budgets.add(&identity, Spent { rows, bytes, ..Spent::default() }, self.clock.now());
+            }
+        }
         if let Some(watch) = self.watch.take() {
             watch.settled(outcome);
         }
@@ -338,6 +374,11 @@ impl Receipt {
 impl Drop for Receipt {
     fn drop(&mut self) {
         let outcome = if self.is_sent { Outcome::Unknown } else { Outcome::Skipped };
-        self.write(&outcome, 0);
+        self.write(&outcome, 0, 0);
     }
+}
+
+/// The rows that a command tag counts: `UPDATE 3`, `INSERT 0 3`.
+fn affected(tag: &str) -> u64 {
+    tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0)
 }

@@ -1,6 +1,6 @@
 //! A FunctionCall: any function by its OID, without a word of SQL.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use smol_str::SmolStr;
 
@@ -25,15 +25,12 @@ impl Judged for Call {
             None => gate.refreshed(database).await?,
         };
         let prepared = self.known(&catalog);
+        let names = Names::default();
         let case = Case {
-            principal: who.name(),
-            context: &self.context,
-            statement: &prepared.statement,
-            via: Via::Call,
             parameters: shown(&self.parameters),
             prepared: Some(&prepared),
-            names: &Names::default(),
             values: Values::Bound(&self.parameters),
+            ..Case::to_run(who, &self.context, &prepared.statement, Via::Call, &names)
         };
         let admitted = gate.admitted(who, &case, tell, "").await?;
         Ok(Authorized::mint(self, admitted.single(gate)))
@@ -56,6 +53,8 @@ impl Call {
             plan: Plan::default(),
             catalog_version: catalog.version(),
             decision_id: SmolStr::default(),
+            parameter_types: Vec::new(),
+            described_types: OnceLock::new(),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! of it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use smol_str::SmolStr;
 
@@ -364,6 +364,8 @@ impl Change {
                 plan,
                 catalog_version,
                 decision_id: decision_id.clone(),
+                parameter_types: Vec::new(),
+                described_types: OnceLock::new(),
             })
         };
         match self {

@@ -1,18 +1,20 @@
 //! Whether somebody may open a session, and on what terms.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::audit::Event;
 use crate::identity::Identity;
-use crate::policy::{SessionDecision, SessionInput};
+use crate::policy::input::SessionFacts;
+use crate::policy::{Alert, SessionDecision, SessionInput};
 
-use super::act::Judged;
+use super::act::{self, Judged, Origin};
 use super::definitions::Redefined;
 use super::journal::{self, NONE, Scene};
 use super::pinned;
 use super::rows::{self, Filtered};
 use super::unjudged::Unjudged;
-use super::{Authorized, Connect, Context, Denial, DenialKind, Door, Gate, Rules, Tell};
+use super::{Authorized, Connect, Context, Denial, DenialKind, Door, Gate, PURPOSE, Raised, Rules, Tell};
 
 /// On what terms a session is opened.
 struct Terms {
@@ -21,6 +23,7 @@ struct Terms {
     settings: Vec<(String, String)>,
     filtered: Filtered,
     read_only: bool,
+    origin: Origin,
 }
 
 /// A session as the rulebook is asked about it.
@@ -31,16 +34,19 @@ pub(super) struct Asked<'a> {
     pub(super) database: &'a str,
     /// What the client sets.
     pub(super) settings: &'a [(String, String)],
+    /// How it comes about.
+    pub(super) session: SessionFacts<'a>,
 }
 
 impl Judged for Connect {
     async fn judged(self, gate: &Gate, who: &Identity, _tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
         let terms = gate.terms(who, &self).await;
         let scene = Scene::identity(who, self.door, &self.client);
-        let Terms { role, unjudged, settings, filtered, read_only } = terms.inspect_err(|denial| {
-            let reason = denial.reason().map(|reason| reason.message.clone()).unwrap_or_default();
-            gate.refused(self.door, &self.client, who.name(), &self.database, &reason);
-        })?;
+        let Terms { role, unjudged, settings, filtered, read_only, origin } =
+            terms.inspect_err(|denial| {
+                let reason = denial.reason().map(|reason| reason.message.clone()).unwrap_or_default();
+                gate.refused(self.door, &self.client, who.name(), &self.database, &reason);
+            })?;
         let session_id = journal::decision_id();
         let scene = scene.at(&self.database).in_session(&session_id);
         let context = Context {
@@ -55,6 +61,9 @@ impl Judged for Connect {
             filtered,
             read_only,
             redefined: Redefined::default(),
+            origin,
+            labels: Mutex::default(),
+            shown: Mutex::default(),
             scene: scene.clone(),
         };
         let opened = Event::SessionOpened {
@@ -72,8 +81,32 @@ impl Gate {
         let roles = self.catalogs.roles(&connect.database).ok_or_else(|| unknown(&connect.database))?;
         let rules = self.rules();
         let (name, database) = (who.name(), connect.database.as_str());
-        let asked = Asked { name, door: connect.door, database, settings: &connect.settings };
+        let origin = Origin {
+            tls: connect.tls,
+            proof: who.proof().as_str(),
+            purpose: purpose(&connect.settings)?,
+            opened: self.clock.now().as_second(),
+            ..Origin::default()
+        };
+        let client_settings = without_purpose(&connect.settings);
+        let asked = Asked {
+            name,
+            door: connect.door,
+            database,
+            settings: &client_settings,
+            session: SessionFacts {
+                address: act::address(&connect.client),
+                tls: origin.tls,
+                proof: origin.proof,
+                application: &connect.application,
+                role: "",
+                purpose: &origin.purpose,
+                opened: origin.opened,
+            },
+        };
         let decision = self.session(&rules, &asked, roles)?;
+        let lifetime = decision.lifetime_s.map(Duration::from_secs);
+        let origin = Origin { lifetime, asked: client_settings, ..origin };
         if let Some(role) = decision.role.as_ref().filter(|role| !roles.contains(role)) {
             return Err(Denial::because(
                 DenialKind::Unavailable,
@@ -89,12 +122,13 @@ impl Gate {
             true => Some(self.unjudged(&rules, who.name(), connect).await?),
             false => None,
         };
-        let settings = match &unjudged {
-            Some(_) => pinned::unjudged(&connect.settings, decision.allow_replication)?,
-            None => pinned::judged(&connect.settings, decision.read_only)?,
+        let admitted = match &unjudged {
+            Some(_) => pinned::unjudged(&origin.asked, decision.allow_replication)?,
+            None => pinned::judged(&origin.asked, decision.read_only)?,
         };
+        let settings = pinned::with_chosen(admitted, decision.settings)?;
         let read_only = decision.read_only && !is_unjudged;
-        Ok(Terms { role: decision.role, unjudged, settings, filtered, read_only })
+        Ok(Terms { role: decision.role, unjudged, settings, filtered, read_only, origin })
     }
 
     /// What the rulebook says to a session. Whoever may not use the database at all does not learn whether there is
@@ -105,7 +139,7 @@ impl Gate {
         asked: &Asked<'_>,
         roles: &[String],
     ) -> Result<SessionDecision, Denial> {
-        let Asked { name, door, database, settings } = asked;
+        let Asked { name, door, database, settings, session } = asked;
         let decide = |settings: &[(String, String)]| -> Result<SessionDecision, Denial> {
             Ok(rules.policy.session(&SessionInput {
                 identity: rules.agent(name)?,
@@ -113,10 +147,25 @@ impl Gate {
                 door: door.as_str(),
                 roles,
                 settings: settings.iter().map(pinned::shown).collect(),
+                session: *session,
                 time: self.time(),
             }))
         };
         let decision = decide(settings)?;
+        for Alert { reason, sink } in &decision.alerts {
+            let (rule, message) = (reason.rule.as_str(), reason.message.as_str());
+            let (hint, place) = (reason.hint.as_str(), reason.place.as_str());
+            self.alert(&Raised {
+                identity: name,
+                database,
+                decision_id: "",
+                rule,
+                message,
+                hint,
+                place,
+                sink,
+            });
+        }
         if decision.allow {
             return Ok(decision);
         }
@@ -127,6 +176,28 @@ impl Gate {
         }
     }
 }
+
+/// What a client says that its session is for.
+fn purpose(settings: &[(String, String)]) -> Result<String, Denial> {
+    let own = settings.iter().find(|(name, _)| name.eq_ignore_ascii_case(PURPOSE));
+    let purpose = own.map(|(_, value)| value.clone()).unwrap_or_default();
+    if purpose.chars().count() > LONGEST_PURPOSE || purpose.chars().any(char::is_control) {
+        return Err(Denial::because(
+            DenialKind::Policy,
+            "setting",
+            format!("`{PURPOSE}` is at most {LONGEST_PURPOSE} characters, without control characters"),
+            "say it shorter",
+        ));
+    }
+    Ok(purpose)
+}
+
+fn without_purpose(settings: &[(String, String)]) -> Vec<(String, String)> {
+    settings.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(PURPOSE)).cloned().collect()
+}
+
+/// Characters of a purpose.
+const LONGEST_PURPOSE: usize = 200;
 
 fn unknown(database: &str) -> Denial {
     Denial::because(

@@ -3,7 +3,7 @@
 use crate::identity::Identity;
 
 use super::escalate::Values;
-use super::journal::{self, Scene};
+use super::journal::Scene;
 use super::judge::{Case, Via};
 use super::{Denial, Gate, Names, Run};
 
@@ -12,16 +12,12 @@ impl Gate {
     /// out, and ties `denial` to that record. Every refused statement is in the ledger, whoever refused it.
     #[must_use]
     pub fn decline(&self, who: &Identity, act: &Run, denial: Denial) -> Denial {
+        let names = Names::default();
         let case = Case {
-            principal: who.name(),
-            context: &act.context,
-            statement: &act.sql,
-            via: Via::Tool(&act.tool),
             parameters: act.parameters.clone(),
-            prepared: None,
-            names: &Names::default(),
             values: Values::Called(&act.parameters),
+            ..Case::to_run(who, &act.context, &act.sql, Via::Tool(&act.tool), &names)
         };
-        self.denied(&case, &Scene::session(who, &act.context), &journal::decision_id(), denial)
+        self.denied(&case, &Scene::session(who, &act.context), &case.decision_id, denial)
     }
 }

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use crate::approval::ApprovalId;
-use crate::policy::Reason;
+use crate::policy::{Decision, Reason};
+
+use super::evidence::Evidence;
 
 /// Why an act was not admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +16,21 @@ pub struct Denial {
     pub decision_id: String,
     /// The reasons, most important first; never empty.
     pub reasons: Vec<Reason>,
+    /// What is not for the client; rarely anything.
+    pub aside: Option<Box<Aside>>,
+}
+
+/// What a denial says to the gateway itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Aside {
+    /// Reasons that are for the ledger only, most important first.
+    pub(super) unshown: Vec<Reason>,
     /// Whether the rulebook keeps bind values out of the ledger.
-    pub redact_parameters: bool,
+    pub(super) redact_parameters: bool,
+    /// Whether the session ends once this is answered.
+    pub(super) ends_session: bool,
+    /// What was decided on, where the rulebook was asked.
+    pub(super) evidence: Option<Evidence>,
 }
 
 impl Denial {
@@ -27,14 +42,71 @@ impl Denial {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        let reason = Reason { rule: rule.to_owned(), message: message.into(), hint: hint.into() };
+        let reason =
+            Reason { rule: rule.to_owned(), message: message.into(), hint: hint.into(), ..Reason::default() };
         Self::of(kind, vec![reason])
     }
 
-    /// A denial with several reasons, most important first.
+    /// A denial with several reasons, most important first. Where all are for the ledger only, the answer says that.
     #[must_use]
     pub fn of(kind: DenialKind, reasons: Vec<Reason>) -> Self {
-        Self { kind, decision_id: String::new(), reasons, redact_parameters: false }
+        let (unshown, mut reasons): (Vec<_>, Vec<_>) = reasons.into_iter().partition(|reason| reason.private);
+        if reasons.is_empty() {
+            reasons.push(Reason {
+                rule: "policy".to_owned(),
+                message: "the rulebook does not allow this".to_owned(),
+                hint: "the operator of the gateway finds the reason by the decision's id".to_owned(),
+                ..Reason::default()
+            });
+        }
+        let aside = (!unshown.is_empty()).then(|| Box::new(Aside { unshown, ..Aside::default() }));
+        Self { kind, decision_id: String::new(), reasons, aside }
+    }
+
+    /// The same denial of what was decided on `evidence`.
+    pub(super) fn on(mut self, evidence: Evidence, decision: &Decision) -> Self {
+        let aside = self.aside.get_or_insert_default();
+        aside.redact_parameters = decision.redact_parameters;
+        aside.ends_session = decision.ends_session;
+        aside.evidence = Some(evidence);
+        self
+    }
+
+    /// What was decided on, where the rulebook was asked.
+    pub(super) fn evidence(&self) -> Option<&Evidence> {
+        self.aside.as_ref()?.evidence.as_ref()
+    }
+
+    /// Whether the rulebook keeps bind values out of the ledger.
+    pub(super) fn redacts(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.redact_parameters)
+    }
+
+    /// Whether the session ends once this is answered.
+    #[must_use]
+    pub fn ends_session(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.ends_session)
+    }
+
+    fn unshown(&self) -> &[Reason] {
+        self.aside.as_ref().map(|aside| aside.unshown.as_slice()).unwrap_or_default()
+    }
+
+    /// The reason for the ledger: one that is for it only comes first.
+    pub(super) fn recorded(&self) -> Option<&Reason> {
+        self.unshown().first().or_else(|| self.reason())
+    }
+
+    /// All reasons, those for the ledger only too: for whoever keeps the rulebook.
+    #[must_use]
+    pub fn every_reason(&self) -> Vec<Reason> {
+        match self.unshown() {
+            [] => self.reasons.clone(),
+            unshown => {
+                let shown = self.reasons.iter().filter(|reason| !reason.place.is_empty());
+                unshown.iter().chain(shown).cloned().collect()
+            }
+        }
     }
 
     /// The most important reason.

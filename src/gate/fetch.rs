@@ -4,7 +4,6 @@ use crate::identity::Identity;
 use crate::sql::Statement;
 
 use super::act::Judged;
-use super::escalate::Values;
 use super::judge::{Case, Via};
 use super::{Authorized, Denial, Fetch, Gate, Tell};
 
@@ -13,14 +12,8 @@ impl Judged for Fetch {
         let statement = Statement::new(self.text().as_bytes(), usize::MAX)
             .unwrap_or_else(|_| Statement::unread(self.text().into()));
         let case = Case {
-            principal: who.name(),
-            context: &self.context,
-            statement: &statement,
-            via: Via::Fetch,
-            parameters: Vec::new(),
-            prepared: None,
-            names: &self.names,
-            values: Values::None,
+            name: &self.portal,
+            ..Case::to_run(who, &self.context, &statement, Via::Fetch, &self.names)
         };
         let admitted = gate.admitted(who, &case, tell, "").await?;
         Ok(Authorized::mint(self, admitted.single(gate)))

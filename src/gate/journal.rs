@@ -92,6 +92,13 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// Somebody called `identity` at `database`, of whom nothing else is known here.
+    pub(super) fn of(identity: &str, database: &str) -> Self {
+        Self { identity: identity.into(), database: database.into(), ..Self::default() }
+    }
+}
+
 impl Journal {
     pub(super) fn new(ledger: Ledger, clock: Arc<dyn Clock>) -> Self {
         Self { ledger, clock, floods: Arc::default() }
@@ -227,6 +234,10 @@ pub(super) fn statement(
         row_filters: [].into(),
         max_rows: None,
         max_bytes: None,
+        max_time_ms: None,
+        labels: Vec::new(),
+        place: SmolStr::default(),
+        input: None,
     }
 }
 

@@ -3,27 +3,27 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use jiff::tz::TimeZone;
 use smol_str::SmolStr;
 
 use crate::catalog::Snapshot;
-use crate::identity::STRANGER;
-use crate::mask::detect::check_copy;
+use crate::identity::Identity;
 use crate::mask::{Governed, Masks, Rewritten};
-use crate::policy::input::{ApprovalEvidence, Batch};
-use crate::policy::input::{BindInput, IdentityInput, Time};
-use crate::policy::{Decision, Effect, Limits, Reason, Requirement, StatementInput};
+use crate::policy::input::{ApprovalEvidence, Arguments, Batch};
+use crate::policy::{Decision, Effect, Limits, Reason, Requirement};
 use crate::sql::facts::Class;
 use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze, analyze_shallow};
 
 use super::complete::{self, Blocked, Change, Completed, Under, Written};
+use super::decide::Asked;
 use super::definitions::{self, decide, names_unknown_objects};
 use super::escalate::Values;
-use super::memory::{Name, Notes, Reading, Rewrite, masked_columns, row_filters};
+use super::evidence::Evidence;
+use super::journal;
+use super::memory::{Name, Reading, Rewrite, masked_columns, row_filters};
 use super::pinned;
 use super::rows;
 use super::workers::{Workers, WorkersError};
-use super::{Context, Denial, DenialKind, Gate, Missing, Names, Prepared, Rules};
+use super::{Context, Denial, DenialKind, Gate, Missing, Names, Prepared};
 
 /// A statement string that somebody wants judged.
 pub(super) struct Case<'a> {
@@ -43,6 +43,37 @@ pub(super) struct Case<'a> {
     pub(super) names: &'a Names,
     /// Bind values as they came in.
     pub(super) values: Values<'a>,
+    /// Ties what is asked and recorded together; empty where nobody asks for it to run.
+    pub(super) decision_id: SmolStr,
+    /// The name that the client gives the prepared statement, or the cursor; empty where there is none.
+    pub(super) name: &'a str,
+    /// What a tool was called with.
+    pub(super) arguments: Arguments<'a>,
+}
+
+impl<'a> Case<'a> {
+    /// A statement that somebody wants to run, without values and names.
+    pub(super) fn to_run(
+        who: &'a Identity,
+        context: &'a Arc<Context>,
+        statement: &'a Statement,
+        via: Via<'a>,
+        names: &'a Names,
+    ) -> Self {
+        Self {
+            principal: who.name(),
+            context,
+            statement,
+            via,
+            parameters: Vec::new(),
+            prepared: None,
+            names,
+            values: Values::None,
+            decision_id: journal::decision_id(),
+            name: "",
+            arguments: Arguments::default(),
+        }
+    }
 }
 
 /// How a statement arrived.
@@ -85,6 +116,8 @@ pub(super) struct Verdict {
     pub(super) read: Arc<Reading>,
     pub(super) catalog_version: u64,
     pub(super) rulings: Vec<Ruling>,
+    /// What each of them was decided on.
+    pub(super) evidence: Vec<Evidence>,
     pub(super) revision: SmolStr,
 }
 
@@ -171,12 +204,14 @@ impl Gate {
         let analysis = Arc::clone(&completed.analysis);
         let rows = self.rows(&rules, case, &analysis)?;
         let mut decisions = Vec::with_capacity(analysis.items().len());
-        for (index, read) in analysis.each().enumerate() {
+        let mut evidence = Vec::with_capacity(analysis.items().len());
+        for (index, (item, notes)) in analysis.each().enumerate() {
             let batch = Batch { index, size: analysis.items().len() };
-            let known = case.via != Via::Prepare && !completed.runs_by_name(index);
-            let bind = BindInput { known, values: &case.parameters };
-            let decision = self.decide_item(&rules, case, read, batch, approvals, bind)?;
+            let has_values = case.via != Via::Prepare && !completed.runs_by_name(index);
+            let asked = Asked { rules: &rules, case, item, notes, batch, approvals, has_values };
+            let (decision, made_on) = self.decide_item(&asked).await?;
             decisions.push(self.over(decision, rows.as_ref()));
+            evidence.push(made_on);
         }
         limited_batch(case, &analysis, &decisions)?;
         pinned::kept(case.context, analysis.items())?;
@@ -186,7 +221,8 @@ impl Gate {
         let guarded = rulings.iter().map(|ruling| ruling.rewritten.plan.guard.is_some());
         definitions::in_order(analysis.items(), guarded)?;
         let revision = rules.policy.revision().into();
-        let verdict = Verdict { analysis, read, catalog_version: catalog.version(), rulings, revision };
+        let catalog_version = catalog.version();
+        let verdict = Verdict { analysis, read, catalog_version, rulings, evidence, revision };
         match case.prepared {
             Some(prepared) if prepared.sql != verdict.sql() && !verdict.is_commit() => {
                 Err(stale("prepare it again"))
@@ -293,65 +329,6 @@ impl Gate {
         }
     }
 
-    fn decide_item(
-        &self,
-        rules: &Rules,
-        case: &Case<'_>,
-        (item, notes): (&Item, &Notes),
-        batch: Batch,
-        approvals: &[ApprovalEvidence],
-        bind: BindInput<'_>,
-    ) -> Result<Arc<Decision>, Denial> {
-        let unjudged = case.context.is_unjudged();
-        if let Some(denial) = unresolved(item).filter(|_| !unjudged) {
-            return Err(denial);
-        }
-        if let Some(denial) = pinned::own_setting(&item.facts, case).filter(|_| !unjudged) {
-            return Err(denial);
-        }
-        let agent = rules.agent(case.principal)?;
-        let tool = match case.via {
-            Via::Tool(name) => name,
-            Via::Query | Via::Prepare | Via::Bind | Via::Fetch | Via::Call => "",
-        };
-        let input = StatementInput {
-            identity: agent,
-            database: case.context.database(),
-            door: case.context.door().as_str(),
-            via: case.via.as_str(),
-            tool,
-            statement: &item.facts,
-            batch,
-            approvals,
-            bind,
-            unjudged,
-            time: self.time(),
-        };
-        let decision = rules.policy.recall_or_decide(&input, notes.digested());
-        for alert in &decision.alerts {
-            tracing::warn!(
-                identity = case.principal,
-                rule = alert.rule,
-                message = alert.message,
-                "policy.alert"
-            );
-        }
-        if !decision.detect.is_empty() {
-            check_copy(item).map_err(Blocked::Unmaskable)?;
-        }
-        match decision.effect {
-            Effect::Allow | Effect::Escalate(_) => Ok(decision),
-            Effect::Deny if is_way_out(&item.facts.kind) => {
-                let decision = Decision::clone(&decision);
-                Ok(Arc::new(Decision { effect: Effect::Allow, reasons: Vec::new(), ..decision }))
-            }
-            Effect::Deny => Err(Denial {
-                redact_parameters: decision.redact_parameters,
-                ..Denial::of(DenialKind::Policy, or_default(decision.reasons.clone()))
-            }),
-        }
-    }
-
     /// Rewrites every statement by its decision's masks.
     async fn mask(
         &self,
@@ -401,38 +378,6 @@ impl Gate {
             self.workers.run(move || analysis.rewrite(index, &masks, &governed, &catalog)).await
         };
         rewritten.map_err(worker_denial)?.map_err(|refusal| Denial::from(Blocked::Unmaskable(refusal)))
-    }
-
-    /// The time as policy reads it.
-    pub(super) fn time(&self) -> Time {
-        let now = self.clock.now();
-        let civil = now.to_zoned(TimeZone::UTC);
-        Time { unix: now.as_second(), hour: civil.hour(), weekday: civil.weekday().to_monday_one_offset() }
-    }
-}
-
-impl Rules {
-    /// What policy sees of `name`: as the directory has it now, which may have changed since the login.
-    pub(super) fn agent<'a>(&'a self, name: &'a str) -> Result<IdentityInput<'a>, Denial> {
-        let agent = self.directory.agent(name);
-        if agent.is_none() && self.directory.trusts() {
-            return Ok(IdentityInput { name, kind: STRANGER, owner: "", groups: &[] });
-        }
-        let agent = agent.filter(|agent| !agent.disabled());
-        let Some(agent) = agent else {
-            return Err(Denial::because(
-                DenialKind::Policy,
-                "identity_gone",
-                format!("identity `{name}` is no longer valid"),
-                "ask the operator of the gateway",
-            ));
-        };
-        Ok(IdentityInput {
-            name: agent.name(),
-            kind: agent.kind(),
-            owner: agent.owner().unwrap_or_default(),
-            groups: agent.groups(),
-        })
     }
 }
 
@@ -526,7 +471,7 @@ pub(super) fn unresolved(item: &Item) -> Option<Denial> {
                     format!("{} `{}` {}", thing.what, thing.name, thing.why)
                 }
             },
-            hint: String::new(),
+            ..Reason::default()
         })
         .collect();
     if reasons.is_empty() && item.facts.class != Class::Unknown {
@@ -559,14 +504,14 @@ pub(super) fn is_way_out(kind: &str) -> bool {
     matches!(kind, "rollback" | "rollback_to")
 }
 
-fn or_default(reasons: Vec<Reason>) -> Vec<Reason> {
+pub(super) fn or_default(reasons: Vec<Reason>) -> Vec<Reason> {
     if !reasons.is_empty() {
         return reasons;
     }
     vec![Reason {
         rule: "default_deny".to_owned(),
         message: "no rule allows this statement".to_owned(),
-        hint: String::new(),
+        ..Reason::default()
     }]
 }
 

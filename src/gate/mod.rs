@@ -14,12 +14,15 @@ pub mod withheld;
 pub mod workers;
 
 mod admit;
+mod budget;
 mod call;
 mod complete;
 mod connect;
+mod decide;
 mod decline;
 mod definitions;
 mod escalate;
+mod evidence;
 mod fetch;
 mod flood;
 mod journal;
@@ -29,6 +32,7 @@ mod pinned;
 mod rows;
 mod terms;
 mod unjudged;
+mod values;
 
 use std::sync::Arc;
 
@@ -40,17 +44,21 @@ use crate::clock::Clock;
 use crate::identity::directory::Directory;
 use crate::identity::{Identity, Kind};
 use crate::policy;
+use crate::store::StoreError;
 
+use budget::Budgets;
+use evidence::Documents;
 use journal::{Journal, NONE, Scene, Unwelcome, approval_changed};
 use memory::Memory;
 
 pub use act::{
-    Act, Approve, Bind, Call, Connect, Context, Door, Fetch, Parameters, Prepare, Query, Run, RunMode,
+    Act, Approve, Bind, Call, Connect, Context, Door, Fetch, PURPOSE, Parameters, Prepare, Query, Run,
+    RunMode,
 };
 pub use authorized::{Authorized, Outcome, Prepared, Receipt, Running};
 pub use denial::{Denial, DenialKind, Missing};
 pub use names::{NameChange, Names};
-pub use ports::{CatalogError, Catalogs, Hold, Patience, Silent, Tell};
+pub use ports::{CatalogError, Catalogs, Delegate, Heard, Hold, Listener, Patience, Raised, Silent, Tell};
 pub use preview::{ColumnAccess, Explanation, RelationAccess};
 pub use withheld::Withheld;
 pub use workers::Workers;
@@ -65,6 +73,10 @@ pub struct Gate {
     clock: Arc<dyn Clock>,
     workers: Workers,
     memory: Memory,
+    budgets: Budgets,
+    documents: Documents,
+    delegate: Option<Arc<dyn Delegate>>,
+    listener: Option<Arc<dyn Listener>>,
     console_url: String,
 }
 
@@ -97,11 +109,14 @@ pub struct Parts {
 }
 
 impl Gate {
-    /// Builds the gate.
-    #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    /// Builds the gate. What each identity has had is kept where the desk keeps its requests.
+    ///
+    /// # Errors
+    /// When the store can't be used.
+    pub fn new(parts: Parts) -> Result<Self, StoreError> {
         let journal = Journal::new(parts.ledger, Arc::clone(&parts.clock));
-        Self {
+        let budgets = Budgets::open(parts.desk.store().clone())?;
+        Ok(Self {
             catalogs: parts.catalogs,
             rules: ArcSwap::from_pointee(parts.rules),
             desk: parts.desk,
@@ -109,8 +124,24 @@ impl Gate {
             clock: parts.clock,
             workers: parts.workers,
             memory: Memory::new(),
+            budgets,
+            documents: Documents::default(),
+            delegate: None,
+            listener: None,
             console_url: parts.console_url,
-        }
+        })
+    }
+
+    /// The same gate, which asks `delegate` where the rules leave decisions on statements to somebody else.
+    #[must_use]
+    pub fn with_delegate(self, delegate: Arc<dyn Delegate>) -> Self {
+        Self { delegate: Some(delegate), ..self }
+    }
+
+    /// The same gate, of whose decisions and alerts `listener` hears.
+    #[must_use]
+    pub fn with_listener(self, listener: Arc<dyn Listener>) -> Self {
+        Self { listener: Some(listener), ..self }
     }
 
     /// The only door. Judges `act` for `who`; on escalation tells `tell` and waits.
@@ -165,6 +196,25 @@ impl Gate {
     #[must_use]
     pub fn ledger_failure(&self) -> Option<LedgerError> {
         self.journal.failure()
+    }
+
+    /// Writes what identities have had since the last time.
+    ///
+    /// # Errors
+    /// When the store fails; it is tried again the next time.
+    pub fn settle_budgets(&self) -> Result<(), StoreError> {
+        self.budgets.flush()
+    }
+
+    /// Tells operators, and the ledger, what a rule has raised.
+    pub(crate) fn alert(&self, raised: &Raised<'_>) {
+        let Raised { identity, database, decision_id, rule, message, sink, .. } = raised;
+        tracing::warn!(identity, database, decision_id, rule, message, sink, "policy.alert");
+        let event = Event::Alert { rule: (*rule).into(), message: (*message).into(), sink: (*sink).into() };
+        self.journal.note(&Scene::of(identity, database), &(*decision_id).into(), event);
+        if let Some(listener) = self.listener.as_deref() {
+            listener.alerted(raised);
+        }
     }
 
     /// Makes every outcome durable and lets go of the ledger: the last thing before the process ends.

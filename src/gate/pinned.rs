@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use crate::policy::Reason;
 use crate::policy::input::SettingInput;
 use crate::sql::facts::{Access, Class, Destination, SettingFact};
 use crate::sql::{Facts, Item};
@@ -50,6 +49,29 @@ pub(super) fn judged(
         }
     }
     Ok(admitted)
+}
+
+/// `admitted` settings of a client, and over them those that the rulebook has `chosen`: which are none of those that the
+/// gateway itself holds.
+pub(super) fn with_chosen(
+    admitted: Vec<(String, String)>,
+    chosen: Vec<(String, String)>,
+) -> Result<Vec<(String, String)>, Denial> {
+    let held = |name: &str| {
+        name.starts_with(OWN)
+            || is(name, REPLICATION)
+            || HELD.iter().any(|(held, _)| is(name, held))
+            || NEVER.iter().any(|never| is(name, never))
+            || READ_ONLY.iter().any(|read_only| is(name, read_only))
+    };
+    if let Some((name, _)) = chosen.iter().find(|(name, _)| held(name)) {
+        let message = format!("the rulebook chooses the setting `{name}`, which is the gateway's own");
+        return Err(denial("policy_error", &message, "whoever keeps the rulebook must leave it out"));
+    }
+    let is_chosen = |name: &str| chosen.iter().any(|(chosen, _)| is(name, chosen));
+    let mut settings: Vec<_> = admitted.into_iter().filter(|(name, _)| !is_chosen(name)).collect();
+    settings.extend(chosen);
+    Ok(settings)
 }
 
 /// Holds what statements of a judged session set against what the reading of statements rests on. To reset is to go
@@ -165,8 +187,7 @@ fn is(name: &str, known: &str) -> bool {
 }
 
 fn denial(rule: &str, message: &str, hint: &str) -> Denial {
-    let reason = Reason { rule: rule.to_owned(), message: message.to_owned(), hint: hint.to_owned() };
-    Denial::of(DenialKind::Policy, vec![reason])
+    Denial::because(DenialKind::Policy, rule, message, hint)
 }
 
 /// What the names of the gateway's own settings begin with.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::approval::ApprovalId;
 use crate::catalog::Snapshot;
+use crate::policy::{Decision, StatementInput};
 
 /// Where the gate gets catalog snapshots from.
 pub trait Catalogs: Debug + Send + Sync {
@@ -52,6 +54,59 @@ pub struct CatalogError {
     pub database: String,
     /// What failed.
     pub why: String,
+}
+
+/// Somebody else who decides on statements, where the configuration says so.
+pub trait Delegate: Debug + Send + Sync {
+    /// What they say to the `input` of `portcullis.statement`, as far as they are to see it: an object of its declarations,
+    /// sets as arrays. The error says why there is no answer, in words for the ledger; it is a deny.
+    fn ask<'a>(
+        &'a self,
+        input: &'a Value,
+    ) -> Pin<Box<dyn Future<Output = Result<Value, String>> + Send + 'a>>;
+}
+
+/// Who hears of every decision, and tells others. Must not block.
+pub trait Listener: Debug + Send + Sync {
+    /// A statement was decided on.
+    fn heard(&self, heard: &Heard<'_>);
+
+    /// A rule has raised an alert.
+    fn alerted(&self, alert: &Raised<'_>);
+}
+
+/// A decision on a statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard<'a> {
+    /// Ties it to the ledger; empty where nobody asked for the statement to run.
+    pub decision_id: &'a str,
+    /// What was asked.
+    pub input: &'a StatementInput<'a>,
+    /// The answer.
+    pub decision: &'a Decision,
+    /// Whether it was worked out now, not remembered.
+    pub is_fresh: bool,
+}
+
+/// What operators should hear about.
+#[derive(Debug, Clone, Copy)]
+pub struct Raised<'a> {
+    /// Who did it; empty before anybody proved to be somebody.
+    pub identity: &'a str,
+    /// The database's name in the configuration; empty where none is meant.
+    pub database: &'a str,
+    /// Ties it to the ledger; empty outside decisions on statements.
+    pub decision_id: &'a str,
+    /// The rule.
+    pub rule: &'a str,
+    /// What happened.
+    pub message: &'a str,
+    /// What to do.
+    pub hint: &'a str,
+    /// The rule's `file:line`.
+    pub place: &'a str,
+    /// The sink's name in the configuration; empty for the log.
+    pub sink: &'a str,
 }
 
 /// How the gate speaks to the requester while a statement waits.

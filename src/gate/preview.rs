@@ -1,18 +1,19 @@
 //! What would happen, and what an identity may see: answers that run nothing and ask nobody.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 use smol_str::SmolStr;
 
 use crate::catalog::{Relation, RelationKind, Snapshot};
 use crate::identity::Identity;
-use crate::policy::input::{Batch, BindInput};
+use crate::policy::input::{Arguments, SessionFacts};
 use crate::policy::{Decision, Effect, Reason, SessionInput, StatementInput};
 use crate::sql::facts::{Access, Class, Condition, Destination, OutputFact, TableFact};
 use crate::sql::{Facts, Statement};
 
+use super::act::Origin;
 use super::connect::Asked;
 use super::definitions::Redefined;
 use super::escalate::Values;
@@ -88,7 +89,8 @@ impl Gate {
 
     /// As [`Gate::explain`], for the identity called `name`, by whoever runs the gateway.
     pub async fn evaluate(&self, name: &str, database: &str, sql: &Statement) -> Explanation {
-        let asked = Asked { name, door: Door::Wire, database, settings: &[] };
+        let session = SessionFacts::default();
+        let asked = Asked { name, door: Door::Wire, database, settings: &[], session };
         let roles = self.catalogs.roles(database).unwrap_or_default();
         let session = self.session(&self.rules(), &asked, roles);
         let (role, rows) = session.map(|session| (session.role, session.rows)).unwrap_or_default();
@@ -105,6 +107,9 @@ impl Gate {
             unjudged: None,
             read_only: false,
             redefined: Redefined::default(),
+            origin: Origin::default(),
+            labels: Mutex::default(),
+            shown: Mutex::default(),
         };
         self.explain_as(name, &Arc::new(context), sql).await
     }
@@ -119,6 +124,9 @@ impl Gate {
             prepared: None,
             names: &Names::default(),
             values: Values::None,
+            decision_id: SmolStr::default(),
+            name: "",
+            arguments: Arguments::default(),
         };
         let facts = match self.catalogs.current(context.database()) {
             Some(catalog) => self.analysed(sql, &catalog).await.ok(),
@@ -203,6 +211,7 @@ impl Gate {
                 door: door.as_str(),
                 roles: self.catalogs.roles(name).unwrap_or_default(),
                 settings: Vec::new(),
+                session: SessionFacts::default(),
                 time: self.time(),
             };
             rules.policy.session(&input).allow
@@ -270,18 +279,16 @@ impl Surveyor<'_> {
 
     fn ask(&self, relation: &Relation, access: Access, columns: &[&str]) -> Result<Decision, Denial> {
         let facts = imagined(relation, access, columns);
+        let (identity, context) = (self.rules.agent(self.name)?, self.context);
         Ok(self.rules.policy.decide(&StatementInput {
-            identity: self.rules.agent(self.name)?,
-            database: self.context.database(),
-            door: self.context.door().as_str(),
-            via: "query",
-            tool: "",
-            statement: &facts,
-            batch: Batch { index: 0, size: 1 },
-            approvals: &[],
-            bind: BindInput { known: false, values: &[] },
-            unjudged: false,
-            time: self.gate.time(),
+            session: context.facts(),
+            ..StatementInput::plain(
+                identity,
+                context.database(),
+                context.door().as_str(),
+                &facts,
+                self.gate.time(),
+            )
         }))
     }
 }

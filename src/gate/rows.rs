@@ -34,8 +34,7 @@ pub(super) struct Filtered {
 struct Known {
     revision: String,
     /// Rules may go by it.
-    hour: i8,
-    weekday: i8,
+    clocks: Vec<u8>,
     rows: Arc<Rows>,
 }
 
@@ -86,12 +85,8 @@ impl Gate {
         if filters.is_empty() {
             return Ok(None);
         }
-        let time = self.time();
-        let holds = |known: &Arc<Known>| {
-            known.revision == rules.policy.revision()
-                && known.hour == time.hour
-                && known.weekday == time.weekday
-        };
+        let clocks = rules.policy.clocks(self.clock.now());
+        let holds = |known: &Arc<Known>| known.revision == rules.policy.revision() && known.clocks == clocks;
         if let Some(known) = context.filtered.known.load_full().filter(holds) {
             return Ok(Some(Arc::clone(&known.rows)));
         }
@@ -100,14 +95,14 @@ impl Gate {
             name: case.principal,
             door: context.door(),
             database: context.database(),
-            settings: context.settings(),
+            settings: &context.origin.asked,
+            session: context.facts(),
         };
         let now = self.session(rules, &asked, roles)?.rows;
         let rows = Arc::new(Rows::new(now, &context.filtered.pinned, self.user_of(context)));
         context.filtered.known.store(Some(Arc::new(Known {
             revision: rules.policy.revision().to_owned(),
-            hour: time.hour,
-            weekday: time.weekday,
+            clocks,
             rows: Arc::clone(&rows),
         })));
         Ok(Some(rows))
@@ -203,6 +198,7 @@ pub(super) fn unjudged_with_filters() -> Reason {
         message: "rows are filtered for you, so nothing may run in this session that was not understood"
             .to_owned(),
         hint: "whoever keeps the rulebook must lift the row filters, or not give `unjudged`".to_owned(),
+        ..Reason::default()
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::catalog::{Relation, Snapshot};
-use crate::policy::input::{Batch, BindInput};
+use crate::policy::input::Batch;
 use crate::policy::{Reason, SessionDecision, StatementInput};
 use crate::sql::facts::{Access, Class, TableFact};
 use crate::sql::{Analysis, Facts};
@@ -33,8 +33,7 @@ struct Proof {
     revision: String,
     catalog_version: u64,
     /// Rules may go by it.
-    hour: i8,
-    weekday: i8,
+    clocks: Vec<u8>,
 }
 
 impl Gate {
@@ -66,7 +65,7 @@ impl Gate {
         if **before == now {
             return Ok(());
         }
-        let decision = match before.revision == now.revision && before.hour == now.hour {
+        let decision = match before.revision == now.revision && before.clocks == now.clocks {
             true => None,
             false => Some(self.asked_again(rules, case.principal, case.context)?),
         };
@@ -88,8 +87,13 @@ impl Gate {
 
     fn asked_again(&self, rules: &Rules, name: &str, context: &Context) -> Result<SessionDecision, Denial> {
         let roles = self.catalogs.roles(context.database()).unwrap_or_default();
-        let asked =
-            Asked { name, door: context.door(), database: context.database(), settings: context.settings() };
+        let asked = Asked {
+            name,
+            door: context.door(),
+            database: context.database(),
+            settings: &context.origin.asked,
+            session: context.facts(),
+        };
         self.session(rules, &asked, roles)
     }
 
@@ -107,18 +111,11 @@ impl Gate {
         portions.push(&[]);
         for (index, portion) in portions.iter().enumerate() {
             let statement = read_of(portion);
+            let (identity, door) = (rules.agent(name)?, super::Door::Wire.as_str());
             let decision = rules.policy.decide(&StatementInput {
-                identity: rules.agent(name)?,
-                database,
-                door: super::Door::Wire.as_str(),
-                via: "query",
-                tool: "",
-                statement: &statement,
                 batch: Batch { index, size: portions.len() },
-                approvals: &[],
-                bind: BindInput { known: false, values: &[] },
                 unjudged: true,
-                time: self.time(),
+                ..StatementInput::plain(identity, database, door, &statement, self.time())
             });
             let refusing = |reason: &&Reason| WITHOUT_ANSWER.contains(&reason.rule.as_str());
             if let Some(reason) = decision.reasons.iter().find(refusing) {
@@ -129,12 +126,10 @@ impl Gate {
     }
 
     fn in_force(&self, rules: &Rules, catalog: &Snapshot) -> Proof {
-        let time = self.time();
         Proof {
             revision: rules.policy.revision().to_owned(),
             catalog_version: catalog.version(),
-            hour: time.hour,
-            weekday: time.weekday,
+            clocks: rules.policy.clocks(self.clock.now()),
         }
     }
 

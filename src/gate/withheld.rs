@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::catalog::{Relation, RelationKey, Snapshot};
 use crate::mask::{Masks, Strategy};
 use crate::policy::StatementInput;
-use crate::policy::input::{Batch, BindInput};
+use crate::policy::input::{Batch, SessionFacts};
 
 use super::connect::Asked;
 use super::unjudged::{PORTION, WITHOUT_ANSWER, read_of};
@@ -50,7 +50,13 @@ impl Gate {
     /// The upstream role of a session of `name`; `None` if it gets none.
     fn role_of(&self, rules: &Rules, name: &str, door: Door, database: &str) -> Option<String> {
         let roles = self.catalogs.roles(database)?;
-        let decision = self.session(rules, &Asked { name, door, database, settings: &[] }, roles).ok()?;
+        let decision = self
+            .session(
+                rules,
+                &Asked { name, door, database, settings: &[], session: SessionFacts::default() },
+                roles,
+            )
+            .ok()?;
         Some(decision.role.unwrap_or_default())
     }
 
@@ -67,18 +73,10 @@ impl Gate {
         let portions: Vec<&[&Relation]> = relations.chunks(PORTION).collect();
         let mut all = Columns::new();
         for (index, portion) in portions.iter().enumerate() {
+            let (identity, statement) = (rules.agent(name)?, read_of(portion));
             let decision = rules.policy.decide(&StatementInput {
-                identity: rules.agent(name)?,
-                database,
-                door: door.as_str(),
-                via: "query",
-                tool: "",
-                statement: &read_of(portion),
                 batch: Batch { index, size: portions.len() },
-                approvals: &[],
-                bind: BindInput { known: false, values: &[] },
-                unjudged: false,
-                time: self.time(),
+                ..StatementInput::plain(identity, database, door.as_str(), &statement, self.time())
             });
             let is_known = |rule: &str| !WITHOUT_ANSWER.contains(&rule);
             if decision.reasons.iter().all(|reason| is_known(&reason.rule)) {

@@ -20,7 +20,9 @@ pub struct Agent {
     name: String,
     kind: Kind,
     owner: Option<String>,
+    parent: Option<String>,
     groups: Vec<String>,
+    claims: Claims,
     description: String,
     disabled: bool,
     scope: BTreeMap<String, Scope>,
@@ -28,6 +30,9 @@ pub struct Agent {
     approval_groups: Vec<String>,
     auth: Auth,
 }
+
+/// What is claimed of an identity, by name; a list also where there is one.
+pub type Claims = BTreeMap<String, Vec<String>>;
 
 /// What an identity may touch in one database.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,6 +80,18 @@ impl Agent {
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
+    }
+
+    /// The agent that it works for, which has the same owner.
+    #[must_use]
+    pub fn parent(&self) -> Option<&str> {
+        self.parent.as_deref()
+    }
+
+    /// What its file claims of it: facts that no group says, a tenant or a region.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// The groups it belongs to, ordered.
@@ -131,7 +148,9 @@ impl Agent {
             name: String::new(),
             kind: STRANGER,
             owner: None,
+            parent: None,
             groups: Vec::new(),
+            claims: Claims::new(),
             description: String::new(),
             disabled: false,
             scope: BTreeMap::new(),
@@ -169,7 +188,9 @@ impl Agent {
         json!({
             "kind": self.kind,
             "owner": self.owner.as_deref().unwrap_or_default(),
+            "parent": self.parent.as_deref().unwrap_or_default(),
             "groups": self.groups,
+            "claims": self.claims,
             "description": self.description,
             "disabled": self.disabled,
             "scope": scope,
@@ -215,7 +236,9 @@ pub(super) fn parse(source: &AgentSource) -> Result<(Agent, usize), AgentError> 
     }
     let agent = Agent {
         owner,
+        parent: file.parent(&raw, &name)?,
         kind: raw.kind,
+        claims: file.claims(&raw.claims)?,
         groups: file.groups(&raw.groups)?,
         description: raw.description,
         disabled: raw.disabled,
@@ -348,6 +371,29 @@ impl File<'_> {
         }
     }
 
+    fn parent(&self, raw: &RawAgent, name: &str) -> Result<Option<String>, AgentError> {
+        match &raw.parent {
+            Some(parent) if raw.kind != Kind::Agent => {
+                Err(self
+                    .error(self.line(parent), "only an agent has a `parent`: the agent that it works for"))
+            }
+            Some(parent) if parent.get_ref() == name => {
+                Err(self.error(self.line(parent), "an agent can't be its own parent"))
+            }
+            parent => Ok(parent.as_ref().map(|parent| parent.get_ref().clone())),
+        }
+    }
+
+    fn claims(&self, raw: &BTreeMap<String, Spanned<RawClaim>>) -> Result<Claims, AgentError> {
+        let claim = |(name, claim): (&String, &Spanned<RawClaim>)| {
+            if name.is_empty() || name.chars().any(char::is_control) {
+                return Err(self.error(self.line(claim), "a claim needs a name"));
+            }
+            Ok((name.clone(), claim.get_ref().values()))
+        };
+        raw.iter().map(claim).collect()
+    }
+
     fn groups(&self, raw: &[Spanned<String>]) -> Result<Vec<String>, AgentError> {
         if let Some(wrong) = raw.iter().find(|group| !is_name(group.get_ref())) {
             return Err(self.error(
@@ -431,8 +477,11 @@ struct RawAgent {
     name: Spanned<String>,
     kind: Kind,
     owner: Option<Spanned<String>>,
+    parent: Option<Spanned<String>>,
     #[serde(default)]
     groups: Vec<Spanned<String>>,
+    #[serde(default)]
+    claims: BTreeMap<String, Spanned<RawClaim>>,
     #[serde(default)]
     description: String,
     #[serde(default)]
@@ -445,6 +494,22 @@ struct RawAgent {
     limits: RawLimits,
     #[serde(default)]
     approval: RawApproval,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a claim is a text, or a list of texts")]
+enum RawClaim {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl RawClaim {
+    fn values(&self) -> Vec<String> {
+        match self {
+            Self::One(value) => vec![value.clone()],
+            Self::Several(values) => values.clone(),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]

@@ -13,7 +13,7 @@ use super::{Identity, Kind, Proof};
 use crate::tls::certificate::PeerCertificate;
 
 /// One file of the agents' folder.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentSource {
     /// The path below the agents' folder, with `/`.
     pub path: String,
@@ -60,6 +60,7 @@ impl Directory {
         for (source, name, owner_line) in places {
             let wrong = |what| AgentError { file: source.path.clone(), line: owner_line, what };
             directory.check_owner(&name).map_err(wrong)?;
+            directory.check_parent(&name).map_err(wrong)?;
             directory.check_token(&name).map_err(wrong)?;
         }
         Ok(directory)
@@ -143,6 +144,19 @@ impl Directory {
         self.agents.get(name)
     }
 
+    /// On whose behalf the identity called `name` acts: the agents above it, and last its owner.
+    #[must_use]
+    pub fn delegation(&self, name: &str) -> Vec<&str> {
+        let mut chain = Vec::new();
+        let mut below = self.agents.get(name);
+        while let Some(parent) = below.and_then(|agent| agent.parent()) {
+            chain.push(parent);
+            below = self.agents.get(parent).filter(|_| chain.len() < LONGEST_CHAIN);
+        }
+        chain.extend(self.agents.get(name).and_then(|agent| agent.owner()));
+        chain
+    }
+
     /// All identities, ordered by name.
     pub fn agents(&self) -> impl Iterator<Item = &Arc<Agent>> {
         self.agents.values()
@@ -158,6 +172,35 @@ impl Directory {
     #[must_use]
     pub fn stranger_data() -> Value {
         Agent::stranger().to_data()
+    }
+
+    /// Every agent above `name` must be there and have the same owner, and none comes twice.
+    fn check_parent(&self, name: &str) -> Result<(), String> {
+        let Some(agent) = self.agents.get(name) else { return Ok(()) };
+        let mut seen = vec![name];
+        let mut below = agent;
+        while let Some(parent) = below.parent() {
+            if seen.contains(&parent) {
+                return Err(format!("`{}` works for itself, by way of {}", parent, seen.join(", ")));
+            }
+            if seen.len() > LONGEST_CHAIN {
+                return Err(format!("at most {LONGEST_CHAIN} agents can work for one another"));
+            }
+            below = match self.agents.get(parent) {
+                Some(found) if found.kind() != Kind::Agent => {
+                    return Err(format!("the parent `{parent}` is no agent: name its owner in `owner`"));
+                }
+                Some(found) if found.owner() != agent.owner() => {
+                    return Err(format!(
+                        "the parent `{parent}` has another owner: one person answers for both"
+                    ));
+                }
+                Some(found) => found,
+                None => return Err(format!("the parent `{parent}` has no file: add `{parent}.toml`")),
+            };
+            seen.push(parent);
+        }
+        Ok(())
     }
 
     fn check_owner(&self, name: &str) -> Result<(), String> {
@@ -185,3 +228,6 @@ impl Directory {
         }
     }
 }
+
+/// Agents that work for one another.
+const LONGEST_CHAIN: usize = 8;

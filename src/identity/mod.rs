@@ -41,6 +41,19 @@ pub enum Proof {
     Trust,
 }
 
+impl Proof {
+    /// The word that policy uses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scram => "scram",
+            Self::Token => "token",
+            Self::Certificate => "certificate",
+            Self::Trust => "trust",
+        }
+    }
+}
+
 /// Ceilings written in an identity's file; `None` leaves the ceiling to the rulebook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -198,6 +198,12 @@ impl Release {
         self.rows
     }
 
+    /// Bytes of row data let go so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// What the result is held against.
     #[must_use]
     pub fn plan(&self) -> &Plan {

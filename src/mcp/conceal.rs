@@ -22,7 +22,9 @@ pub(super) fn denial(denial: Denial, facts: &[Facts], access: &[RelationAccess])
         return denial;
     }
     let decision_id = denial.decision_id;
-    Denial { decision_id, ..Denial::because(DenialKind::Unresolved(Missing::Other), RULE, MESSAGE, HINT) }
+    let mut concealed = Denial::because(DenialKind::Unresolved(Missing::Other), RULE, MESSAGE, HINT);
+    concealed.decision_id = decision_id;
+    concealed
 }
 
 /// Whether what `explanation` tells must be kept from somebody who has `access`.

@@ -100,6 +100,7 @@ impl Rooms {
             client: caller.client.clone(),
             application: caller.application.clone(),
             settings: Vec::new(),
+            tls: false,
         };
         let proof = self.gate.admit(&caller.identity, connect, tell).await?;
         let context = Arc::clone(proof.context());

@@ -1,13 +1,15 @@
 //! From what a decision point answered to a verdict: pure, and strict. What is not understood is an error, and
 //! an error is a deny.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::decision::{Alert, Consent};
 use super::input::ApprovalEvidence;
+use super::places::Places;
 use super::snapshot::Merged;
 use super::{Effect, Limits, Reason, Requirement};
 use crate::catalog::RelationKey;
@@ -50,36 +52,39 @@ pub(super) fn denied(reason: Reason) -> Merged {
         detect: Detectors::default(),
         limits: Limits::default(),
         alerts: Vec::new(),
+        labels: Vec::new(),
         redact_parameters: false,
+        ends_session: false,
     }
 }
 
 /// The ceilings written in an identity's file, as `data.agents` holds them: 0 is none.
 pub(super) fn file_limits(file: &Value) -> Limits {
     let ceiling = |name| file.pointer(name).and_then(Value::as_u64).filter(|&ceiling| ceiling > 0);
-    Limits { rows: ceiling("/limits/rows"), bytes: ceiling("/limits/bytes") }
+    Limits { rows: ceiling("/limits/rows"), bytes: ceiling("/limits/bytes"), time_ms: None }
 }
 
 /// The verdict of `portcullis.statement`.
 pub(super) fn statement(
-    answer: &Value,
+    answer: &Answer<'_>,
     approvals: &[&ApprovalEvidence],
     ceiling: Limits,
 ) -> Result<Merged, PolicyError> {
-    let answer = Answer { point: "statement", value: answer };
     let allow = answer.allow("allow")?;
     let denies = answer.reasons("deny")?;
     let escalations: Vec<Escalation> = answer.set::<Vec<_>, Escalation>("escalate")?;
-    let masks = masks(&answer)?;
-    let detect = detectors(&answer)?;
-    let limits = limits(&answer, ceiling)?;
-    let alerts = answer.reasons("alert")?;
+    let masks = masks(answer)?;
+    let detect = detectors(answer)?;
+    let limits = limits(answer, ceiling)?;
+    let alerts = answer.alerts()?;
+    let labels = answer.labels()?;
     let redact: Vec<Redactable> = answer.set("redact")?;
+    let obligations: Vec<Obligation> = answer.set("oblige")?;
 
     let (effect, reasons) = if !denies.is_empty() {
         (Effect::Deny, denies.into_iter().collect())
     } else if !escalations.is_empty() {
-        escalate(&answer, escalations, approvals)?
+        escalate(answer, escalations, approvals)?
     } else if allow {
         (Effect::Allow, Vec::new())
     } else {
@@ -91,8 +96,10 @@ pub(super) fn statement(
         masks,
         detect,
         limits,
-        alerts: alerts.into_iter().collect(),
+        alerts,
+        labels,
         redact_parameters: redact.contains(&Redactable::Parameters),
+        ends_session: obligations.contains(&Obligation::EndSession),
     })
 }
 
@@ -107,6 +114,10 @@ pub(super) struct SessionGrant {
     pub(super) read_only: bool,
     /// Whether an unjudged session may be one of replication.
     pub(super) allow_replication: bool,
+    /// After how many seconds it ends.
+    pub(super) lifetime_s: Option<u64>,
+    /// What the server's session begins with.
+    pub(super) settings: Vec<(String, String)>,
 }
 
 /// A deny of what an unjudged session must not come near.
@@ -118,33 +129,65 @@ pub(super) fn unjudged_with_masks() -> Merged {
 
 /// The verdict of `portcullis.session`: what it is given, or why not.
 pub(super) fn session(
-    answer: &Value,
+    answer: &Answer<'_>,
     offered: &[String],
 ) -> Result<Result<SessionGrant, Vec<Reason>>, PolicyError> {
-    let answer = Answer { point: "session", value: answer };
     let denies = answer.reasons("deny")?;
     let allow = answer.allow("allow")?;
-    let role: Option<String> = answer.complete("role")?;
-    let unjudged = answer.complete("unjudged")?.unwrap_or(false);
-    let read_only = answer.complete("read_only")?.unwrap_or(false);
-    let allow_replication = answer.complete("allow_replication")?.unwrap_or(false);
+    let grant = SessionGrant {
+        role: answer.complete("role")?,
+        unjudged: answer.complete("unjudged")?.unwrap_or(false),
+        read_only: answer.complete("read_only")?.unwrap_or(false),
+        allow_replication: answer.complete("allow_replication")?.unwrap_or(false),
+        lifetime_s: answer.set::<BTreeSet<_>, u64>("lifetime_s")?.first().copied(),
+        settings: settings(answer)?,
+    };
     if !denies.is_empty() {
         return Ok(Err(denies.into_iter().collect()));
     }
     if !allow {
         return Ok(Err(vec![nothing_allows()]));
     }
-    match role {
-        Some(role) if !offered.contains(&role) => {
+    match &grant.role {
+        Some(role) if !offered.contains(role) => {
             Err(answer.malformed("role", format!("the configuration offers no role `{role}`")))
         }
-        role => Ok(Ok(SessionGrant { role, unjudged, read_only, allow_replication })),
+        _ => Ok(Ok(grant)),
     }
 }
 
+/// Settings by their names in lower case. PostgreSQL would take the last of two, so there is one.
+fn settings(answer: &Answer<'_>) -> Result<Vec<(String, String)>, PolicyError> {
+    let mut settings = BTreeMap::new();
+    for Chosen { name, value } in answer.set::<Vec<_>, Chosen>("setting")? {
+        let name = name.to_ascii_lowercase();
+        if name.is_empty() || name.contains('\0') || value.contains('\0') {
+            return Err(answer.malformed("setting", "a name or value that no setting can have".to_owned()));
+        }
+        match settings.insert(name.clone(), value.clone()) {
+            Some(other) if other != value => {
+                return Err(answer.malformed("setting", format!("`{name}` is given two values")));
+            }
+            _ => {}
+        }
+    }
+    Ok(settings.into_iter().collect())
+}
+
+/// The verdict of a point that can only object. Where `must_allow`, nothing said is an objection.
+pub(super) fn consent(answer: &Answer<'_>, must_allow: bool) -> Result<Consent, PolicyError> {
+    let reasons: Vec<Reason> = answer.reasons("deny")?.into_iter().collect();
+    let allow = !must_allow || answer.allow("allow")?;
+    let labels = if must_allow { Vec::new() } else { answer.labels()? };
+    Ok(Consent {
+        reasons: if reasons.is_empty() && !allow { vec![nothing_allows()] } else { reasons },
+        alerts: answer.alerts()?,
+        labels,
+    })
+}
+
 /// The verdict of `portcullis.approval`: why not; nothing means yes.
-pub(super) fn approval(answer: &Value) -> Result<Vec<Reason>, PolicyError> {
-    let answer = Answer { point: "approval", value: answer };
+pub(super) fn approval(answer: &Answer<'_>) -> Result<Vec<Reason>, PolicyError> {
     let denies = answer.reasons("deny")?;
     if !denies.is_empty() {
         return Ok(denies.into_iter().collect());
@@ -180,7 +223,8 @@ fn escalate(
             |escalation: &Escalation| approval.groups.iter().any(|group| escalation.groups.contains(group));
         escalations.iter().all(fits)
     });
-    let reasons: BTreeSet<Reason> = escalations.into_iter().map(Escalation::reason).collect();
+    let reasons: BTreeSet<Reason> =
+        escalations.into_iter().map(|escalation| escalation.reason(answer.places)).collect();
     let reasons: Vec<Reason> = reasons.into_iter().collect();
     if satisfied {
         return Ok((Effect::Allow, reasons));
@@ -250,14 +294,16 @@ fn detectors(answer: &Answer<'_>) -> Result<Detectors, PolicyError> {
 }
 
 fn limits(answer: &Answer<'_>, ceiling: Limits) -> Result<Limits, PolicyError> {
-    let smaller = |one: Option<u64>, two: Option<u64>| one.into_iter().chain(two).min();
     let mut limits = ceiling;
-    for entry in answer.set::<Vec<_>, Ceiling>("limit")? {
-        if entry.rows.is_none() && entry.bytes.is_none() {
-            return Err(answer.malformed("limit", "neither `rows` nor `bytes`".to_owned()));
+    for Ceiling { rows, bytes, time_ms } in answer.set::<Vec<_>, Ceiling>("limit")? {
+        let entry = Limits { rows, bytes, time_ms };
+        if entry == Limits::default() {
+            return Err(answer.malformed("limit", "none of `rows`, `bytes` and `time_ms`".to_owned()));
         }
-        limits.rows = smaller(limits.rows, entry.rows);
-        limits.bytes = smaller(limits.bytes, entry.bytes);
+        if time_ms == Some(0) {
+            return Err(answer.malformed("limit", "`time_ms` must be at least 1".to_owned()));
+        }
+        limits = limits.and(entry);
     }
     Ok(limits)
 }
@@ -266,58 +312,99 @@ fn nothing_allows() -> Reason {
     Reason::new("default_deny", "no rule allows this", "")
 }
 
-/// What a decision point answered: for each declaration an array, empty where it is undefined.
+/// What a decision point answered: for each declaration an array with one entry a package that may have it, itself an
+/// array that is empty where the package leaves it undefined.
 pub(super) struct Answer<'a> {
     pub(super) point: &'static str,
     pub(super) value: &'a Value,
+    pub(super) places: &'a Places,
 }
 
 impl Answer<'_> {
-    /// A complete rule's value.
+    /// What the packages have given; none where all leave it undefined.
+    fn values(&self, rule: &'static str) -> Result<Vec<&Value>, PolicyError> {
+        let packages = self.value.get(rule).and_then(Value::as_array);
+        let packages = packages.ok_or_else(|| self.malformed(rule, "no answer".to_owned()))?;
+        let values = packages.iter().map(Value::as_array).collect::<Option<Vec<_>>>();
+        let values = values.ok_or_else(|| self.malformed(rule, "no answer".to_owned()))?;
+        Ok(values.into_iter().flatten().collect())
+    }
+
+    /// A complete rule's value, on which all packages that have it agree.
     fn complete<T: DeserializeOwned>(&self, rule: &'static str) -> Result<Option<T>, PolicyError> {
-        let Some(values) = self.value.get(rule).and_then(Value::as_array) else {
-            return Err(self.malformed(rule, "no answer".to_owned()));
-        };
+        let mut values = self.values(rule)?;
+        values.dedup();
         match values.as_slice() {
             [] => Ok(None),
             [value] => {
-                T::deserialize(value).map(Some).map_err(|error| self.malformed(rule, error.to_string()))
+                T::deserialize(*value).map(Some).map_err(|error| self.malformed(rule, error.to_string()))
             }
             _ => Err(self.malformed(rule, "several values".to_owned())),
         }
     }
 
-    /// A partial set's members; none where it is undefined.
+    /// The members of a partial set in all packages; none where all leave it undefined.
     pub(super) fn set<C: FromIterator<T>, T: DeserializeOwned>(
         &self,
         rule: &'static str,
     ) -> Result<C, PolicyError> {
-        let members: Option<Vec<T>> = self.complete(rule)?;
-        Ok(members.unwrap_or_default().into_iter().collect())
+        let sets = self.values(rule)?.into_iter().map(Vec::<T>::deserialize);
+        let sets = sets.collect::<Result<Vec<_>, _>>();
+        let sets = sets.map_err(|error| self.malformed(rule, error.to_string()))?;
+        Ok(sets.into_iter().flatten().collect())
     }
 
-    /// A partial set of reasons, each with nothing but a reason's three texts.
+    /// A partial set of reasons, each with nothing but what belongs to one.
     fn reasons(&self, rule: &'static str) -> Result<BTreeSet<Reason>, PolicyError> {
         let members: Vec<Because> = self.set(rule)?;
-        Ok(members
-            .into_iter()
-            .map(|Because { rule, message, hint }| Reason { rule, message, hint })
-            .collect())
+        Ok(members.into_iter().map(|member| member.reason(self.places)).collect())
     }
 
-    /// `true`, or a set that is not empty.
-    fn allow(&self, rule: &'static str) -> Result<bool, PolicyError> {
-        match self.complete::<Value>(rule)? {
-            None => Ok(false),
-            Some(Value::Bool(allow)) => Ok(allow),
-            Some(Value::Array(members)) => Ok(!members.is_empty()),
-            Some(other) => Err(self.malformed(rule, format!("`{other}` is neither a boolean nor a set"))),
+    pub(super) fn alerts(&self) -> Result<Vec<Alert>, PolicyError> {
+        let members: BTreeSet<Alert> = self
+            .set::<Vec<_>, Raised>("alert")?
+            .into_iter()
+            .map(|Raised { rule, message, hint, sink }| {
+                let because = Because { rule, message, hint, public: None };
+                Alert { reason: because.reason(self.places), sink: sink.unwrap_or_default() }
+            })
+            .collect();
+        Ok(members.into_iter().collect())
+    }
+
+    /// Labels of what is read, ordered.
+    fn labels(&self) -> Result<Vec<String>, PolicyError> {
+        let labels: BTreeSet<String> = self.set("label")?;
+        if labels.len() > MOST_LABELS || labels.iter().any(|label| !is_label(label)) {
+            let why = format!("at most {MOST_LABELS} labels, each of 1 to {LONGEST_LABEL} characters");
+            return Err(self.malformed("label", why));
         }
+        Ok(labels.into_iter().collect())
+    }
+
+    /// `true`, or a set that is not empty, in any package.
+    fn allow(&self, rule: &'static str) -> Result<bool, PolicyError> {
+        let mut allowed = false;
+        for value in self.values(rule)? {
+            allowed |= match value {
+                Value::Bool(allow) => *allow,
+                Value::Array(members) => !members.is_empty(),
+                Value::Null | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                    let why = format!("`{value}` is neither a boolean nor a set");
+                    return Err(self.malformed(rule, why));
+                }
+            };
+        }
+        Ok(allowed)
     }
 
     pub(super) fn malformed(&self, rule: &'static str, why: String) -> PolicyError {
         PolicyError::Malformed { point: self.point, rule, why }
     }
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=LONGEST_LABEL).contains(&label.chars().count()) && !label.chars().any(char::is_control)
 }
 
 #[derive(Deserialize)]
@@ -326,6 +413,24 @@ struct Because {
     rule: String,
     message: String,
     hint: String,
+    public: Option<bool>,
+}
+
+impl Because {
+    fn reason(self, places: &Places) -> Reason {
+        let Self { rule, message, hint, public } = self;
+        let place = places.of(&rule, &message);
+        Reason { rule, message, hint, private: public == Some(false), place }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raised {
+    rule: String,
+    message: String,
+    hint: String,
+    sink: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -339,8 +444,8 @@ struct Escalation {
 }
 
 impl Escalation {
-    fn reason(self) -> Reason {
-        Reason { rule: self.rule, message: self.message, hint: self.hint }
+    fn reason(self, places: &Places) -> Reason {
+        Because { rule: self.rule, message: self.message, hint: self.hint, public: None }.reason(places)
     }
 }
 
@@ -349,6 +454,22 @@ impl Escalation {
 struct Ceiling {
     rows: Option<u64>,
     bytes: Option<u64>,
+    time_ms: Option<u64>,
+}
+
+/// A setting that a session begins with.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Chosen {
+    name: String,
+    value: String,
+}
+
+/// What the gateway does besides.
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum Obligation {
+    EndSession,
 }
 
 /// What a rulebook can keep out of the ledger.
@@ -360,3 +481,8 @@ enum Redactable {
 
 /// Longest time that a request for approval may stay open: a week.
 const MAX_TTL_S: u64 = 7 * 24 * 3600;
+
+/// Labels of one answer.
+const MOST_LABELS: usize = 32;
+/// Characters of a label.
+const LONGEST_LABEL: usize = 64;

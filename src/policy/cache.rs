@@ -56,7 +56,7 @@ struct Weight;
 impl Weighter<Box<[u8]>, Arc<Decision>> for Weight {
     fn weight(&self, key: &Box<[u8]>, decision: &Arc<Decision>) -> u64 {
         let columns = decision.masks.len();
-        let reasons = decision.reasons.iter().chain(&decision.alerts);
+        let reasons = decision.reasons.iter().chain(decision.alerts.iter().map(|alert| &alert.reason));
         let words: usize = reasons.map(|reason| reason.message.len() + reason.hint.len()).sum();
         let bytes = key.len() + words + columns * COLUMN_BYTES;
         LEAST_BYTES + u64::try_from(bytes).unwrap_or(u64::MAX >> 1)

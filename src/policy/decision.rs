@@ -6,14 +6,21 @@
 //! | package | declaration | entries |
 //! |---|---|---|
 //! | `portcullis.statement` | `allow` | a boolean, or a set that is not empty |
-//! | | `deny contains` | `{"rule", "message", "hint"}` |
-//! | | `escalate contains` | the same, with `"groups"` (an array) and `"ttl_s"` |
+//! | | `deny contains` | `{"rule", "message", "hint"}`; with `"public": false` for the ledger only |
+//! | | `escalate contains` | `{"rule", "message", "hint"}`, with `"groups"` (an array) and `"ttl_s"` |
 //! | | `mask contains` | `{"relation", "column", "type", ...}`, as [`crate::mask::Strategy`] |
 //! | | `detect contains` | `{"detector", "keep_last", "row_bytes", "beyond"}`, as [`crate::mask::detect::Wanted`] |
-//! | | `limit contains` | `{"rows": n}`, `{"bytes": n}`, or both |
-//! | | `alert contains` | `{"rule", "message", "hint"}` |
+//! | | `limit contains` | any of `{"rows": n, "bytes": n, "time_ms": n}` |
+//! | | `alert contains` | `{"rule", "message", "hint"}`, with `"sink"` for one of those in the configuration |
+//! | | `label contains` | a text: what the session, and the identity, have read from now on (`input.labels`) |
 //! | | `redact contains` | `"parameters"`: bind values are kept out of the ledger |
-//! | `portcullis.session` | `allow`, `deny contains` | as above |
+//! | | `oblige contains` | `"end_session"`: once this is answered, the session ends |
+//! | `portcullis.bind` | `deny`, `escalate`, `limit`, `alert`, `label`, `redact`, `oblige` | as above, asked with those of `portcullis.statement` where values are known |
+//! | `portcullis.result` | `deny`, `alert`, `label` | as above, asked before the first row and while rows go on; a deny ends the result |
+//! | `portcullis.connect` | `allow`, `deny`, `alert` | as above, asked before anybody has proved anything |
+//! | `portcullis.session` | `allow`, `deny contains`, `alert contains` | as above |
+//! | | `lifetime_s contains` | a number: after so many seconds the session ends; the least counts |
+//! | | `setting contains` | `{"name", "value"}`: a setting that the server's session begins with |
 //! | | `role :=` | the name of an upstream role that `input.roles` offers |
 //! | | `read_only :=` | `true`: the server's session is READ ONLY, and no statement makes it anything else |
 //! | | `unjudged :=` | `true`: at the wire door, statements that are not understood may run too |
@@ -52,9 +59,13 @@ pub struct Decision {
     /// Ceilings.
     pub limits: Limits,
     /// What operators should hear about; it changes nothing for the requester.
-    pub alerts: Vec<Reason>,
+    pub alerts: Vec<Alert>,
+    /// What has been read once it runs, ordered.
+    pub labels: Vec<String>,
     /// Whether bind values are kept out of the ledger.
     pub redact_parameters: bool,
+    /// Whether the session ends once this is answered, whatever the answer is.
+    pub ends_session: bool,
     /// The rulebook's revision: a digest over policies, data and identities.
     pub revision: String,
 }
@@ -81,7 +92,7 @@ pub struct Requirement {
 }
 
 /// One rule's reason.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     /// The rule's name, for example `ddl_by_agent`.
     pub rule: String,
@@ -89,6 +100,21 @@ pub struct Reason {
     pub message: String,
     /// What would work, or whom to ask; empty where nothing would.
     pub hint: String,
+    /// Whether it is for the ledger only.
+    #[serde(skip)]
+    pub private: bool,
+    /// The rule's place, as `file:line` of the rulebook; empty where no rule says so.
+    #[serde(skip)]
+    pub place: String,
+}
+
+/// What operators should hear about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Alert {
+    /// What.
+    pub reason: Reason,
+    /// The sink's name in the configuration; empty for the log.
+    pub sink: String,
 }
 
 /// Ceilings of one statement, the smallest of all that apply.
@@ -98,6 +124,22 @@ pub struct Limits {
     pub rows: Option<u64>,
     /// Most bytes of row data.
     pub bytes: Option<u64>,
+    /// Longest time from the yes to the end, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_ms: Option<u64>,
+}
+
+impl Limits {
+    /// The smaller of each.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let smaller = |one: Option<u64>, two: Option<u64>| one.into_iter().chain(two).min();
+        Self {
+            rows: smaller(self.rows, other.rows),
+            bytes: smaller(self.bytes, other.bytes),
+            time_ms: smaller(self.time_ms, other.time_ms),
+        }
+    }
 }
 
 /// The answer of `portcullis.session`.
@@ -115,6 +157,12 @@ pub struct SessionDecision {
     pub read_only: bool,
     /// Whether an unjudged session may be one of replication.
     pub allow_replication: bool,
+    /// After how many seconds it ends; `None` leaves that to the configuration.
+    pub lifetime_s: Option<u64>,
+    /// Settings that the server's session begins with, each name once, ordered.
+    pub settings: Vec<(String, String)>,
+    /// What operators should hear about.
+    pub alerts: Vec<Alert>,
     /// The database's row filters with this identity's values.
     #[serde(skip)]
     pub rows: RowGrants,
@@ -131,4 +179,15 @@ pub struct ApprovalDecision {
     pub reasons: Vec<Reason>,
     /// The rulebook's revision.
     pub revision: String,
+}
+
+/// The answer of `portcullis.connect`, or of `portcullis.result`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Consent {
+    /// Why not; empty where nothing speaks against it.
+    pub reasons: Vec<Reason>,
+    /// What operators should hear about.
+    pub alerts: Vec<Alert>,
+    /// What has been read, ordered; always empty for a connection.
+    pub labels: Vec<String>,
 }

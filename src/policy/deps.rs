@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::load;
 use super::snapshot::{RulebookError, Source};
 use super::vet::{self, Survey};
-use super::vocabulary::{POINTS, STATEMENT};
+use super::vocabulary::{BIND, POINTS, STATEMENT};
 
 /// What a decision point's answer is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,7 +48,7 @@ pub fn of(sources: &[Source], agents: &Value) -> Result<Vec<PointDependencies>, 
     if let Some(problem) = problems.into_iter().next() {
         return Err(problem);
     }
-    vet::survey(&engine, &data, |survey| {
+    vet::survey(&engine, &rulebook, &data, |survey| {
         let rules = each_rule(survey);
         POINTS.iter().map(|point| of_point(point.package, &rules)).collect()
     })
@@ -58,11 +58,13 @@ impl PointDependencies {
     /// Whether and why its decisions are remembered or not, a sentence each, the verdict first.
     #[must_use]
     pub fn cache(&self) -> Vec<String> {
-        if self.package != STATEMENT {
-            return vec!["no: it is asked once a session or request".to_owned()];
+        if !matches!(self.package.as_str(), STATEMENT | BIND) {
+            return vec!["no: it is asked seldom, and then anew".to_owned()];
         }
-        let mut said =
-            vec!["yes: by the parts of the input above, within one revision of the rules".to_owned()];
+        if let Some(read) = self.input.iter().find(|read| touches(read, "input.budget")) {
+            return vec![format!("no: `{read}` is read, which every statement changes")];
+        }
+        let mut said = vec!["yes: by the parts of the input above, within one revision".to_owned()];
         for (path, why) in KEYED {
             let read = self.input.iter().find(|read| touches(read, path));
             said.extend(read.map(|read| format!("`{read}` is read: {why}")));
@@ -146,6 +148,8 @@ fn widest<'p>(paths: impl Iterator<Item = &'p String>) -> BTreeSet<String> {
 /// Parts of an input that differ so often that a decision which reads them is seldom known.
 const KEYED: &[(&str, &str)] = &[
     ("input.bind.values", "a decision is known only for the same bind values"),
+    ("input.bind.parameters", "a decision is known only for the same bind values"),
+    ("input.session.opened", "a decision is known only within one session"),
     ("input.time.unix", "no decision is known for longer than a second"),
     ("input.approvals", "a decision on an approved statement is always made anew"),
 ];

@@ -10,11 +10,11 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use super::documents;
 use super::nesting;
-use super::projection::Reads;
 use super::snapshot::{RulebookError, Source};
 use super::vet::{self, Vetted};
-use super::vocabulary::POINTS;
+use super::vocabulary::{BIND, POINTS, Point, STATEMENT};
 
 /// Whether a file holds tests of the rulebook.
 pub(super) fn is_test(source: &Source) -> bool {
@@ -39,12 +39,17 @@ pub(super) fn answer_path(point: &str) -> String {
 /// The digest over the files and identities: every part length-prefixed, so no two rulebooks share one.
 pub(super) fn revision(sources: &[&Source], agents: &Value) -> String {
     let agents = agents.to_string();
-    let mut parts: Vec<(&str, &str)> =
-        sources.iter().map(|source| (source.path.as_str(), source.text.as_str())).collect();
+    let mut parts: Vec<[&str; 4]> = sources
+        .iter()
+        .map(|source| {
+            let grants = if source.grants { "grants" } else { "" };
+            [source.bundle.as_str(), source.path.as_str(), grants, source.text.as_str()]
+        })
+        .collect();
     parts.sort_unstable();
-    parts.push(("", &agents));
+    parts.push(["", "", "", &agents]);
     let mut hash = Sha256::new();
-    for part in parts.into_iter().flat_map(|(path, text)| [path, text]) {
+    for part in parts.into_iter().flatten() {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part.as_bytes());
     }
@@ -56,28 +61,28 @@ pub(super) fn revision(sources: &[&Source], agents: &Value) -> String {
 }
 
 /// An engine with vetted policies and their data, prepared: what is cloned from it shares everything. With it comes
-/// what the rules of `portcullis.statement` read of their input.
-pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Reads), RulebookError> {
+/// what vetting has found out.
+pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Vetted), RulebookError> {
     let (mut engine, data, problems) = read(sources, agents);
     if let Some(problem) = problems.into_iter().next() {
         return Err(problem);
     }
-    let Vetted { rules, reads } = vet::vet(&engine, &data)?;
-    prepare(&mut engine, data, &rules)?;
-    Ok((engine, reads))
+    let vetted = vet::vet(&engine, sources, &data)?;
+    prepare(&mut engine, data, &vetted)?;
+    Ok((engine, vetted))
 }
 
 /// Everything for which [`engine`] would refuse `sources`, as far as one thing does not hide another: files that can't
 /// be read hide what is wrong between files.
 pub(super) fn problems(sources: &[&Source], agents: &Value) -> Vec<RulebookError> {
-    let (mut engine, data, mut problems) = read(sources, agents);
-    if problems.is_empty() {
-        problems = vet::problems(&engine, &data);
+    let (mut engine, data, problems) = read(sources, agents);
+    if !problems.is_empty() {
+        return problems;
     }
-    if problems.is_empty() {
-        problems.extend(prepare(&mut engine, data, &BTreeSet::new()).err());
+    match vet::vet(&engine, sources, &data) {
+        Ok(vetted) => prepare(&mut engine, data, &vetted).err().into_iter().collect(),
+        Err(_) => vet::problems(&engine, sources, &data),
     }
-    problems
 }
 
 /// An engine with all policies that can be read, all data, and what can't be read.
@@ -94,19 +99,9 @@ pub(super) fn read(sources: &[&Source], agents: &Value) -> (Engine, Map<String, 
     let mut seen = BTreeSet::new();
     let mut problems = Vec::new();
     for source in sources {
-        let taken = if !seen.insert(&source.path) {
-            Err(error(source, 0, "the file is there twice".to_owned()))
-        } else if source.path.ends_with(".rego")
-            && let Some(line) = nesting::too_deep(&source.text)
-        {
-            Err(error(source, line, "nested too deeply: give parts of it names of their own".to_owned()))
-        } else if source.path.ends_with(".rego") {
-            let added = engine.add_policy(source.path.clone(), source.text.clone());
-            added.map(drop).map_err(|problem| engine_error(&problem, source))
-        } else if source.path.ends_with(".json") {
-            place(&mut data, source)
-        } else {
-            Err(error(source, 0, "a rulebook holds `.rego` and `.json` files only".to_owned()))
+        let taken = match seen.insert(source.name()) {
+            true => take(&mut engine, &mut data, source),
+            false => Err(error(source, 0, "the file is there twice".to_owned())),
         };
         problems.extend(taken.err());
     }
@@ -114,82 +109,82 @@ pub(super) fn read(sources: &[&Source], agents: &Value) -> (Engine, Map<String, 
     (engine, data, problems)
 }
 
+fn take(engine: &mut Engine, data: &mut Map<String, Value>, source: &Source) -> Result<(), RulebookError> {
+    let wrong = |line: usize, what: &str| error(source, line, what.to_owned());
+    if source.path.ends_with(".rego") {
+        if let Some(line) = nesting::too_deep(&source.text) {
+            return Err(wrong(line, "nested too deeply: give parts of it names of their own"));
+        }
+        let added = engine.add_policy(source.name(), source.text.clone());
+        added.map(drop).map_err(|problem| error_at(&problem, source.name()))
+    } else if source.path.ends_with(".json") {
+        documents::place(data, source)
+    } else if source.path.ends_with(".yaml") || source.path.ends_with(".yml") {
+        Err(wrong(0, "YAML is not read: write this as JSON"))
+    } else {
+        Err(wrong(0, "a rulebook holds `.rego` and `.json` files only"))
+    }
+}
+
 /// Adds what asks the decision points, and compiles every rule, so that no decision pays for it and no broken rule
 /// waits for its first use.
-fn prepare(
-    engine: &mut Engine,
-    data: Map<String, Value>,
-    rules: &BTreeSet<String>,
-) -> Result<(), RulebookError> {
+fn prepare(engine: &mut Engine, data: Map<String, Value>, vetted: &Vetted) -> Result<(), RulebookError> {
     let whole = |problem: &anyhow::Error| error_at(problem, String::new());
-    engine.add_policy(ANSWER_FILE.to_owned(), answer_module(rules)).map_err(|problem| whole(&problem))?;
+    engine.add_policy(ANSWER_FILE.to_owned(), answer_module(vetted)).map_err(|problem| whole(&problem))?;
     engine.add_data(regorus::Value::from(Value::Object(data))).map_err(|problem| whole(&problem))?;
     engine.eval_rule(answer_path("ready")).map_err(|problem| whole(&problem))?;
     Ok(())
 }
 
-/// The module that asks a decision point for all that it declares, in one evaluation. A comprehension turns an
-/// undefined rule into an empty array; an error in any rule stays an error of the whole answer.
-fn answer_module(rules: &BTreeSet<String>) -> String {
+/// The module that asks the packages of a decision point for all that they declare, in one evaluation. A comprehension
+/// turns an undefined rule into an empty array; an error in any rule stays an error of the whole answer.
+fn answer_module(vetted: &Vetted) -> String {
     let mut module = format!("package {ANSWER}\n\nready := true\n");
-    for point in POINTS {
-        let fields: Vec<String> = point
-            .outputs()
+    let mut add = |name: &str, outputs: &[&str], points: &[&Point]| {
+        let packages = |point: &&Point| -> Vec<&String> {
+            vetted.packages.iter().filter(|package| point.owns(package).is_some()).collect()
+        };
+        let packages: Vec<&String> = points.iter().flat_map(packages).collect();
+        let fields: Vec<String> = outputs
+            .iter()
             .map(|output| {
-                let path = format!("{}.{output}", point.package);
-                let value = if rules.contains(&path) {
-                    format!("[value | value := data.{path}]")
-                } else {
-                    "[]".to_owned()
-                };
-                format!("{output:?}: {value}")
+                let paths = packages.iter().map(|package| format!("{package}.{output}"));
+                let declared = paths.filter(|path| vetted.rules.contains(path));
+                let values: Vec<String> =
+                    declared.map(|path| format!("[value | value := data.{path}]")).collect();
+                format!("{output:?}: [{}]", values.join(", "))
             })
             .collect();
-        module.push_str(&format!("\n{} := {{{}}}\n", point.name, fields.join(", ")));
+        module.push_str(&format!("\n{name} := {{{}}}\n", fields.join(", ")));
+    };
+    for point in POINTS {
+        add(point.name, &point.outputs().collect::<Vec<_>>(), &[point]);
     }
+    let asked_with_values: Vec<&Point> =
+        POINTS.iter().filter(|point| matches!(point.package, STATEMENT | BIND)).collect();
+    let outputs: BTreeSet<&str> = asked_with_values.iter().flat_map(|point| point.outputs()).collect();
+    add(BOUND, &outputs.into_iter().collect::<Vec<_>>(), &asked_with_values);
     module
 }
 
-/// Puts `data/DIR/NAME.json` at `data.DIR.NAME`.
-fn place(data: &mut Map<String, Value>, source: &Source) -> Result<(), RulebookError> {
-    let wrong = |what: &str| error(source, 0, what.to_owned());
-    let path = source.path.strip_prefix("data/").and_then(|path| path.strip_suffix(".json"));
-    let names: Vec<&str> = path.map(|path| path.split('/').collect()).unwrap_or_default();
-    if names.is_empty() || !names.iter().all(|name| is_identifier(name)) {
-        return Err(wrong(
-            "a data file is `data/NAME.json`, read as `data.NAME`; names are made of a-z, 0-9 and `_`",
-        ));
+/// What somebody else has answered for `portcullis.statement`, in the form of the rulebook's own answers. What nobody
+/// would read is refused: it may be a misspelt `mask`.
+pub(super) fn foreign_answer(answer: &Value) -> Result<Value, String> {
+    let object = answer.as_object().ok_or("the answer is not an object")?;
+    let point = POINTS.iter().find(|point| point.package == STATEMENT);
+    let outputs: Vec<&str> = point.into_iter().flat_map(Point::outputs).collect();
+    if let Some(unknown) = object.keys().find(|name| !outputs.contains(&name.as_str())) {
+        return Err(format!("the answer declares `{unknown}`; it may declare {}", outputs.join(", ")));
     }
-    if names.first().is_some_and(|root| RESERVED_ROOTS.contains(root)) {
-        return Err(wrong("`data.agents` and `data.portcullis` belong to the gateway: choose another name"));
-    }
-    let value: Value = serde_json::from_str(&source.text)
-        .map_err(|problem| error(source, problem.line(), problem.to_string()))?;
-    let (name, folders) = names.split_last().ok_or_else(|| wrong("a data file has a name"))?;
-    let mut folder = data;
-    for name in folders {
-        let next = folder.entry((*name).to_owned()).or_insert_with(|| Value::Object(Map::new()));
-        folder =
-            next.as_object_mut().ok_or_else(|| wrong("a data file stands where this folder should be"))?;
-    }
-    match folder.insert((*name).to_owned(), value) {
-        None => Ok(()),
-        Some(_) => Err(wrong("a folder of data files has this name already")),
-    }
+    let value = |name: &&str| match object.get(*name) {
+        None => Value::Array(Vec::new()),
+        Some(value) => Value::Array(vec![Value::Array(vec![value.clone()])]),
+    };
+    Ok(Value::Object(outputs.iter().map(|name| ((*name).to_owned(), value(name))).collect()))
 }
 
-fn is_identifier(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    bytes.next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_')
-        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-}
-
-fn error(source: &Source, line: usize, what: String) -> RulebookError {
-    RulebookError { file: source.path.clone(), line, what }
-}
-
-fn engine_error(problem: &anyhow::Error, source: &Source) -> RulebookError {
-    error_at(problem, source.path.clone())
+pub(super) fn error(source: &Source, line: usize, what: String) -> RulebookError {
+    RulebookError { file: source.name(), line, what }
 }
 
 /// The engine puts `--> file:line:column`, an excerpt and `error: what` into one text.
@@ -211,14 +206,14 @@ pub(super) fn error_at(problem: &anyhow::Error, file: String) -> RulebookError {
 }
 
 /// The package that the gateway generates.
-const ANSWER: &str = "portcullis_answer";
+pub(super) const ANSWER: &str = "portcullis_answer";
 const ANSWER_FILE: &str = "(answer)";
+
+/// What is asked where bind values are known: `portcullis.statement` and `portcullis.bind` at once.
+pub(super) const BOUND: &str = "bound";
 
 /// The identities' document.
 pub(super) const AGENTS: &str = "agents";
-
-/// Data roots that no data file may take. Data beside rules would silently win over them.
-const RESERVED_ROOTS: &[&str] = &[AGENTS, "portcullis", ANSWER];
 
 /// A net against rules that don't end, not a latency tool: the engine looks at wall time, and a busy machine
 /// may set a thread aside for long.

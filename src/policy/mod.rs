@@ -3,20 +3,26 @@
 //! A [`Snapshot`] holds policies, their data and the identities as one immutable thing; a decision uses one
 //! snapshot from start to end. Everything that goes wrong in here is a deny with a reason.
 //!
-//! Decision points are Rego packages: `portcullis.session` (which upstream role), `portcullis.statement` (every
-//! way a statement arrives), `portcullis.approval` (who may approve) and `portcullis.row_filter` (which rows anybody is
-//! given by value). What a package may declare is written
-//! down at [`decision`].
+//! Decision points are Rego packages: `portcullis.connect` (before anybody has proved anything), `portcullis.session`
+//! (on what terms an identity gets a session), `portcullis.statement` (every way a statement arrives), `portcullis.bind`
+//! (the values of one), `portcullis.result` (what comes back), `portcullis.approval` (who may approve) and
+//! `portcullis.row_filter` (which rows anybody is given by value). A package below one of these by one name is an add-on:
+//! it may declare the same, and all is merged. What a package may declare is written down at [`decision`].
 
 mod answer;
+pub mod bundle;
 mod cache;
 pub mod coverage;
 pub mod decision;
 pub mod deps;
+mod documents;
+mod grants;
 pub mod input;
 pub mod lint;
 mod load;
 mod nesting;
+mod places;
+mod project;
 mod projection;
 mod rows;
 pub mod snapshot;
@@ -25,11 +31,15 @@ pub mod testing;
 mod tree;
 mod vet;
 mod vocabulary;
+mod warm;
+mod zones;
 
-pub use decision::{ApprovalDecision, Decision, Effect, Limits, Reason, Requirement, SessionDecision};
-pub use input::{ApprovalInput, SessionInput, StatementInput};
-pub use projection::Digested;
-pub use snapshot::{RulebookError, Snapshot, Source};
+pub use decision::{
+    Alert, ApprovalDecision, Consent, Decision, Effect, Limits, Reason, Requirement, SessionDecision,
+};
+pub use input::{ApprovalInput, ConnectInput, ResultInput, SessionInput, StatementInput};
+pub use projection::{Digested, Reads, Wants};
+pub use snapshot::{DecisionKey, Recalled, RulebookError, Snapshot, Source};
 pub use vocabulary::input_schemas;
 
 #[cfg(test)]

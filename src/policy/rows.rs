@@ -35,7 +35,7 @@ impl Snapshot {
             return definitions.clone();
         }
         let answer = self.ask(POINT, &RowFilterInput { database })?;
-        let definitions = filters(&answer).map(Arc::new);
+        let definitions = filters(&self.read(POINT, &answer)).map(Arc::new);
         let mut known = known();
         if known.len() >= MOST_DATABASES {
             known.clear();
@@ -47,7 +47,7 @@ impl Snapshot {
     /// What an answer of `portcullis.session` gives of `database`'s filters.
     pub(super) fn grants(&self, answer: &Value, database: &str) -> Result<RowGrants, PolicyError> {
         let definitions = self.definitions(database)?;
-        let answer = Answer { point: "session", value: answer };
+        let answer = self.read("session", answer);
         let mut values: BTreeMap<String, RowValues> = BTreeMap::new();
         for entry in answer.set::<Vec<_>, Entry>(VALUES)? {
             let (filter, given) = entry.read().map_err(|why| answer.malformed(VALUES, why))?;
@@ -61,8 +61,7 @@ impl Snapshot {
     }
 }
 
-fn filters(answer: &Value) -> Result<RowFilters, PolicyError> {
-    let answer = Answer { point: POINT, value: answer };
+fn filters(answer: &Answer<'_>) -> Result<RowFilters, PolicyError> {
     let mut filters = RowFilters::default();
     for filter in answer.set::<Vec<_>, RowFilter>(DEFINE)? {
         filters.add(filter).map_err(|why| answer.malformed(DEFINE, why))?;

@@ -1,40 +1,67 @@
 //! Policies, data and identities as one immutable thing, and the decisions it makes.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use regorus::Engine;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::answer::{self, PolicyError, SessionGrant};
+use super::answer::{self, Answer, PolicyError, SessionGrant};
 use super::cache::Decisions;
-use super::input::IdentityInput;
+use super::input::{ConnectInput, IdentityInput, ResultInput, Time};
 use super::load;
-use super::projection::{Digested, Projection};
+use super::places::Places;
+use super::project::{self, Paths};
+use super::projection::{Digested, Projection, Question, Reads, Wants};
 use super::rows;
+use super::vocabulary::POINTS;
 use super::{
-    ApprovalDecision, ApprovalInput, Decision, Effect, Limits, Reason, SessionDecision, SessionInput,
-    StatementInput,
+    Alert, ApprovalDecision, ApprovalInput, Consent, Decision, Effect, Limits, Reason, SessionDecision,
+    SessionInput, StatementInput,
 };
 use crate::identity::Kind;
 use crate::mask::{Detectors, Masks, RowGrants};
 
 /// One file of a rulebook: `.rego` or `.json`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The path below the rulebook's folder, with `/`.
+    /// The bundle that it came in; empty for the rulebook's own folder.
+    pub bundle: String,
+    /// The path below the rulebook's folder or in the bundle, with `/`.
     pub path: String,
     /// The text.
     pub text: String,
+    /// Whether it may grant anything: what may not can only take away.
+    pub grants: bool,
+}
+
+impl Source {
+    /// A file of the rulebook's own folder, which may grant.
+    #[must_use]
+    pub fn file(path: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { bundle: String::new(), path: path.into(), text: text.into(), grants: true }
+    }
+
+    /// How errors name it: `path`, or `bundle:path`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.bundle.as_str() {
+            "" => self.path.clone(),
+            bundle => format!("{bundle}:{}", self.path),
+        }
+    }
 }
 
 /// A rulebook that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {what}")]
 pub struct RulebookError {
-    /// The file below the rulebook's folder.
+    /// The file below the rulebook's folder, or `bundle:path`.
     pub file: String,
     /// The line, from 1; 0 where none applies.
     pub line: usize,
@@ -50,29 +77,108 @@ pub struct Snapshot {
     revision: String,
     projection: Projection,
     decisions: Decisions,
+    places: Places,
+    zones: Vec<TimeZone>,
+    packages: BTreeSet<String>,
+    delegated: Option<Paths>,
     pub(super) row_filters: rows::Known,
 }
+
+/// What is known of the answer to a question.
+#[derive(Debug)]
+pub enum Recalled {
+    /// The decision that was made before.
+    Known(Arc<Decision>),
+    /// It has to be made, and is kept under this key.
+    Open(DecisionKey),
+}
+
+/// Under what a decision is kept once it is made; nothing where it is not.
+#[derive(Debug)]
+pub struct DecisionKey(Option<Vec<u8>>);
 
 impl Snapshot {
     /// Builds a snapshot from a rulebook's files and the identities (`data.agents`). Test files
     /// (`*_test.rego`) are left out.
     ///
-    /// A file `data/NAME.json` is the document `data.NAME`, `data/DIR/NAME.json` is `data.DIR.NAME`.
+    /// A file `data/NAME.json` is the document `data.NAME`, `data/DIR/NAME.json` is `data.DIR.NAME`. As in OPA, a
+    /// file `DIR/data.json` is merged into `data.DIR`, and a `data.json` that lies in no folder into `data`; files of
+    /// bundles are placed by that alone.
     ///
     /// # Errors
     /// Names the first file and line that can't be used.
     pub fn build(sources: &[Source], agents: &Value) -> Result<Self, RulebookError> {
         let rulebook: Vec<&Source> = sources.iter().filter(|source| !load::is_test(source)).collect();
-        let (engine, reads) = load::engine(&rulebook, agents)?;
+        let (engine, vetted) = load::engine(&rulebook, agents)?;
         Ok(Self {
             engine,
             agents: agents.clone(),
             stranger: None,
             revision: load::revision(&rulebook, agents),
-            projection: Projection::onto(&reads),
+            projection: Projection::onto(&vetted.statement, &vetted.bound),
             decisions: Decisions::new(),
+            places: vetted.places,
+            zones: vetted.zones,
+            packages: vetted.packages,
+            delegated: None,
             row_filters: rows::Known::default(),
         })
+    }
+
+    /// The same rulebook, whose decisions on statements somebody else makes: see [`Snapshot::document`]. They are shown
+    /// no more of an input than `reads`, so that nothing else can matter to them.
+    #[must_use]
+    pub fn delegating(self, reads: &[Vec<String>]) -> Self {
+        let mut all = Reads::default();
+        let mut paths = Paths::default();
+        for path in reads {
+            all.add(path);
+            paths.add(path);
+        }
+        Self {
+            projection: Projection::onto(&all, &all),
+            decisions: Decisions::new(),
+            delegated: Some(paths),
+            ..self
+        }
+    }
+
+    /// Whether somebody else decides on statements.
+    #[must_use]
+    pub fn is_delegating(&self) -> bool {
+        self.delegated.is_some()
+    }
+
+    /// The time `now` as rules read it, by all clocks that they look at.
+    #[must_use]
+    pub fn time(&self, now: Timestamp) -> Time {
+        Time::at(now, &self.zones)
+    }
+
+    /// Which parts of an input have to be looked up, because a rule reads them.
+    #[must_use]
+    pub fn wants(&self) -> Wants {
+        self.projection.wants()
+    }
+
+    /// What rules see of the time `now`: by the hour, and by the minute where a statement's decision reads it.
+    #[must_use]
+    pub fn clocks(&self, now: Timestamp) -> Vec<u8> {
+        let time = self.time(now);
+        let mut clocks = self.projection.clocks(&time);
+        let zones = time.zones.values().map(|zone| (zone.date.as_str(), zone.hour));
+        for (date, hour) in [(time.date.as_str(), time.hour)].into_iter().chain(zones) {
+            clocks.extend_from_slice(date.as_bytes());
+            clocks.extend_from_slice(&hour.to_be_bytes());
+        }
+        clocks
+    }
+
+    /// Whether any package of the decision point called `point` is there.
+    #[must_use]
+    pub fn asks(&self, point: &str) -> bool {
+        let point = POINTS.iter().find(|known| known.name == point);
+        point.is_some_and(|point| self.packages.iter().any(|package| point.owns(package).is_some()))
     }
 
     /// The same rulebook, which also decides on identities without a file: by what `file` says of all of them.
@@ -101,36 +207,123 @@ impl Snapshot {
     /// rulebook can read. `facts` must be those of `input`. What failed is not remembered: it may have been the time.
     #[must_use]
     pub fn recall_or_decide(&self, input: &StatementInput<'_>, facts: &Digested) -> Arc<Decision> {
-        let Some(key) = self.key(input, facts) else { return Arc::new(self.decide(input)) };
-        if let Some(decision) = self.decisions.recall(&key) {
-            return decision;
+        match self.recall(input, facts) {
+            Recalled::Known(decision) => decision,
+            Recalled::Open(key) => self.answer(input, key),
         }
-        match self.merged(input) {
-            Ok(merged) => self.decisions.keep(key, self.decided(merged)),
-            Err(error) => Arc::new(self.decided(answer::denied(error.reason()))),
+    }
+
+    /// The decision that was made before where nothing differed that the rulebook can read, if any was. `facts` must
+    /// be those of `input`.
+    #[must_use]
+    pub fn recall(&self, input: &StatementInput<'_>, facts: &Digested) -> Recalled {
+        let key = self.key(input, facts);
+        match key.as_deref().and_then(|key| self.decisions.recall(key)) {
+            Some(decision) => Recalled::Known(decision),
+            None => Recalled::Open(DecisionKey(key)),
+        }
+    }
+
+    /// Decides by the rulebook, and keeps the decision under `key`.
+    #[must_use]
+    pub fn answer(&self, input: &StatementInput<'_>, key: DecisionKey) -> Arc<Decision> {
+        self.kept(key, self.merged(input))
+    }
+
+    /// The input as it is shown to whoever else decides on statements; as far as they are to see it.
+    ///
+    /// # Errors
+    /// What the gateway itself decides, without asking anybody: that an identity is gone, or a statement not understood.
+    pub fn document(&self, input: &StatementInput<'_>) -> Result<Value, Arc<Decision>> {
+        let refused = match self.preliminary(input) {
+            Ok(None) => None,
+            Ok(Some(merged)) => Some(merged),
+            Err(error) => Some(answer::denied(error.reason())),
+        };
+        if let Some(merged) = refused {
+            return Err(Arc::new(self.decided(merged)));
+        }
+        let document = serde_json::to_value(input).unwrap_or_default();
+        Ok(match &self.delegated {
+            Some(paths) => project::pruned(document, paths),
+            None => document,
+        })
+    }
+
+    /// Reads what somebody else has answered on a [`Snapshot::document`]: an object of the declarations of
+    /// `portcullis.statement`, sets as arrays, or why there is none. It is read as strictly as the rulebook's own
+    /// answers, and kept under `key`.
+    #[must_use]
+    pub fn settle(
+        &self,
+        input: &StatementInput<'_>,
+        key: DecisionKey,
+        answer: Result<&Value, String>,
+    ) -> Arc<Decision> {
+        let failed = |why: String| PolicyError::Evaluation { point: "statement", why };
+        let read = answer
+            .and_then(load::foreign_answer)
+            .map_err(failed)
+            .and_then(|answer| self.judged(input, &answer));
+        self.kept(key, read)
+    }
+
+    fn kept(&self, key: DecisionKey, merged: Result<Merged, PolicyError>) -> Arc<Decision> {
+        match (merged, key.0) {
+            (Ok(merged), Some(key)) => self.decisions.keep(key, self.decided(merged)),
+            (Ok(merged), None) => Arc::new(self.decided(merged)),
+            (Err(error), _) => Arc::new(self.decided(answer::denied(error.reason()))),
         }
     }
 
     /// The key of `input` in memory, if it has one.
     pub(super) fn key(&self, input: &StatementInput<'_>, facts: &Digested) -> Option<Vec<u8>> {
-        self.projection.key(input, facts)
+        self.projection.key(self.question(input), input, facts)
+    }
+
+    fn question(&self, input: &StatementInput<'_>) -> Question {
+        match input.bind.known && self.asks("bind") {
+            true => Question::Bound,
+            false => Question::Statement,
+        }
     }
 
     fn merged(&self, input: &StatementInput<'_>) -> Result<Merged, PolicyError> {
-        let file = self.known(&input.identity)?;
-        if let Some(unresolved) = input.statement.unresolved.first().filter(|_| !input.unjudged) {
-            let message = format!("{} `{}` {}", unresolved.what, unresolved.name, unresolved.why);
-            return Ok(answer::denied(Reason::new("unresolved", message, "")));
+        if let Some(refused) = self.preliminary(input)? {
+            return Ok(refused);
         }
-        let answer = self.ask("statement", input)?;
+        let answer = match self.question(input) {
+            Question::Statement => self.ask("statement", input)?,
+            Question::Bound => self.ask(load::BOUND, input)?,
+        };
+        self.judged(input, &answer)
+    }
+
+    /// What holds whatever the rulebook says.
+    fn preliminary(&self, input: &StatementInput<'_>) -> Result<Option<Merged>, PolicyError> {
+        self.known(&input.identity)?;
+        let unresolved = input.statement.unresolved.first().filter(|_| !input.unjudged);
+        Ok(unresolved.map(|unresolved| {
+            let message = format!("{} `{}` {}", unresolved.what, unresolved.name, unresolved.why);
+            answer::denied(Reason::new("unresolved", message, ""))
+        }))
+    }
+
+    fn judged(&self, input: &StatementInput<'_>, answer: &Value) -> Result<Merged, PolicyError> {
+        let file = self.known(&input.identity)?;
         let approvals = input
             .approvals
             .iter()
             .filter(|approval| approval.by != input.identity.name && self.is_active_human(&approval.by));
         let approvals: Vec<_> = approvals.collect();
+        let answer = self.read("statement", answer);
         let merged = answer::statement(&answer, &approvals, answer::file_limits(file))?;
         let forbidden = input.unjudged && !(merged.masks.is_empty() && merged.detect.is_empty());
         Ok(if forbidden { answer::unjudged_with_masks() } else { merged })
+    }
+
+    pub(super) fn read<'a>(&'a self, point: &'static str, value: &'a Value) -> Answer<'a> {
+        Answer { point, value, places: &self.places }
     }
 
     fn decided(&self, merged: Merged) -> Decision {
@@ -141,9 +334,38 @@ impl Snapshot {
             detect: merged.detect,
             limits: merged.limits,
             alerts: merged.alerts,
+            labels: merged.labels,
             redact_parameters: merged.redact_parameters,
+            ends_session: merged.ends_session,
             revision: self.revision.clone(),
         }
+    }
+
+    /// Asks whether somebody may connect at all, before they have proved anything. A rulebook without a package
+    /// `portcullis.connect` has no objection.
+    #[must_use]
+    pub fn connect(&self, input: &ConnectInput<'_>) -> Consent {
+        if !self.asks("connect") {
+            return Consent { reasons: Vec::new(), alerts: Vec::new(), labels: Vec::new() };
+        }
+        let must_allow = self.packages.contains(CONNECT);
+        self.consent("connect", input, must_allow)
+    }
+
+    /// Asks whether a result may go on. A rulebook without a package `portcullis.result` has no objection.
+    #[must_use]
+    pub fn result(&self, input: &ResultInput<'_>) -> Consent {
+        match self.known(&input.identity) {
+            Ok(_) if self.asks("result") => self.consent("result", input, false),
+            Ok(_) => Consent { reasons: Vec::new(), alerts: Vec::new(), labels: Vec::new() },
+            Err(error) => objection(&error),
+        }
+    }
+
+    fn consent(&self, point: &'static str, input: &impl Serialize, must_allow: bool) -> Consent {
+        let answer = self.ask(point, input);
+        let read = answer.and_then(|answer| answer::consent(&self.read(point, &answer), must_allow));
+        read.unwrap_or_else(|error| objection(&error))
     }
 
     /// Decides whether an identity may use a database, and by which upstream role.
@@ -152,12 +374,15 @@ impl Snapshot {
         let answer = self.known(&input.identity).and_then(|_| self.ask("session", input));
         let verdict = answer.and_then(|answer| {
             let rows = self.grants(&answer, input.database)?;
-            Ok(answer::session(&answer, input.roles)?.map(|grant| (grant, rows)))
+            let answer = self.read("session", &answer);
+            let verdict = answer::session(&answer, input.roles)?;
+            Ok((verdict.map(|grant| (grant, rows)), answer.alerts()?))
         });
-        let (reasons, (grant, rows)) = match verdict {
-            Ok(Ok(granted)) => (Vec::new(), granted),
-            Ok(Err(reasons)) => (reasons, (SessionGrant::default(), RowGrants::default())),
-            Err(error) => (vec![error.reason()], (SessionGrant::default(), RowGrants::default())),
+        let nothing = || (SessionGrant::default(), RowGrants::default());
+        let (reasons, (grant, rows), alerts) = match verdict {
+            Ok((Ok(granted), alerts)) => (Vec::new(), granted, alerts),
+            Ok((Err(reasons), alerts)) => (reasons, nothing(), alerts),
+            Err(error) => (vec![error.reason()], nothing(), Vec::new()),
         };
         SessionDecision {
             allow: reasons.is_empty(),
@@ -166,6 +391,9 @@ impl Snapshot {
             unjudged: grant.unjudged,
             read_only: grant.read_only,
             allow_replication: grant.allow_replication,
+            lifetime_s: grant.lifetime_s,
+            settings: grant.settings,
+            alerts,
             rows,
             revision: self.revision.clone(),
         }
@@ -184,7 +412,7 @@ impl Snapshot {
                 let message = "nobody decides on a request of their own";
                 return Ok(vec![Reason::new("own_request", message, "ask another approver")]);
             }
-            answer::approval(&self.ask("approval", input)?)
+            answer::approval(&self.read("approval", &self.ask("approval", input)?))
         });
         let reasons = answer.unwrap_or_else(|error| vec![error.reason()]);
         ApprovalDecision { eligible: reasons.is_empty(), reasons, revision: self.revision.clone() }
@@ -231,6 +459,10 @@ impl Snapshot {
     }
 }
 
+fn objection(error: &PolicyError) -> Consent {
+    Consent { reasons: vec![error.reason()], alerts: Vec::new(), labels: Vec::new() }
+}
+
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot").field("revision", &self.revision).finish_non_exhaustive()
@@ -239,7 +471,7 @@ impl fmt::Debug for Snapshot {
 
 impl Reason {
     pub(super) fn new(rule: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { rule: rule.to_owned(), message: message.into(), hint: hint.into() }
+        Self { rule: rule.to_owned(), message: message.into(), hint: hint.into(), ..Self::default() }
     }
 }
 
@@ -251,6 +483,11 @@ pub(super) struct Merged {
     pub(super) masks: Masks,
     pub(super) detect: Detectors,
     pub(super) limits: Limits,
-    pub(super) alerts: Vec<Reason>,
+    pub(super) alerts: Vec<Alert>,
+    pub(super) labels: Vec<String>,
     pub(super) redact_parameters: bool,
+    pub(super) ends_session: bool,
 }
+
+/// The base package of the decision on connections.
+const CONNECT: &str = "portcullis.connect";

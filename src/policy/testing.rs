@@ -3,9 +3,9 @@
 //! ```
 //! use portcullis::policy::testing::Suite;
 //! # let sources = [
-//! #     portcullis::policy::Source { path: "s.rego".into(), text: "package portcullis.statement\nallow := true".into() },
-//! #     portcullis::policy::Source { path: "o.rego".into(), text: "package portcullis.session\nallow := true".into() },
-//! #     portcullis::policy::Source { path: "a.rego".into(), text: "package portcullis.approval\neligible := true".into() },
+//! #     portcullis::policy::Source::file("s.rego", "package portcullis.statement\nallow := true"),
+//! #     portcullis::policy::Source::file("o.rego", "package portcullis.session\nallow := true"),
+//! #     portcullis::policy::Source::file("a.rego", "package portcullis.approval\neligible := true"),
 //! # ];
 //! let suite = Suite::load(&sources)?;
 //! for test in suite.tests() {

@@ -7,7 +7,7 @@ mod unjudged;
 
 use serde_json::{Value, json};
 
-use super::input::{ApprovalEvidence, Batch, BindInput, IdentityInput, Time};
+use super::input::{ApprovalEvidence, IdentityInput, SessionFacts, Time};
 use super::*;
 use crate::catalog::RelationKey;
 use crate::identity::Kind;
@@ -19,7 +19,10 @@ use crate::sql::Facts;
 const OPEN: &str = "package portcullis.statement\nallow := true\n";
 const SESSION: &str = "package portcullis.session\nallow := true\n";
 const APPROVAL: &str = "package portcullis.approval\neligible := true\n";
-const TIME: Time = Time { unix: 0, hour: 0, weekday: 4 };
+
+fn time() -> Time {
+    Time::at(jiff::Timestamp::UNIX_EPOCH, &[])
+}
 
 fn agents() -> Value {
     let file = |kind: &str, rows: u64, disabled: bool| json!({"kind": kind, "disabled": disabled, "limits": {"rows": rows, "bytes": 0, "statement_timeout_ms": 0}});
@@ -33,7 +36,7 @@ fn agents() -> Value {
 }
 
 fn source(path: &str, text: &str) -> Source {
-    Source { path: path.to_owned(), text: text.to_owned() }
+    Source::file(path, text)
 }
 
 fn build(files: &[(&str, &str)]) -> Result<Snapshot, RulebookError> {
@@ -64,23 +67,13 @@ fn facts() -> Facts {
 }
 
 fn identity<'a>(name: &'a str, kind: Kind) -> IdentityInput<'a> {
-    IdentityInput { name, kind, owner: "", groups: &[] }
+    IdentityInput::named(name, kind)
 }
 
 fn decide_as(snapshot: &Snapshot, who: IdentityInput<'_>, approvals: &[ApprovalEvidence]) -> Decision {
-    snapshot.decide(&StatementInput {
-        identity: who,
-        database: "shop",
-        door: "wire",
-        via: "query",
-        tool: "",
-        statement: &facts(),
-        batch: Batch { index: 0, size: 1 },
-        approvals,
-        bind: BindInput { known: false, values: &[] },
-        unjudged: false,
-        time: TIME,
-    })
+    let facts = facts();
+    snapshot
+        .decide(&StatementInput { approvals, ..StatementInput::plain(who, "shop", "wire", &facts, time()) })
 }
 
 fn decide(rules: &str) -> Decision {
@@ -175,18 +168,11 @@ fn what_could_not_be_understood_is_denied_whatever_the_rulebook_says() {
         why: "does not exist".into(),
     });
     let snapshot = rulebook("allow := true");
+    let bot = identity("bot", Kind::Agent);
     let decision = snapshot.decide(&StatementInput {
-        identity: identity("bot", Kind::Agent),
-        database: "shop",
-        door: "mcp",
         via: "tool",
         tool: "query",
-        statement: &facts,
-        batch: Batch { index: 0, size: 1 },
-        approvals: &[],
-        bind: BindInput { known: false, values: &[] },
-        unjudged: false,
-        time: TIME,
+        ..StatementInput::plain(bot, "shop", "mcp", &facts, time())
     });
     assert_eq!(first_rule(&decision), "unresolved");
 }
@@ -252,7 +238,11 @@ fn the_strictest_mask_and_the_smallest_ceiling_hold() {
     let mut masks = Masks::default();
     masks.add(RelationKey::new("public", "customers"), "ssn".into(), Strategy::Redact { value: "x".into() });
     assert_eq!(*decision.masks, masks);
-    assert_eq!(decision.limits, Limits { rows: Some(500), bytes: Some(10) }, "500 rows are in the file");
+    assert_eq!(
+        decision.limits,
+        Limits { rows: Some(500), bytes: Some(10), time_ms: None },
+        "500 rows are in the file"
+    );
 }
 
 #[test]
@@ -491,7 +481,8 @@ fn a_session_gets_a_role_that_the_configuration_offers() {
             door: "wire",
             roles: &roles,
             settings: Vec::new(),
-            time: TIME,
+            session: SessionFacts::default(),
+            time: time(),
         })
     };
     assert!(session("allow := true", &[]).allow);
@@ -517,7 +508,7 @@ fn only_another_person_decides_whatever_the_rulebook_says() {
             groups: &[],
             database: "shop",
             vote: "approve",
-            time: TIME,
+            time: time(),
         })
     };
     assert!(eligible("priya", Kind::Human, "bot").eligible);

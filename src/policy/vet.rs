@@ -3,37 +3,67 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::tz::TimeZone;
 use regorus::Engine;
 use serde_json::{Map, Value};
 
+use super::grants;
 use super::load::{AGENTS, error_at};
+use super::places::Places;
 use super::projection::Reads;
-use super::snapshot::RulebookError;
+use super::snapshot::{RulebookError, Source};
 use super::syntax::{Module, Reference, Rule, Site};
-use super::vocabulary::{self, BUILTINS, CALL_ONLY, POINTS, Point, ROOT, STATEMENT};
+use super::vocabulary::{self, BIND, BUILTINS, CALL_ONLY, POINTS, Point, ROOT, STATEMENT};
+use super::zones;
 
 /// What is known about a rulebook that holds.
 pub(super) struct Vetted {
     /// The paths of all rules.
     pub(super) rules: BTreeSet<String>,
+    /// The packages of decision points, add-ons among them.
+    pub(super) packages: BTreeSet<String>,
     /// What decisions on statements can read of their input.
-    pub(super) reads: Reads,
+    pub(super) statement: Reads,
+    /// The same where bind values are known.
+    pub(super) bound: Reads,
+    /// The time zones that any rule reads.
+    pub(super) zones: Vec<TimeZone>,
+    /// Where rules give their reasons.
+    pub(super) places: Places,
 }
 
-/// Checks every module of `engine` against itself and `data`, and says the first thing that is wrong.
-pub(super) fn vet(engine: &Engine, data: &Map<String, Value>) -> Result<Vetted, RulebookError> {
-    let modules = modules(engine)?;
-    let (book, calls, problems) = look(&modules, data);
-    match problems.into_iter().next() {
-        Some(problem) => Err(problem),
-        None => Ok(Vetted { reads: statement_reads(&modules, &calls), rules: book.rules }),
+/// Checks every module of `engine` against itself, `data` and the sources it is from, and says the first thing that is
+/// wrong.
+pub(super) fn vet(
+    engine: &Engine,
+    sources: &[&Source],
+    data: &Map<String, Value>,
+) -> Result<Vetted, RulebookError> {
+    let tree = tree(engine)?;
+    let modules = Module::read_all(&tree)?;
+    let Seen { book, calls, zones, problems } = look(&modules, sources, data);
+    if let Some(problem) = problems.into_iter().next() {
+        return Err(problem);
     }
+    let packages = book.packages.into_iter().filter(|package| vocabulary::point_of(package).is_some());
+    Ok(Vetted {
+        packages: packages.collect(),
+        statement: reads(&modules, &calls, &[STATEMENT]),
+        bound: reads(&modules, &calls, &[STATEMENT, BIND]),
+        zones,
+        places: Places::read(&tree),
+        rules: book.rules,
+    })
 }
 
 /// All that [`vet`] could say, in the order in which it would.
-pub(super) fn problems(engine: &Engine, data: &Map<String, Value>) -> Vec<RulebookError> {
-    match modules(engine) {
-        Ok(modules) => look(&modules, data).2,
+pub(super) fn problems(
+    engine: &Engine,
+    sources: &[&Source],
+    data: &Map<String, Value>,
+) -> Vec<RulebookError> {
+    match tree(engine).and_then(|tree| Module::read_all(&tree)) {
+        Ok(modules) => look(&modules, sources, data).problems,
         Err(problem) => vec![problem],
     }
 }
@@ -58,26 +88,31 @@ impl Survey<'_> {
 /// What `take` makes of what vetting sees, of a rulebook that holds.
 pub(super) fn survey<T>(
     engine: &Engine,
+    sources: &[&Source],
     data: &Map<String, Value>,
     take: impl FnOnce(&Survey<'_>) -> T,
 ) -> Result<T, RulebookError> {
-    let modules = modules(engine)?;
-    let (book, calls, problems) = look(&modules, data);
+    let modules = Module::read_all(&tree(engine)?)?;
+    let Seen { book, calls, problems, .. } = look(&modules, sources, data);
     match problems.into_iter().next() {
         Some(problem) => Err(problem),
         None => Ok(take(&Survey { modules: &modules, calls: &calls, book: &book })),
     }
 }
 
-fn modules(engine: &Engine) -> Result<Vec<Module>, RulebookError> {
-    let tree = engine.get_ast_as_json().map_err(|problem| error_at(&problem, String::new()))?;
-    Module::read_all(&tree)
+fn tree(engine: &Engine) -> Result<String, RulebookError> {
+    engine.get_ast_as_json().map_err(|problem| error_at(&problem, String::new()))
 }
 
-fn look<'a>(
-    modules: &'a [Module],
-    data: &'a Map<String, Value>,
-) -> (Book<'a>, Calls<'a>, Vec<RulebookError>) {
+/// What one look at all modules has shown.
+struct Seen<'a> {
+    book: Book<'a>,
+    calls: Calls<'a>,
+    zones: Vec<TimeZone>,
+    problems: Vec<RulebookError>,
+}
+
+fn look<'a>(modules: &'a [Module], sources: &[&Source], data: &'a Map<String, Value>) -> Seen<'a> {
     let rules = modules.iter().flat_map(|module| module.rules.iter().map(|rule| rule.path.clone())).collect();
     let book = Book { rules, packages: modules.iter().map(|module| module.package.clone()).collect(), data };
     let mut problems = Vec::new();
@@ -94,13 +129,22 @@ fn look<'a>(
     for point in POINTS {
         problems.extend(book.check_point(point, modules, &calls).err());
     }
-    (book, calls, problems)
+    problems.extend(grants::check(modules, sources).err());
+    let zones = match zones::read(modules) {
+        Ok(zones) => zones,
+        Err(problem) => {
+            problems.push(problem);
+            Vec::new()
+        }
+    };
+    Seen { book, calls, zones, problems }
 }
 
-/// Every path below `input` that is named by a rule of `portcullis.statement`, or by one that these lead to. A name of
+/// Every path below `input` that is named by a rule of one of `packages`, or by one that these lead to. A name of
 /// a rule can't be made up while rules run, so `calls` holds every way there is. Imports count for whole packages.
-fn statement_reads(modules: &[Module], calls: &Calls<'_>) -> Reads {
-    let mut open: Vec<&str> = calls.keys().copied().filter(|path| is_below(path, STATEMENT)).collect();
+fn reads(modules: &[Module], calls: &Calls<'_>, packages: &[&str]) -> Reads {
+    let is_asked = |path: &&str| packages.iter().any(|package| is_below(path, package));
+    let mut open: Vec<&str> = calls.keys().copied().filter(is_asked).collect();
     let mut reached: BTreeSet<&str> = open.iter().copied().collect();
     while let Some(path) = open.pop() {
         let callees = calls.get(path).into_iter().flatten().map(String::as_str);
@@ -324,31 +368,35 @@ impl Book<'_> {
                 what: format!("nothing declares `{required}`, so nothing would ever be allowed"),
             });
         }
-        for rule in
-            modules.iter().filter(|module| module.package == point.package).flat_map(|module| &module.rules)
-        {
-            let Some(name) = rule.path.strip_prefix(point.package).and_then(|path| path.strip_prefix('.'))
-            else {
-                continue;
-            };
-            if point.sets.contains(&name) && !rule.is_set {
-                return Err(rule
-                    .site
-                    .error(format!("`{name}` is a set: write `{name} contains entry if {{ ... }}`")));
-            }
-            let read =
-                calls.iter().any(|(caller, callees)| *caller != rule.path && callees.contains(&rule.path));
-            if !read && !point.outputs().any(|output| output == name) {
-                let outputs: Vec<&str> = point.outputs().collect();
-                return Err(rule.site.error(format!(
-                    "nothing reads `{name}`: `{}` may declare {}, and rules that these refer to",
-                    point.package,
-                    outputs.join(", ")
-                )));
+        for module in modules.iter().filter(|module| point.owns(&module.package).is_some()) {
+            for rule in &module.rules {
+                let path = rule.path.strip_prefix(module.package.as_str());
+                if let Some(name) = path.and_then(|path| path.strip_prefix('.')) {
+                    check_declaration(point, name, rule, calls)?;
+                }
             }
         }
         Ok(())
     }
+}
+
+/// That the rule called `name` is read by somebody, and is a set where the gateway reads one.
+fn check_declaration(point: &Point, name: &str, rule: &Rule, calls: &Calls<'_>) -> Result<(), RulebookError> {
+    if point.sets.contains(&name) && !rule.is_set {
+        return Err(rule
+            .site
+            .error(format!("`{name}` is a set: write `{name} contains entry if {{ ... }}`")));
+    }
+    let read = calls.iter().any(|(caller, callees)| *caller != rule.path && callees.contains(&rule.path));
+    if !read && !point.outputs().any(|output| output == name) {
+        let outputs: Vec<&str> = point.outputs().collect();
+        return Err(rule.site.error(format!(
+            "nothing reads `{name}`: `{}` may declare {}, and rules that these refer to",
+            point.package,
+            outputs.join(", ")
+        )));
+    }
+    Ok(())
 }
 
 /// The engine crashes on a function that calls itself. What is left after taking away every rule that leads
@@ -451,7 +499,7 @@ fn is_below(path: &str, base: &str) -> bool {
 }
 
 impl Site {
-    fn error(&self, what: String) -> RulebookError {
+    pub(super) fn error(&self, what: String) -> RulebookError {
         RulebookError { file: self.file.clone(), line: self.line, what }
     }
 }

@@ -5,19 +5,19 @@ use std::sync::LazyLock;
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
-use super::input::{ApprovalInput, RowFilterInput, SessionInput, StatementInput};
+use super::input::{ApprovalInput, ConnectInput, ResultInput, RowFilterInput, SessionInput, StatementInput};
 use super::rows;
 
-/// A decision point and what its package may declare.
+/// A decision point and what its packages may declare.
 #[derive(Debug)]
 pub(super) struct Point {
     /// The name by which the gateway asks.
     pub(super) name: &'static str,
-    /// The package.
+    /// The base package; what is one name below it is an add-on.
     pub(super) package: &'static str,
     /// Declarations that are partial sets.
     pub(super) sets: &'static [&'static str],
-    /// Declarations that have one value.
+    /// Declarations that have one value. They give something, so only packages that may grant have them.
     pub(super) values: &'static [&'static str],
     /// What must be declared, because nothing would ever be allowed otherwise.
     pub(super) required: Option<&'static str>,
@@ -28,23 +28,62 @@ impl Point {
     pub(super) fn outputs(&self) -> impl Iterator<Item = &'static str> {
         self.values.iter().chain(self.sets).copied()
     }
+
+    /// Whether `package` is this point's, and if so whether it is its base or an add-on.
+    pub(super) fn owns(&self, package: &str) -> Option<Member> {
+        let below = package.strip_prefix(self.package)?;
+        match below.strip_prefix('.') {
+            None => below.is_empty().then_some(Member::Base),
+            Some(name) => (!name.contains('.') && !name.is_empty()).then_some(Member::AddOn),
+        }
+    }
+}
+
+/// What a package is to a decision point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Member {
+    /// `portcullis.statement`: it may grant.
+    Base,
+    /// `portcullis.statement.security`: it may grant only where its file and the configuration say so.
+    AddOn,
 }
 
 /// Every decision point.
 pub(super) const POINTS: &[Point] = &[
     Point {
-        name: "statement",
-        package: STATEMENT,
+        name: "connect",
+        package: "portcullis.connect",
         values: &["allow"],
-        sets: &["deny", "escalate", "mask", "detect", "limit", "alert", "redact"],
-        required: Some("allow"),
+        sets: &["deny", "alert"],
+        required: None,
     },
     Point {
         name: "session",
         package: "portcullis.session",
         values: &["allow", "role", "read_only", "unjudged", "allow_replication"],
-        sets: &["deny", rows::VALUES],
+        sets: &["deny", "alert", "lifetime_s", "setting", rows::VALUES],
         required: Some("allow"),
+    },
+    Point {
+        name: "statement",
+        package: STATEMENT,
+        values: &["allow"],
+        sets: &["deny", "escalate", "mask", "detect", "limit", "alert", "label", "redact", "oblige"],
+        required: Some("allow"),
+    },
+    Point {
+        name: "bind",
+        package: BIND,
+        values: &[],
+        sets: &["deny", "escalate", "limit", "alert", "label", "redact", "oblige"],
+        required: None,
+    },
+    Point {
+        name: "result",
+        package: "portcullis.result",
+        values: &[],
+        sets: &["deny", "alert", "label"],
+        required: None,
     },
     Point {
         name: "approval",
@@ -62,14 +101,23 @@ pub(super) const POINTS: &[Point] = &[
     },
 ];
 
+/// The decision point that `package` belongs to.
+pub(super) fn point_of(package: &str) -> Option<(&'static Point, Member)> {
+    POINTS.iter().find_map(|point| Some((point, point.owns(package)?)))
+}
+
 /// The root of all packages.
 pub(super) const ROOT: &str = "portcullis";
 
 /// The package that decides on statements.
 pub(super) const STATEMENT: &str = "portcullis.statement";
 
+/// The package that decides on bind values.
+pub(super) const BIND: &str = "portcullis.bind";
+
 /// Whether the input of `package` has a field at `path`. A package that is no decision point may serve any.
 pub(super) fn has_input(package: &str, path: &[String]) -> bool {
+    let package = point_of(package).map_or(package, |(point, _)| point.package);
     let schemas = INPUTS.iter().filter(|(point, _)| *point == package);
     let own: Vec<&Value> = schemas.map(|(_, schema)| schema).collect();
     let all = || INPUTS.iter().any(|(_, schema)| has_field(schema, schema, path));
@@ -78,6 +126,7 @@ pub(super) fn has_input(package: &str, path: &[String]) -> bool {
 
 /// Every field of the input of `package`, as rules write it: `input.identity.name`.
 pub(super) fn input_paths(package: &str) -> Vec<String> {
+    let package = point_of(package).map_or(package, |(point, _)| point.package);
     let own = INPUTS.iter().filter(|(point, _)| *point == package);
     let schemas: Vec<&Value> = own.map(|(_, schema)| schema).collect();
     let all = INPUTS.iter().map(|(_, schema)| schema);
@@ -134,6 +183,8 @@ fn has_field(root: &Value, schema: &Value, path: &[String]) -> bool {
         Ok(_) => schema.get("items"),
         Err(_) => schema.get("properties").and_then(|properties| properties.get(field)),
     };
+    // A document whose names are not known beforehand: claims, time zones.
+    let below = below.or_else(|| schema.get("additionalProperties").filter(|any| any.is_object()));
     below.is_some_and(|below| has_field(root, below, rest))
 }
 
@@ -145,10 +196,13 @@ fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
     }
 }
 
-static INPUTS: LazyLock<[(&str, Value); 4]> = LazyLock::new(|| {
+static INPUTS: LazyLock<[(&str, Value); 7]> = LazyLock::new(|| {
     [
-        ("portcullis.statement", schema::<StatementInput<'_>>()),
+        ("portcullis.connect", schema::<ConnectInput<'_>>()),
         ("portcullis.session", schema::<SessionInput<'_>>()),
+        ("portcullis.statement", schema::<StatementInput<'_>>()),
+        ("portcullis.bind", schema::<StatementInput<'_>>()),
+        ("portcullis.result", schema::<ResultInput<'_>>()),
         ("portcullis.approval", schema::<ApprovalInput<'_>>()),
         ("portcullis.row_filter", schema::<RowFilterInput<'_>>()),
     ]

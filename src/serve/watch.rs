@@ -1,20 +1,22 @@
 //! What goes on while the doors are open: rules are read again, catalogs too, and requests lapse.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
-use crate::config::sources;
 use crate::gate::Gate;
 use crate::tls::client::Client;
 use crate::tls::server::Certificates;
 use crate::upstream::Upstream;
 
-use super::load_rules;
+use super::rules::{Keeper, Look};
 
 /// Hears every SIGHUP, which asks for everything to be read again. Without anybody who hears it, it would end the
 /// process.
@@ -41,32 +43,102 @@ impl Hangups {
     }
 }
 
-/// Puts changed policies and identities in force, and on SIGHUP those that are there. A broken file leaves the last good
-/// state, loudly. `seen` is what the files were like before the rules in force were read.
-pub(super) async fn rules(
+/// Puts changed policies, bundles and identities in force, and on SIGHUP those that are there. What can't be used leaves
+/// its last good version, loudly.
+pub(super) fn rules(
     gate: Arc<Gate>,
-    settings: Settings,
-    mut seen: Fingerprint,
+    mut keeper: Keeper,
+    settings: &Settings,
     mut hangups: Hangups,
     shutdown: CancellationToken,
-) {
-    let mut ticks = ticker(RULES_EVERY);
-    while let Some(asked) = tick_or_hangup(&mut ticks, &mut hangups, &shutdown).await {
-        let now = fingerprint(&settings);
-        if now == seen && !asked {
-            continue;
-        }
-        seen = now;
-        match load_rules(&settings) {
-            Ok(rules) => {
-                tracing::info!(revision = rules.policy.revision(), "rules.replaced");
-                gate.replace_rules(rules);
+) -> impl Future<Output = ()> + Send + use<> {
+    let mut folders = Folders::new(&[&settings.policy_path, &settings.agents_path]);
+    async move {
+        let bundles = Arc::clone(keeper.bundles());
+        let mut ticks = ticker(POLICIES_EVERY);
+        loop {
+            let asked = tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = hangups.next() => true,
+                () = folders.changed() => false,
+                () = bundles.changed() => false,
+                _ = ticks.tick() => false,
+            };
+            for news in bundles.take_news() {
+                gate.announce(&news);
             }
-            Err(error) => {
-                tracing::error!(%error, "rules.refused: the last good rules stay in force");
-                gate.announce(&format!("changed rules refused, the last good ones stay in force: {error}"));
-            }
+            let looked = tokio::task::spawn_blocking(move || {
+                let look = if asked || settled(&keeper) { keeper.look(asked) } else { Look::default() };
+                (keeper, look)
+            });
+            let Ok((back, look)) = looked.await else {
+                tracing::error!("rules.unwatched: looking for changed rules failed; restart the gateway");
+                gate.announce("looking for changed rules failed: changes are not noticed until a restart");
+                return;
+            };
+            keeper = back;
+            put_in_force(&gate, look);
         }
+    }
+}
+
+fn put_in_force(gate: &Gate, look: Look) {
+    if let Some(rules) = look.rules {
+        tracing::info!(revision = rules.policy.revision(), "rules.replaced");
+        gate.replace_rules(rules);
+    }
+    for refusal in look.refusals {
+        tracing::error!(error = refusal, "rules.refused: the last good rules stay in force");
+        gate.announce(&refusal);
+    }
+}
+
+/// Whether something changed, and then stayed as it is for a moment: a folder that is being written is no rulebook yet.
+fn settled(keeper: &Keeper) -> bool {
+    if !keeper.is_stale() {
+        return false;
+    }
+    let mut before = keeper.found();
+    for _ in 0..LOOKS {
+        std::thread::sleep(SETTLE);
+        let now = keeper.found();
+        if now == before {
+            return true;
+        }
+        before = now;
+    }
+    false
+}
+
+/// Notices at once when something below folders changes. What it misses (network file systems, links that lead
+/// elsewhere now) the next tick finds.
+struct Folders {
+    changed: Arc<Notify>,
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Folders {
+    fn new(folders: &[&Path]) -> Self {
+        let changed = Arc::new(Notify::new());
+        let told = Arc::clone(&changed);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| !event.kind.is_access()) {
+                told.notify_one();
+            }
+        });
+        let watched = watcher.and_then(|mut watcher| {
+            let named = folders.iter().filter(|folder| **folder != Path::new(""));
+            named.into_iter().try_for_each(|folder| watcher.watch(folder, RecursiveMode::Recursive))?;
+            Ok(watcher)
+        });
+        let watcher = watched.inspect_err(|error| {
+            tracing::warn!(%error, "folders.unwatched: changes are noticed within seconds instead of at once");
+        });
+        Self { changed, _watcher: watcher.ok() }
+    }
+
+    async fn changed(&mut self) {
+        self.changed.notified().await;
     }
 }
 
@@ -126,7 +198,7 @@ pub(super) async fn certificates(
     shutdown: CancellationToken,
 ) {
     let mut seen = certified.fingerprint();
-    let mut ticks = ticker(RULES_EVERY);
+    let mut ticks = ticker(CERTIFICATES_EVERY);
     let owner = certified.owner();
     while let Some(asked) = tick_or_hangup(&mut ticks, &mut hangups, &shutdown).await {
         let now = certified.fingerprint();
@@ -209,23 +281,17 @@ async fn tick_or_hangup(
     }
 }
 
-/// Texts by their paths.
-pub(super) type Fingerprint = Vec<(String, String)>;
+/// How often policies and identities are looked at, whether or not the operating system says that they changed.
+const POLICIES_EVERY: Duration = Duration::from_secs(2);
 
-/// Everything that rules are made of, or why it can't be read.
-pub(super) fn fingerprint(settings: &Settings) -> Fingerprint {
-    let policies = sources::rulebook(&settings.policy_path).map_err(|error| error.to_string());
-    let agents = sources::agents(&settings.agents_path).map_err(|error| error.to_string());
-    let unreadable = |error: String| vec![(String::new(), error)];
-    let policies = policies.map(|all| all.into_iter().map(|s| (s.path, s.text)).collect());
-    let agents = agents.map(|all| all.into_iter().map(|s| (s.path, s.text)).collect());
-    let mut all: Vec<_> = policies.unwrap_or_else(unreadable);
-    all.extend(agents.unwrap_or_else(unreadable));
-    all
-}
+/// How long they must stay as they are to be taken as written.
+const SETTLE: Duration = Duration::from_millis(100);
 
-/// How often policies and identities are looked at.
-const RULES_EVERY: Duration = Duration::from_secs(1);
+/// How often they are looked at until they stay as they are; the next tick goes on.
+const LOOKS: usize = 20;
+
+/// How often certificates are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a ledger that failed is tried again.
 const LEDGER_EVERY: Duration = Duration::from_secs(1);

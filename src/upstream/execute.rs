@@ -94,11 +94,11 @@ pub async fn execute(link: &mut Link, proof: Authorized<Run>) -> Result<RunResul
         let (_, clearance) = proof.spend();
         let (_, running) = clearance.split();
         let is_stopped = matches!(error, RunError::Stopped(_));
-        running.receipt.settle(&if is_stopped { error.outcome() } else { Outcome::Skipped }, 0);
+        running.receipt.settle(&if is_stopped { error.outcome() } else { Outcome::Skipped }, 0, 0);
         return Err(error);
     }
     // A tool brings no COMMIT, so nothing weaker ever runs in the place of what it brought.
-    let Running { release, receipt, facts, limits, change: _, warning: _ } =
+    let Running { release, receipt, facts, limits, ends_session: _, change: _, warning: _ } =
         conversation.outbox().run(proof, fetched_at_most(mode));
     let mut collector = Collector::new(release, limits, receipt.decision_id(), mode);
     let done = conversation.carry_out(mode, &facts, &mut collector).await;
@@ -106,13 +106,14 @@ pub async fn execute(link: &mut Link, proof: Authorized<Run>) -> Result<RunResul
     let receipt = receipt.with_findings(collector.findings());
     match done {
         Ok(()) => {
+            let bytes = collector.bytes();
             let result = collector.into_result();
             let rows = u64::try_from(result.rows.len()).unwrap_or(u64::MAX);
-            receipt.settle(&Outcome::Completed { tag: result.tag.clone() }, rows);
+            receipt.settle(&Outcome::Completed { tag: result.tag.clone() }, rows, bytes);
             Ok(result)
         }
         Err(error) => {
-            receipt.settle(&error.outcome(), 0);
+            receipt.settle(&error.outcome(), 0, 0);
             Err(error)
         }
     }

@@ -146,6 +146,7 @@ impl Visit {
     /// Finds a place for the session, asks the gate for it, and opens the connection that carries it.
     async fn session(&self, opening: Opening) -> Result<(Arc<Identity>, Link, Place), ErrorFields> {
         let Opening { identity, database, application, settings, minor: _ } = opening;
+        let tls = matches!(self.stream, Some(Stream::Tls(_)));
         let (gate, client) = (&self.shared.gate, self.client.as_str());
         let place = self.shared.places.take(identity.name(), &database).inspect_err(|fields| {
             gate.refused(Door::Wire, client, identity.name(), &database, fields.message());
@@ -156,6 +157,7 @@ impl Visit {
             client: client.to_owned(),
             application,
             settings,
+            tls,
         };
         let proof = gate
             .admit(&identity, connect, &Silent)

@@ -373,8 +373,12 @@ impl Flow {
         let Some(receipt) = self.receipt.take() else { return };
         let receipt = receipt.with_findings(self.release.findings());
         match self.stopped.take() {
-            Some(stop) => receipt.settle(&Outcome::Stopped { stop: Some(stop) }, self.release.rows()),
-            None => receipt.settle(outcome, self.release.rows()),
+            Some(stop) => receipt.settle(
+                &Outcome::Stopped { stop: Some(stop) },
+                self.release.rows(),
+                self.release.bytes(),
+            ),
+            None => receipt.settle(outcome, self.release.rows(), self.release.bytes()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floor table of `src/lib.rs` and ARCHITECTURE.md. A room imports lower floors only.
-const FLOORS: [(&str, u8); 22] = [
+const FLOORS: [(&str, u8); 23] = [
     ("cli", 11),
     ("serve", 10),
     ("config", 9),
@@ -13,6 +13,7 @@ const FLOORS: [(&str, u8); 22] = [
     ("mcp", 8),
     ("console", 8),
     ("upstream", 7),
+    ("control", 7),
     ("gate", 6),
     ("audit", 5),
     ("approval", 5),

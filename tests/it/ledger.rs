@@ -54,6 +54,10 @@ fn decided(statement: &str) -> Record {
         row_filters: [].into(),
         max_rows: None,
         max_bytes: None,
+        max_time_ms: None,
+        labels: Vec::new(),
+        place: String::new().into(),
+        input: None,
     })))
 }
 

@@ -4,9 +4,12 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::input::{Batch, BindInput, IdentityInput, Time};
-use super::super::{Digested, Snapshot, Source, StatementInput};
+use super::super::input::{
+    Arguments, Batch, BindInput, IdentityInput, LabelsInput, Parameter, SessionFacts, Time, ZoneTime,
+};
+use super::super::{Digested, Snapshot, Source, StatementInput, projection};
 use crate::identity::Kind;
+use crate::identity::agent::Claims;
 use crate::sql::Facts;
 
 use std::sync::Arc;
@@ -44,7 +47,7 @@ fn agents() -> Value {
 }
 
 fn source(path: &str, text: &str) -> Source {
-    Source { path: path.to_owned(), text: text.to_owned() }
+    Source::file(path, text)
 }
 
 fn built(files: &[Source]) -> Snapshot {
@@ -125,29 +128,44 @@ struct Ask {
     batch: Batch,
     known: bool,
     values: Vec<Option<String>>,
+    parameters: Vec<Parameter>,
     unjudged: bool,
     time: Time,
+    statement_name: &'static str,
+    arguments: Arguments<'static>,
+    session: SessionFacts<'static>,
+    labels: [Vec<String>; 2],
+    claims: Claims,
+    delegation: Vec<&'static str>,
 }
 
 impl Ask {
     fn input(&self) -> StatementInput<'_> {
+        let [session, day] = &self.labels;
         StatementInput {
             identity: IdentityInput {
                 name: self.name,
                 kind: if self.name == "bot" { Kind::Agent } else { Kind::Human },
                 owner: self.owner,
                 groups: &self.groups,
+                delegation: self.delegation.clone(),
+                claims: &self.claims,
             },
             database: self.database,
             door: self.door,
             via: self.via,
+            name: self.statement_name,
             tool: self.tool,
+            arguments: self.arguments,
+            session: self.session,
             statement: &self.facts,
             batch: self.batch,
             approvals: &[],
-            bind: BindInput { known: self.known, values: &self.values },
+            bind: BindInput { known: self.known, values: &self.values, parameters: &self.parameters },
+            budget: super::super::input::Budget::default(),
+            labels: LabelsInput { session, day },
             unjudged: self.unjudged,
-            time: self.time,
+            time: self.time.clone(),
         }
     }
 
@@ -213,7 +231,8 @@ fn asks() -> impl Strategy<Value = Ask> {
             known,
             values,
             unjudged,
-            time: Time { unix: time.0, hour: time.1, weekday: time.2 },
+            time: at(time.0, time.1, time.2),
+            ..plain()
         },
     )
 }
@@ -252,8 +271,25 @@ fn plain() -> Ask {
         known: true,
         values: vec![Some("1".into())],
         unjudged: false,
-        time: Time { unix: 3, hour: 3, weekday: 3 },
+        parameters: vec![parameter(1)],
+        time: at(3, 3, 3),
+        statement_name: "",
+        arguments: Arguments::default(),
+        session: SessionFacts::default(),
+        labels: [Vec::new(), Vec::new()],
+        claims: Claims::new(),
+        delegation: vec!["ana"],
     }
+}
+
+fn parameter(value: i64) -> Parameter {
+    Parameter { index: 1, type_name: "int4".to_owned(), known: true, null: false, value: json!(value) }
+}
+
+fn at(unix: i64, hour: i8, weekday: i8) -> Time {
+    let there = ZoneTime { date: "2026-11-20".to_owned(), hour, minute: hour, weekday };
+    let zones = [("Europe/Berlin".to_owned(), there)].into();
+    Time { unix, date: format!("2026-11-{unix:02}"), hour, minute: weekday, weekday, zones }
 }
 
 /// The same with every field another.
@@ -278,13 +314,28 @@ fn other() -> Ask {
         known: false,
         values: vec![None],
         unjudged: true,
-        time: Time { unix: 4, hour: 4, weekday: 4 },
+        parameters: vec![parameter(2)],
+        time: at(4, 4, 4),
+        statement_name: "s1",
+        arguments: Arguments { reason: "r", max_rows: 1, max_affected: 1 },
+        session: SessionFacts {
+            address: "192.0.2.1",
+            tls: true,
+            proof: "scram",
+            application: "psql",
+            role: "full",
+            purpose: "p",
+            opened: 1,
+        },
+        labels: [vec!["a".into()], vec!["b".into()]],
+        claims: [("tenant".to_owned(), vec!["acme".to_owned()])].into(),
+        delegation: vec!["boss", "ana"],
     }
 }
 
 /// Every field of the input by its path, and how an ask gets that of another.
 type Change = fn(&mut Ask, &Ask);
-const FIELDS: [(&str, Change); 30] = [
+const FIELDS: [(&str, Change); 49] = [
     ("identity.name", |ask, from| ask.name = from.name),
     ("identity.owner", |ask, from| ask.owner = from.owner),
     ("identity.groups", |ask, from| ask.groups.clone_from(&from.groups)),
@@ -296,6 +347,25 @@ const FIELDS: [(&str, Change); 30] = [
     ("batch.size", |ask, from| ask.batch.size = from.batch.size),
     ("bind.known", |ask, from| ask.known = from.known),
     ("bind.values", |ask, from| ask.values.clone_from(&from.values)),
+    ("bind.parameters", |ask, from| ask.parameters.clone_from(&from.parameters)),
+    ("identity.delegation", |ask, from| ask.delegation.clone_from(&from.delegation)),
+    ("identity.claims", |ask, from| ask.claims.clone_from(&from.claims)),
+    ("name", |ask, from| ask.statement_name = from.statement_name),
+    ("arguments.reason", |ask, from| ask.arguments.reason = from.arguments.reason),
+    ("arguments.max_rows", |ask, from| ask.arguments.max_rows = from.arguments.max_rows),
+    ("arguments.max_affected", |ask, from| ask.arguments.max_affected = from.arguments.max_affected),
+    ("session.address", |ask, from| ask.session.address = from.session.address),
+    ("session.tls", |ask, from| ask.session.tls = from.session.tls),
+    ("session.proof", |ask, from| ask.session.proof = from.session.proof),
+    ("session.application", |ask, from| ask.session.application = from.session.application),
+    ("session.role", |ask, from| ask.session.role = from.session.role),
+    ("session.purpose", |ask, from| ask.session.purpose = from.session.purpose),
+    ("session.opened", |ask, from| ask.session.opened = from.session.opened),
+    ("labels.session", |ask, from| ask.labels[0].clone_from(&from.labels[0])),
+    ("labels.day", |ask, from| ask.labels[1].clone_from(&from.labels[1])),
+    ("time.date", |ask, from| ask.time.date.clone_from(&from.time.date)),
+    ("time.minute", |ask, from| ask.time.minute = from.time.minute),
+    ("time.zones[\"Europe/Berlin\"].hour", |ask, from| ask.time.zones.clone_from(&from.time.zones)),
     ("time.unix", |ask, from| ask.time.unix = from.time.unix),
     ("time.hour", |ask, from| ask.time.hour = from.time.hour),
     ("time.weekday", |ask, from| ask.time.weekday = from.time.weekday),
@@ -330,17 +400,8 @@ const FIELDS: [(&str, Change); 30] = [
 ];
 
 /// Fields that are in every key, or that keep an input from having one, or that follow from another.
-const ALWAYS: [&str; 9] = [
-    "identity.name",
-    "identity.kind",
-    "identity",
-    "database",
-    "door",
-    "via",
-    "tool",
-    "unjudged",
-    "statement.unresolved",
-];
+const ALWAYS: [&str; 6] =
+    ["identity.name", "identity.kind", "identity", "database", "unjudged", "statement.unresolved"];
 
 #[test]
 fn every_field_that_is_read_is_in_the_key_and_no_other() {
@@ -365,14 +426,24 @@ fn no_field_of_the_input_is_left_out_of_the_table() {
             value.as_object().map(|fields| fields.keys().map(|field| format!("{name}.{field}")).collect());
         for path in below.unwrap_or_else(|| vec![name.clone()]) {
             let known = FIELDS.iter().any(|(known, _)| *known == path) || ALWAYS.contains(&path.as_str());
-            assert!(known || path == "approvals", "{path}");
+            let is_another_way = ["approvals", "time.zones"].contains(&path.as_str());
+            assert!(known || is_another_way || path.starts_with("budget."), "{path}");
         }
+        assert!(name == "statement" || projection::FIELDS.contains(&name.as_str()), "{name}");
     }
 }
 
 #[test]
+fn what_reads_the_budget_is_decided_each_time() {
+    let ask = plain();
+    let spent = rulebook("allow if input.budget.day.rows < 10");
+    assert!(spent.key(&ask.input(), &Digested::new(Arc::clone(&ask.facts))).is_none());
+}
+
+#[test]
 fn parts_that_read_the_same_one_behind_the_other_have_different_keys() {
-    let all = rulebook("allow if json.marshal(input) != \"\"");
+    let all =
+        rulebook("allow if json.marshal([input.database, input.door, input.identity, input.bind]) != \"\"");
     let change = |change: fn(&mut Ask)| {
         let mut ask = plain();
         change(&mut ask);
@@ -443,6 +514,7 @@ fn what_the_time_or_the_values_decide_is_decided_each_time_they_change() {
     let effect = |ask: &Ask| hourly.recall_or_decide(&ask.input(), &digested).effect.clone();
     assert_eq!(effect(&ask), super::super::Effect::Allow);
     ask.time.unix += 60;
+    ask.time.minute += 1;
     assert_eq!(effect(&ask), super::super::Effect::Allow);
     ask.time.hour = 4;
     assert_eq!(effect(&ask), super::super::Effect::Deny);

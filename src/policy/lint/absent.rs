@@ -18,6 +18,10 @@ pub(super) fn look(file: &File<'_>, found: &mut Vec<Finding>) {
         if !RESTRICTING.contains(&tree::rule_name(rule)) {
             continue;
         }
+        if bodies.is_empty() {
+            let known = Known::nothing();
+            tree::head_parts(head).into_iter().for_each(|part| look_into(file, &known, part, found));
+        }
         for body in bodies {
             let known = Known::of(body);
             for statement in &body.query.stmts {
@@ -42,8 +46,12 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
+    fn nothing() -> Self {
+        Self { asked: BTreeSet::new(), loops: BTreeSet::from(["_"]) }
+    }
+
     fn of(body: &'a RuleBody) -> Self {
-        let mut known = Self { asked: BTreeSet::new(), loops: BTreeSet::from(["_"]) };
+        let mut known = Self::nothing();
         for statement in &body.query.stmts {
             match &statement.literal {
                 Literal::SomeVars { vars, .. } => known.loops.extend(vars.iter().map(|name| name.text())),
@@ -153,4 +161,5 @@ fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
 }
 
 /// Rules without which more would be allowed or shown.
-const RESTRICTING: &[&str] = &["deny", "escalate", "mask", "detect", "limit", "alert", "redact"];
+const RESTRICTING: &[&str] =
+    &["deny", "escalate", "mask", "detect", "limit", "alert", "redact", "label", "oblige"];

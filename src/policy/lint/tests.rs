@@ -6,7 +6,7 @@ use super::*;
 
 /// What is found in `portcullis.statement` with these rules, from line 2, as `line check`. Rules that deny are tested.
 fn found(rules: &str) -> Vec<String> {
-    let source = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+    let source = |path: &str, text: &str| Source::file(path, text);
     let sources = [
         source("statement.rego", &format!("package portcullis.statement\n{rules}\n")),
         source("session.rego", "package portcullis.session\nallow := true\n"),
@@ -22,13 +22,10 @@ fn found(rules: &str) -> Vec<String> {
 fn finding(rules: &str) -> Finding {
     let text = format!("package portcullis.statement\n{rules}\n");
     let sources = [
-        Source { path: "statement.rego".into(), text },
-        Source { path: "session.rego".into(), text: "package portcullis.session\nallow := true\n".into() },
-        Source {
-            path: "approval.rego".into(),
-            text: "package portcullis.approval\neligible := true\n".into(),
-        },
-        Source { path: "data/grants.json".into(), text: r#"{"a": {"role": "x"}}"#.into() },
+        Source::file("statement.rego", text),
+        Source::file("session.rego", "package portcullis.session\nallow := true\n"),
+        Source::file("approval.rego", "package portcullis.approval\neligible := true\n"),
+        Source::file("data/grants.json", r#"{"a": {"role": "x"}}"#),
     ];
     check(&sources, &json!({})).into_iter().next().unwrap()
 }
@@ -159,9 +156,9 @@ fn every_error_is_named_and_not_the_first_alone() {
     let refused: Vec<_> = lines.iter().filter(|line| line.ends_with("refused")).collect();
     assert_eq!(refused, ["2 refused", "3 refused", "4 refused", "5 refused"]);
     let unread = [
-        Source { path: "a.rego".into(), text: "package portcullis.statement\nallow if (".into() },
-        Source { path: "b.rego".into(), text: "package portcullis.session\nallow :=".into() },
-        Source { path: "data/x.json".into(), text: "{\n]".into() },
+        Source::file("a.rego", "package portcullis.statement\nallow if ("),
+        Source::file("b.rego", "package portcullis.session\nallow :="),
+        Source::file("data/x.json", "{\n]"),
     ];
     let findings = check(&unread, &json!({}));
     let places: Vec<_> =

@@ -43,17 +43,8 @@ fn detectors_are_no_company_for_what_is_not_understood() {
     let snapshot = rulebook("allow := true\ndetect contains {\"detector\": \"card\"}");
     let unknown = Facts::unknown("syntax error");
     let decision = snapshot.decide(&StatementInput {
-        identity: identity("bot", Kind::Agent),
-        database: "shop",
-        door: "wire",
-        via: "query",
-        tool: "",
-        statement: &unknown,
-        batch: Batch { index: 0, size: 1 },
-        approvals: &[],
-        bind: BindInput { known: false, values: &[] },
         unjudged: true,
-        time: TIME,
+        ..StatementInput::plain(identity("bot", Kind::Agent), "shop", "wire", &unknown, time())
     });
     assert_eq!((&decision.effect, first_rule(&decision)), (&Effect::Deny, "unjudged_with_masks"));
 }

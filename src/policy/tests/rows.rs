@@ -22,7 +22,8 @@ fn granted(definitions: &str, session: &str) -> Result<RowGrants, String> {
         door: "wire",
         roles: &[],
         settings: Vec::new(),
-        time: TIME,
+        session: SessionFacts::default(),
+        time: time(),
     });
     match decision.reasons.first() {
         None => Ok(decision.rows),

@@ -4,17 +4,8 @@ use super::*;
 
 fn decide(rules: &str, unjudged: bool, statement: &Facts) -> Decision {
     rulebook(rules).decide(&StatementInput {
-        identity: identity("bot", Kind::Agent),
-        database: "shop",
-        door: "wire",
-        via: "query",
-        tool: "",
-        statement,
-        batch: Batch { index: 0, size: 1 },
-        approvals: &[],
-        bind: BindInput { known: false, values: &[] },
         unjudged,
-        time: TIME,
+        ..StatementInput::plain(identity("bot", Kind::Agent), "shop", "wire", statement, time())
     })
 }
 
@@ -31,7 +22,8 @@ fn session(rules: &str) -> SessionDecision {
         door: "wire",
         roles: &[],
         settings: Vec::new(),
-        time: TIME,
+        session: SessionFacts::default(),
+        time: time(),
     };
     Snapshot::build(&sources, &agents()).unwrap().session(&input)
 }

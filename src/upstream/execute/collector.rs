@@ -144,6 +144,11 @@ impl Collector {
         self.release.findings()
     }
 
+    /// Bytes of row data.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn into_result(self) -> RunResult {
         self.result
     }
@@ -198,7 +203,7 @@ mod tests {
     const ONE_COLUMN: &[u8] = b"\0\x01n\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
 
     fn collector(mode: RunMode, plan: Plan, rows: Option<u64>) -> Collector {
-        let limits = Limits { rows, bytes: None };
+        let limits = Limits { rows, ..Limits::default() };
         let mut collector = Collector::new(Release::new(plan, rows, None), limits, "d", mode);
         collector.describe(Bytes::from_static(ONE_COLUMN)).unwrap();
         collector

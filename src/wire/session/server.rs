@@ -101,7 +101,7 @@ impl Session {
             }
             (Owed::Parse(preparing), _) => {
                 self.portals.statement_confirmed(preparing.name.is_empty());
-                preparing.receipt.settle(&Outcome::Completed { tag: String::new() }, 0);
+                preparing.receipt.settle(&Outcome::Completed { tag: String::new() }, 0, 0);
             }
             (Owed::Own | Owed::Guard, _) => return Ok(()),
             (Owed::CloseStatement { unnamed }, _) => self.portals.statement_confirmed(unnamed),
@@ -384,7 +384,7 @@ impl Session {
 
     fn settle(&mut self, owed: Owed, outcome: &Outcome) {
         match owed {
-            Owed::Parse(preparing) => preparing.receipt.settle(outcome, 0),
+            Owed::Parse(preparing) => preparing.receipt.settle(outcome, 0, 0),
             Owed::Portal(portal) => {
                 if let Some(flow) = self.portals.flow_mut(portal) {
                     flow.settle(outcome);

@@ -99,15 +99,18 @@ impl House {
         let shared: Arc<dyn Clock> = clock.clone();
         let ledger_dir: PathBuf = folder.path().join("ledger");
         let ledger = Ledger::open(&audit::Settings::new(&ledger_dir, Durability::Os), shared.now()).unwrap();
-        let gate = Arc::new(Gate::new(Parts {
-            catalogs: Arc::new(NoDatabases),
-            rules: rules(""),
-            desk: Desk::new(Store::in_memory().unwrap(), Arc::clone(&shared)).unwrap(),
-            ledger: ledger.clone(),
-            clock: Arc::clone(&shared),
-            workers: Workers::inline(),
-            console_url: format!("http://{HOST}"),
-        }));
+        let gate = Arc::new(
+            Gate::new(Parts {
+                catalogs: Arc::new(NoDatabases),
+                rules: rules(""),
+                desk: Desk::new(Store::in_memory().unwrap(), Arc::clone(&shared)).unwrap(),
+                ledger: ledger.clone(),
+                clock: Arc::clone(&shared),
+                workers: Workers::inline(),
+                console_url: format!("http://{HOST}"),
+            })
+            .unwrap(),
+        );
         let settings = Settings::new(ledger_dir, HOST.parse().unwrap(), &format!("http://{HOST}"), shared);
         Self { router: console::router(Arc::clone(&gate), settings), gate, ledger, clock, folder }
     }
@@ -242,6 +245,10 @@ pub(super) fn decided(statement: &str, identity: &str, owner: &str) -> Record {
             row_filters: [].into(),
             max_rows: None,
             max_bytes: None,
+            max_time_ms: None,
+            labels: Vec::new(),
+            place: String::new().into(),
+            input: None,
         })),
     }
 }

@@ -89,15 +89,18 @@ impl Stand {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = Memory::default();
         let upstream = Arc::new(Upstream::new(databases));
-        let gate = Arc::new(Gate::new(Parts {
-            catalogs: Arc::clone(&upstream) as _,
-            rules: Rules { policy, directory: Arc::new(directory) },
-            desk: Desk::new(Store::in_memory().unwrap(), Arc::clone(&clock)).unwrap(),
-            ledger: Ledger::inline(ledger.clone()),
-            clock,
-            workers: Workers::start(1, 64).unwrap(),
-            console_url: "http://127.0.0.1:8433".to_owned(),
-        }));
+        let gate = Arc::new(
+            Gate::new(Parts {
+                catalogs: Arc::clone(&upstream) as _,
+                rules: Rules { policy, directory: Arc::new(directory) },
+                desk: Desk::new(Store::in_memory().unwrap(), Arc::clone(&clock)).unwrap(),
+                ledger: Ledger::inline(ledger.clone()),
+                clock,
+                workers: Workers::start(1, 64).unwrap(),
+                console_url: "http://127.0.0.1:8433".to_owned(),
+            })
+            .unwrap(),
+        );
         let settings = mcp::Settings {
             hosts: vec!["gateway.example".to_owned()],
             max_sessions: MAX_SESSIONS,
@@ -306,7 +309,7 @@ fn rulebook() -> Vec<Source> {
             } else {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let below = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-                sources.push(Source { path: below, text });
+                sources.push(Source::file(below, text));
             }
         }
     }

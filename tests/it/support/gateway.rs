@@ -140,6 +140,7 @@ fn settings(cluster: &Cluster, home: &Path) -> Settings {
         console: anywhere,
         console_url: String::new(),
         policy_path: home.join("policies"),
+        control: portcullis::control::Settings::default(),
         agents_path: home.join("agents"),
         state_path: home.join("state"),
         durability: Durability::Fsync,

@@ -85,7 +85,8 @@ impl Stand {
             clock,
             workers: Workers::start(1, 64).unwrap(),
             console_url: String::new(),
-        });
+        })
+        .unwrap();
         let ana = gate.authenticate(token.reveal(), Door::Mcp, "").unwrap();
         Self { database, ledger, upstream, gate, ana }
     }
@@ -102,6 +103,7 @@ impl Stand {
             client: String::new(),
             application: "te\u{e9}st".into(),
             settings,
+            tls: false,
         };
         let proof = self.gate.admit(&self.ana, connect, &Silent).await.unwrap();
         self.upstream.connect(proof, &self.ana).await
@@ -160,9 +162,8 @@ impl Stand {
 }
 
 fn rulebook() -> Vec<Source> {
-    let source = |name: &str, text: &str| Source {
-        path: format!("{name}.rego"),
-        text: format!("package portcullis.{name}\n\n{text}\n"),
+    let source = |name: &str, text: &str| {
+        Source::file(format!("{name}.rego"), format!("package portcullis.{name}\n\n{text}\n"))
     };
     vec![
         source("session", "allow := true"),

@@ -50,10 +50,8 @@ impl Rig {
             })
             .collect();
         let directory = Directory::build(&agents).unwrap();
-        let sources: Vec<policy::Source> = RULEBOOK
-            .iter()
-            .map(|(path, text)| policy::Source { path: (*path).into(), text: (*text).into() })
-            .collect();
+        let sources: Vec<policy::Source> =
+            RULEBOOK.iter().map(|(path, text)| policy::Source::file(*path, *text)).collect();
         let policy = policy::Snapshot::build(&sources, &directory.to_data()).unwrap();
         let shared: Arc<dyn Clock> = clock.clone();
         let gate = Gate::new(Parts {
@@ -64,7 +62,8 @@ impl Rig {
             clock: shared,
             workers: Workers::inline(),
             console_url: "http://127.0.0.1:8433".into(),
-        });
+        })
+        .unwrap();
         Self { gate: Arc::new(gate), disk, clock }
     }
 
@@ -110,6 +109,7 @@ impl Rig {
             client: "127.0.0.1:1".into(),
             application: "psql".into(),
             settings: Vec::new(),
+            tls: false,
         };
         let proof = ready(self.gate.admit(who, connect, &Holds::default())).unwrap();
         proof.context().clone()

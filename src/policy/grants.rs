@@ -1,0 +1,70 @@
+//! Who may allow anything. A decision point's base package may; an add-on only where its file says so in its metadata, and
+//! the configuration lets the bundle grant that the file came with. Everybody may deny.
+
+use super::snapshot::{RulebookError, Source};
+use super::syntax::Module;
+use super::vocabulary::{self, Member};
+
+/// Refuses the first declaration that gives something and stands where nothing may be given.
+pub(super) fn check(modules: &[Module], sources: &[&Source]) -> Result<(), RulebookError> {
+    for module in modules {
+        let Some((point, member)) = vocabulary::point_of(&module.package) else { continue };
+        let source = sources.iter().find(|source| source.name() == module.site.file);
+        let says_so = source.is_some_and(|source| says_that_it_grants(&source.text));
+        let lets = source.is_some_and(|source| source.grants);
+        if lets && (member == Member::Base || says_so) {
+            continue;
+        }
+        let own = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+        let giving = module.rules.iter().find(|rule| point.values.contains(&own(&rule.path).as_str()));
+        let Some(rule) = giving else { continue };
+        let name = own(&rule.path);
+        return Err(rule.site.error(match lets {
+            false => format!(
+                "`{name}` gives something, and this bundle may not: set `grants = true` for it in the configuration, or only deny"
+            ),
+            true => format!(
+                "`{name}` gives something, and `{}` is an add-on: put `# METADATA`, `# custom:`, `#   grants: true` above its `package`, or only deny",
+                module.package
+            ),
+        }));
+    }
+    Ok(())
+}
+
+/// Whether the block of metadata in front of `package` has `grants: true` below `custom:`.
+fn says_that_it_grants(text: &str) -> bool {
+    let head = text.lines().take_while(|line| !line.starts_with("package"));
+    let comments = head.filter_map(|line| line.trim_start().strip_prefix('#'));
+    let mut block = comments.skip_while(|line| line.trim() != "METADATA").skip(1);
+    let mut inside = false;
+    block.any(|line| {
+        let is_indented = line.strip_prefix(' ').is_some_and(|rest| rest.starts_with(' '));
+        if !is_indented {
+            inside = line.trim() == "custom:";
+        }
+        inside && line.trim() == "grants: true"
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_metadata_in_front_of_the_package_grants() {
+        let grants = "# METADATA\n# title: x\n# custom:\n#   grants: true\npackage a\n";
+        assert!(says_that_it_grants(grants));
+        let others = [
+            "# METADATA\n# custom:\n#   grants: false\npackage a\n",
+            "# METADATA\n# grants: true\npackage a\n",
+            "# custom:\n#   grants: true\npackage a\n",
+            "# METADATA\n# custom:\n#   other: 1\n# description: |\n#   grants: true\npackage a\n",
+            "package a\n# METADATA\n# custom:\n#   grants: true\nallow := true\n",
+            "# METADATA\n# custom:\n#   grants: true or not\npackage a\n",
+        ];
+        for text in others {
+            assert!(!says_that_it_grants(text), "{text}");
+        }
+    }
+}
