@@ -2,7 +2,9 @@
 # title: Who may decide on a request
 # description: |
 #   People in one of the groups that the request names. The gateway itself holds that nobody decides on a
-#   request of their own and that nothing but a person decides, whatever is written here.
+#   request of their own or twice, that nothing but a person decides, and that a yes fills a seat that is open,
+#   whatever is written here. `missing contains {"rule", "message", "hint"}` keeps a request open whose seats are
+#   all filled (docs/approvals.md).
 package portcullis.approval
 
 eligible if in_groups
@@ -16,7 +18,7 @@ deny contains {
 }
 
 # An agent acts for its owner, so its owner's yes would be a yes to oneself. The owner may always say no.
-# `owner_may_approve` in data/rulebook.json switches this rule off.
+# `owner_may_approve` in data/rulebook.json switches this rule off, and `exclude_owner` of the shipped writes.
 deny contains {
 	"rule": "owner_approves",
 	"message": sprintf("you own `%s`, so you can't approve for it", [input.requester.name]),

@@ -15,6 +15,7 @@ escalate contains {
 	"hint": sprintf("a member of %s can approve it", [concat(" or ", me.approval.groups)]),
 	"groups": me.approval.groups,
 	"ttl_s": data.rulebook.approval_ttl_s,
+	"exclude_owner": owner_is_excluded,
 } if {
 	writes
 	not plan_only
@@ -121,6 +122,11 @@ deny contains {
 	writes
 	"copy" in kinds
 }
+
+# The switch of portcullis.approval's `owner_approves`: an agent's owner can't say yes for it.
+default owner_is_excluded := true
+
+owner_is_excluded := false if data.rulebook.owner_may_approve
 
 writes if input.statement.class == "write"
 

@@ -31,6 +31,14 @@ test_a_write_in_scope_waits_for_the_groups_of_the_file if {
 	some entry in asked("bot", update(["status"], by_id))
 	entry.groups == ["approvers"]
 	entry.ttl_s == 900
+	entry.exclude_owner
+}
+
+test_the_switch_lets_owners_approve if {
+	some entry in escalate with input as fixtures.ask("bot", update(["status"], by_id))
+		with data.agents as agents
+		with data.rulebook.owner_may_approve as true
+	not entry.exclude_owner
 }
 
 test_a_write_never_just_runs if {

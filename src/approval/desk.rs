@@ -11,10 +11,11 @@ use rusqlite::Transaction;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::policy::{Progress, Reason};
 use crate::store::{Store, StoreError};
 
-use super::table::{self, Verdict};
-use super::{Approval, ApprovalId, Digest, NewRequest, Request, State, Vote};
+use super::table;
+use super::{Approval, ApprovalId, Ballot, Digest, NewRequest, Request, State, Vote};
 
 /// Takes requests, lets requesters wait, and keeps what people said. Cheap to clone; clones share waiters.
 #[derive(Debug, Clone)]
@@ -57,6 +58,24 @@ pub enum DeskError {
         id: ApprovalId,
         /// Who asked.
         requester: String,
+    },
+    /// Somebody votes twice.
+    #[error("`{by}` has voted on approval request `{id}` already: one person has one vote")]
+    VotedAlready {
+        /// The request.
+        id: ApprovalId,
+        /// Who.
+        by: String,
+    },
+    /// A yes that would change nothing.
+    #[error("no seat of approval request `{id}` is left for `{by}`: {standing}")]
+    NoSeat {
+        /// The request.
+        id: ApprovalId,
+        /// Who.
+        by: String,
+        /// Which seats are filled, and which are open.
+        standing: String,
     },
     /// A no without a reason.
     #[error("a denial needs a reason, so that the requester knows what to change")]
@@ -122,8 +141,8 @@ impl Desk {
     }
 
     /// Opens a request. At the MCP door, where agents repeat themselves, the requester's open or approved,
-    /// unspent request with the same digest is returned instead; a wire session always gets its own, because
-    /// its request is withdrawn when the session ends.
+    /// unspent request with the same digest is returned instead, unless other approvals are asked for by now: then the open
+    /// one is withdrawn. A wire session always gets its own, because its request is withdrawn when the session ends.
     ///
     /// # Errors
     /// When the store fails, or the requester has too many open.
@@ -132,7 +151,10 @@ impl Desk {
             if new.door == DEDUPED_DOOR
                 && let Some(twin) = table::open_twin(tx, &new.requester, &new.door, &new.digest)?
             {
-                return Ok(twin);
+                if twin.state == State::Approved || twin.requirement.asks_as(&new.requirement) {
+                    return Ok(twin);
+                }
+                table::step(tx, &twin.id, State::Pending, State::Withdrawn)?;
             }
             let open = table::count_open(tx, &new.requester)?;
             if open >= MOST_OPEN {
@@ -163,6 +185,20 @@ impl Desk {
     /// # Errors
     /// When the store fails, or the request is unknown.
     pub async fn wait(&self, id: &ApprovalId, patience: Option<Duration>) -> Result<Resolution, DeskError> {
+        self.wait_and_hear(id, patience, |_| {}).await
+    }
+
+    /// As [`Desk::wait`]; `heard` is told of every vote that leaves the request open.
+    ///
+    /// # Errors
+    /// When the store fails, or the request is unknown.
+    pub async fn wait_and_hear(
+        &self,
+        id: &ApprovalId,
+        patience: Option<Duration>,
+        mut heard: impl FnMut(&Request),
+    ) -> Result<Resolution, DeskError> {
+        let mut votes = None;
         let deadline = patience.map(|patience| later(self.clock.now(), patience));
         let mut changes = self.changes.subscribe();
         loop {
@@ -171,6 +207,10 @@ impl Desk {
             if let Some(resolution) = resolution(&request) {
                 return Ok(resolution);
             }
+            if votes.is_some_and(|votes| votes != request.votes.len()) {
+                heard(&request);
+            }
+            votes = Some(request.votes.len());
             let now = self.clock.now();
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(Resolution::StillPending);
@@ -196,11 +236,13 @@ impl Desk {
         Ok(lapsed)
     }
 
-    /// Records what `by` (member of `groups`) says. Whether they may was decided before. Never lets the
-    /// requester decide.
+    /// Records what `by` (member of `groups`) says. Whether they may was decided before. A no ends the request; the yes
+    /// that fills the last seat approves it, unless `missing` names something that is missing all the same: it is asked then,
+    /// with the request as it would be, in the same transaction. Never lets the requester decide, nor anybody twice.
     ///
     /// # Errors
-    /// When the request is unknown or closed, `by` asked for it, a no has no reason, or the store fails.
+    /// When the request is unknown or closed, `by` asked for it or has voted already, a yes would fill no seat, a no has no
+    /// reason, or the store fails.
     pub fn vote(
         &self,
         id: &ApprovalId,
@@ -208,24 +250,44 @@ impl Desk {
         groups: &[String],
         vote: Vote,
         note: &str,
+        missing: impl FnOnce(&Request) -> Vec<Reason>,
     ) -> Result<Request, DeskError> {
         let note = checked_note(vote, note)?;
         let request = self.write(|tx, now| {
-            let request = table::by_id(tx, id)?.ok_or_else(|| unknown(id))?;
-            if by == request.requester || by.is_empty() {
-                return Err(DeskError::OwnRequest { id: id.clone(), requester: request.requester });
-            }
-            let state = match vote {
-                Vote::Approve => State::Approved,
-                Vote::Deny => State::Denied,
-            };
-            if !table::decide(tx, id, &Verdict { state, by, groups, note, at: now })? {
-                return Err(DeskError::Closed { id: id.clone(), state: request.state });
+            let mut request = table::by_id(tx, id)?.ok_or_else(|| unknown(id))?;
+            may_vote(&request, by, groups, vote)?;
+            let ballot =
+                Ballot { by: by.to_owned(), groups: groups.to_vec(), vote, note: note.to_owned(), at: now };
+            table::insert_vote(tx, id, &ballot)?;
+            match vote {
+                Vote::Deny => drop(table::decide(tx, id, State::Denied, &ballot)?),
+                Vote::Approve => {
+                    request.votes.push(ballot.clone());
+                    request.count();
+                    let complete = request.progress.is_complete();
+                    let missing = if complete { missing(&request) } else { Vec::new() };
+                    if complete && missing.is_empty() {
+                        table::decide(tx, id, State::Approved, &ballot)?;
+                    } else {
+                        table::set_missing(tx, id, &missing)?;
+                    }
+                }
             }
             table::by_id(tx, id)?.ok_or_else(|| unknown(id))
         })?;
         self.wake();
         Ok(request)
+    }
+
+    /// Takes an approval back that no longer counts: true if it was unspent. Its request is withdrawn.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn revoke(&self, approval: &Approval) -> Result<bool, DeskError> {
+        let revoked =
+            self.write(|tx, _| Ok(table::step(tx, &approval.id, State::Approved, State::Withdrawn)?))?;
+        self.wake();
+        Ok(revoked)
     }
 
     /// Spends an approval: true for exactly one caller, once, before it expires.
@@ -329,7 +391,7 @@ impl From<rusqlite::Error> for DeskError {
 /// Times are cut to the millisecond, as the table keeps them.
 fn made(new: NewRequest, now: Timestamp) -> Request {
     let created_at = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
-    Request {
+    let mut request = Request {
         id: ApprovalId::random(),
         digest: new.digest,
         requester: new.requester,
@@ -345,16 +407,40 @@ fn made(new: NewRequest, now: Timestamp) -> Request {
         message: new.message,
         facts: new.facts,
         revision: new.revision,
-        groups: new.groups,
+        groups: new.requirement.groups(),
+        votes: Vec::new(),
+        progress: Progress::default(),
+        missing: Vec::new(),
         created_at,
-        expires_at: later(created_at, Duration::from_secs(new.ttl_s.min(LONGEST_TTL_S))),
+        expires_at: later(created_at, Duration::from_secs(new.requirement.ttl_s().min(LONGEST_TTL_S))),
+        requirement: new.requirement,
         state: State::Pending,
         decided_by: String::new(),
         decided_by_groups: Vec::new(),
         decision_note: String::new(),
         decided_at: None,
         outcome: serde_json::Value::Null,
+    };
+    request.count();
+    request
+}
+
+/// Whether the desk takes this vote, whatever the rulebook says.
+fn may_vote(request: &Request, by: &str, groups: &[String], vote: Vote) -> Result<(), DeskError> {
+    let id = request.id.clone();
+    if by == request.requester || by.is_empty() {
+        return Err(DeskError::OwnRequest { id, requester: request.requester.clone() });
     }
+    if request.state != State::Pending {
+        return Err(DeskError::Closed { id, state: request.state });
+    }
+    if request.has_vote_of(by) {
+        return Err(DeskError::VotedAlready { id, by: by.to_owned() });
+    }
+    if vote == Vote::Approve && !request.is_helped_by(by, groups) {
+        return Err(DeskError::NoSeat { id, by: by.to_owned(), standing: request.standing() });
+    }
+    Ok(())
 }
 
 /// Where a request's waiters end; `None` while nobody has decided.
@@ -373,14 +459,10 @@ fn resolution(request: &Request) -> Option<Resolution> {
 
 /// The only place where an [`Approval`] is made.
 fn evidence(request: &Request) -> Option<Approval> {
-    let at = request.decided_at.filter(|_| request.state == State::Approved)?;
-    Some(Approval {
-        id: request.id.clone(),
-        by: request.decided_by.clone(),
-        groups: request.decided_by_groups.clone(),
-        note: request.decision_note.clone(),
-        at,
-    })
+    let votes: Vec<Ballot> =
+        request.votes.iter().filter(|ballot| ballot.vote == Vote::Approve).cloned().collect();
+    let approved = request.state == State::Approved && !votes.is_empty();
+    approved.then(|| Approval { id: request.id.clone(), votes })
 }
 
 fn checked_note(vote: Vote, note: &str) -> Result<&str, DeskError> {

@@ -1,11 +1,15 @@
 //! A request for approval and its life.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use crate::policy::quorum::{self, Asker, Person, Progress};
+use crate::policy::{BindTo, Reason, Requirement};
 
 /// A request's id: 128 random bits in lower-case hexadecimal, unguessable.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -100,10 +104,8 @@ pub struct NewRequest {
     pub facts: serde_json::Value,
     /// The rulebook's revision at the time of asking.
     pub revision: String,
-    /// Who may decide: members of any of these groups.
-    pub groups: Vec<String>,
-    /// How long it stays open, in seconds.
-    pub ttl_s: u64,
+    /// Whose yes it needs, and how long it stays open.
+    pub requirement: Requirement,
 }
 
 /// A request as the desk keeps it.
@@ -141,13 +143,21 @@ pub struct Request {
     pub revision: String,
     /// Who may decide: members of any of these groups.
     pub groups: Vec<String>,
+    /// Whose yes it needs: every escalation's seats must be filled.
+    pub requirement: Requirement,
+    /// What people said, in order.
+    pub votes: Vec<Ballot>,
+    /// Which seats are filled, by the groups that voters had when they voted.
+    pub progress: Progress,
+    /// What the rulebook still misses although all seats are filled.
+    pub missing: Vec<Reason>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it lapses.
     pub expires_at: Timestamp,
     /// Where it stands.
     pub state: State,
-    /// Who decided; empty while nobody has.
+    /// Who decided, by the last yes that was needed or by a no; empty while nobody has.
     pub decided_by: String,
     /// The groups of who decided, at that time.
     pub decided_by_groups: Vec<String>,
@@ -163,15 +173,15 @@ pub struct Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Nobody has decided.
+    /// Not enough people have said yes, and nobody no.
     Pending,
-    /// Somebody said yes; the statement has not run yet.
+    /// Everybody said yes whose yes it needs; the statement has not run yet.
     Approved,
     /// Somebody said no.
     Denied,
     /// Its time ran out.
     Expired,
-    /// Who asked went away.
+    /// Who asked went away, or the approvals no longer count.
     Withdrawn,
     /// Its approval was used for the statement, once.
     Spent,
@@ -216,14 +226,111 @@ pub enum Vote {
     Deny,
 }
 
-/// Evidence that somebody said yes to exactly one digest. Made by the desk only, and only while unspent.
+impl Vote {
+    /// The word that policy, pages and APIs use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Deny => "deny",
+        }
+    }
+
+    /// The vote that `word` names.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Approve, Self::Deny].into_iter().find(|vote| vote.as_str() == word)
+    }
+}
+
+/// What one person said to one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ballot {
+    /// Who.
+    pub by: String,
+    /// Their groups at that time.
+    pub groups: Vec<String>,
+    /// Yes or no.
+    pub vote: Vote,
+    /// Why; may be empty where it is a yes.
+    pub note: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Request {
+    /// Whether one yes is enough, and nothing else is missing.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.progress.needed == 1 && self.missing.is_empty()
+    }
+
+    /// Where it stands: `1 of 2: dba ✓ dora, security open`, and what is missing besides.
+    #[must_use]
+    pub fn standing(&self) -> String {
+        let mut words = self.progress.to_string();
+        for reason in &self.missing {
+            words.push_str("; still missing: ");
+            words.push_str(&reason.message);
+        }
+        words
+    }
+
+    /// The groups whose members can fill a seat that is open; those of all seats where none is open but something else
+    /// is missing.
+    #[must_use]
+    pub fn open_groups(&self) -> Vec<String> {
+        let open: BTreeSet<&String> = self.progress.open().flat_map(|seat| &seat.groups).collect();
+        if open.is_empty() { self.groups.clone() } else { open.into_iter().cloned().collect() }
+    }
+
+    /// Whether its approval holds for the text with any bind values, not just those that are shown.
+    #[must_use]
+    pub fn holds_for_any_values(&self) -> bool {
+        self.requirement.bind_to() == BindTo::Text
+    }
+
+    /// Whether `name` has said something to it.
+    #[must_use]
+    pub fn has_vote_of(&self, name: &str) -> bool {
+        self.votes.iter().any(|ballot| ballot.by == name)
+    }
+
+    /// Whether a yes of `name`, a member of `groups`, brings it any further: by a seat, or, where all are filled and
+    /// something else is missing, by one more voice.
+    #[must_use]
+    pub fn is_helped_by(&self, name: &str, groups: &[String]) -> bool {
+        let newcomer = Person { name, groups: groups.iter().map(String::as_str).collect() };
+        let escalations = &self.requirement.escalations;
+        let voices = if self.progress.is_complete() { Vec::new() } else { self.voices() };
+        !self.has_vote_of(name) && quorum::helps(escalations, self.asker(), &voices, &newcomer)
+    }
+
+    /// Counts again which seats are filled.
+    pub(super) fn count(&mut self) {
+        self.progress = quorum::satisfied(&self.requirement.escalations, self.asker(), &self.voices());
+    }
+
+    /// Everybody who said yes, with their groups then.
+    fn voices(&self) -> Vec<Person<'_>> {
+        let yes = self.votes.iter().filter(|ballot| ballot.vote == Vote::Approve);
+        yes.map(|ballot| Person {
+            name: &ballot.by,
+            groups: ballot.groups.iter().map(String::as_str).collect(),
+        })
+        .collect()
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        Asker { name: &self.requester, owner: &self.owner }
+    }
+}
+
+/// Evidence that people said yes to exactly one digest. Made by the desk only, and only while unspent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approval {
     pub(super) id: ApprovalId,
-    pub(super) by: String,
-    pub(super) groups: Vec<String>,
-    pub(super) note: String,
-    pub(super) at: Timestamp,
+    pub(super) votes: Vec<Ballot>,
 }
 
 impl Approval {
@@ -233,27 +340,23 @@ impl Approval {
         &self.id
     }
 
-    /// Who said yes.
+    /// What everybody said who said yes, in order.
     #[must_use]
-    pub fn by(&self) -> &str {
-        &self.by
+    pub fn votes(&self) -> &[Ballot] {
+        &self.votes
     }
 
-    /// Their groups at that time.
+    /// Who said yes: `dora, sam`.
     #[must_use]
-    pub fn groups(&self) -> &[String] {
-        &self.groups
+    pub fn by(&self) -> String {
+        let names: Vec<&str> = self.votes.iter().map(|ballot| ballot.by.as_str()).collect();
+        names.join(", ")
     }
 
-    /// What they said.
+    /// What they wrote, without those who wrote nothing.
     #[must_use]
-    pub fn note(&self) -> &str {
-        &self.note
-    }
-
-    /// When.
-    #[must_use]
-    pub fn at(&self) -> Timestamp {
-        self.at
+    pub fn note(&self) -> String {
+        let notes = self.votes.iter().map(|ballot| ballot.note.as_str()).filter(|note| !note.is_empty());
+        notes.collect::<Vec<_>>().join("; ")
     }
 }

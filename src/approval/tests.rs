@@ -1,5 +1,7 @@
 //! The desk's tests: every step that a request can take, and every one that it can't.
 
+mod tiers;
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,8 +12,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock::{ManualClock, SystemClock};
+use crate::policy::{Escalation, Reason, Requirement};
 use crate::store::Store;
 
+use super::table;
 use super::{ApprovalId, Desk, DeskError, Digest, NewRequest, Request, Resolution, State, Vote};
 
 const TTL: Duration = Duration::from_secs(300);
@@ -46,9 +50,17 @@ fn ask(door: &str, statement: &str) -> NewRequest {
         message: "writes need a second pair of eyes".into(),
         facts: serde_json::json!({"kind": "update"}),
         revision: "r1".into(),
-        groups: vec!["dba".into()],
-        ttl_s: TTL.as_secs(),
+        requirement: asking(vec![Escalation::by_one("write_in_scope", "m", &["dba"], TTL.as_secs())]),
     }
+}
+
+fn asking(escalations: Vec<Escalation>) -> Requirement {
+    Requirement { escalations }
+}
+
+/// The rulebook misses nothing.
+fn nothing(_: &Request) -> Vec<Reason> {
+    Vec::new()
 }
 
 fn dba() -> Vec<String> {
@@ -66,12 +78,14 @@ impl Room {
         let id = &request.id;
         match state {
             State::Pending => {}
-            State::Approved => drop(self.desk.vote(id, "dana", &dba(), Vote::Approve, "fine").unwrap()),
-            State::Denied => drop(self.desk.vote(id, "dana", &dba(), Vote::Deny, "no").unwrap()),
+            State::Approved => {
+                drop(self.desk.vote(id, "dana", &dba(), Vote::Approve, "fine", nothing).unwrap())
+            }
+            State::Denied => drop(self.desk.vote(id, "dana", &dba(), Vote::Deny, "no", nothing).unwrap()),
             State::Expired => self.clock.advance(TTL),
             State::Withdrawn => self.desk.withdraw(id).unwrap(),
             State::Spent => {
-                drop(self.desk.vote(id, "dana", &dba(), Vote::Approve, "fine").unwrap());
+                drop(self.desk.vote(id, "dana", &dba(), Vote::Approve, "fine", nothing).unwrap());
                 let approval = self.desk.approved(&request.digest).unwrap().unwrap();
                 assert!(self.desk.spend(&approval).unwrap());
             }
@@ -120,7 +134,7 @@ fn every_step_from_every_state() {
         };
         let vote = |vote| {
             after(&|room: &Room, request: &Request| {
-                let voted = room.desk.vote(&request.id, "dora", &dba(), vote, "because");
+                let voted = room.desk.vote(&request.id, "dora", &dba(), vote, "because", nothing);
                 assert_eq!(voted.is_ok(), from == Pending, "{from}: {voted:?}");
             })
         };
@@ -146,9 +160,9 @@ fn nobody_decides_on_what_they_asked_for() {
     let room = room();
     let request = room.open();
     for vote in [Vote::Approve, Vote::Deny] {
-        let refused = room.desk.vote(&request.id, "bot", &dba(), vote, "yes").unwrap_err();
+        let refused = room.desk.vote(&request.id, "bot", &dba(), vote, "yes", nothing).unwrap_err();
         assert!(matches!(refused, DeskError::OwnRequest { .. }), "{refused}");
-        room.desk.vote(&request.id, "", &dba(), vote, "yes").unwrap_err();
+        room.desk.vote(&request.id, "", &dba(), vote, "yes", nothing).unwrap_err();
     }
     assert_eq!(room.state(&request.id), State::Pending);
 }
@@ -169,13 +183,13 @@ fn a_denial_needs_a_reason_and_a_reason_has_an_end() {
     let room = room();
     let id = room.open().id;
     for note in ["", "  \n\t "] {
-        let refused = room.desk.vote(&id, "dana", &dba(), Vote::Deny, note).unwrap_err();
+        let refused = room.desk.vote(&id, "dana", &dba(), Vote::Deny, note, nothing).unwrap_err();
         assert!(matches!(refused, DeskError::NoteMissing), "{refused}");
     }
     let long = "x".repeat(4001);
-    let refused = room.desk.vote(&id, "dana", &dba(), Vote::Approve, &long).unwrap_err();
+    let refused = room.desk.vote(&id, "dana", &dba(), Vote::Approve, &long, nothing).unwrap_err();
     assert!(matches!(refused, DeskError::NoteTooLong { length: 4001, most: 4000 }), "{refused}");
-    let denied = room.desk.vote(&id, "dana", &dba(), Vote::Deny, " too broad ").unwrap();
+    let denied = room.desk.vote(&id, "dana", &dba(), Vote::Deny, " too broad ", nothing).unwrap();
     assert_eq!((denied.decided_by.as_str(), denied.decision_note.as_str()), ("dana", "too broad"));
 }
 
@@ -184,7 +198,7 @@ fn an_agent_that_repeats_itself_gets_the_same_request_and_a_wire_session_its_own
     let room = room();
     let first = room.desk.open(ask("mcp", "DELETE FROM t WHERE id = 1")).unwrap();
     assert_eq!(room.desk.open(ask("mcp", "DELETE FROM t WHERE id = 1")).unwrap().id, first.id);
-    drop(room.desk.vote(&first.id, "dana", &dba(), Vote::Approve, "").unwrap());
+    drop(room.desk.vote(&first.id, "dana", &dba(), Vote::Approve, "", nothing).unwrap());
     assert_eq!(room.desk.open(ask("mcp", "DELETE FROM t WHERE id = 1")).unwrap().id, first.id);
 
     assert_ne!(room.desk.open(ask("mcp", "DELETE FROM t WHERE id = 2")).unwrap().id, first.id);
@@ -266,7 +280,8 @@ fn requests_and_verdicts_survive_a_restart_and_orphans_are_swept() {
     assert_eq!(room.state(&wire.id), State::Withdrawn);
     assert_eq!(room.state(&mcp.id), State::Pending);
     let approval = room.desk.approved(&approved.digest).unwrap().unwrap();
-    assert_eq!((approval.by(), approval.note(), approval.groups()), ("dana", "fine", dba().as_slice()));
+    assert_eq!((approval.by().as_str(), approval.note().as_str()), ("dana", "fine"));
+    assert_eq!(approval.votes()[0].groups, dba());
     assert!(room.desk.spend(&approval).unwrap());
 }
 
@@ -297,7 +312,10 @@ fn unknown_ids_are_unknown_everywhere() {
     let room = room();
     let id = ApprovalId::random();
     assert!(matches!(room.desk.request(&id), Err(DeskError::Unknown { .. })));
-    assert!(matches!(room.desk.vote(&id, "dana", &dba(), Vote::Approve, ""), Err(DeskError::Unknown { .. })));
+    assert!(matches!(
+        room.desk.vote(&id, "dana", &dba(), Vote::Approve, "", nothing),
+        Err(DeskError::Unknown { .. })
+    ));
     room.desk.withdraw(&id).unwrap();
     let mut context = Context::from_waker(Waker::noop());
     let mut wait = pin!(room.desk.wait(&id, None));
@@ -318,11 +336,11 @@ fn waiting_ends_by_votes_and_by_ticks_when_polled_by_hand() {
     assert_eq!(room.desk.tick().unwrap(), 0);
     assert!(patient.as_mut().poll(&mut context).is_pending());
     assert!(matches!(hasty.as_mut().poll(&mut context), Poll::Ready(Ok(Resolution::StillPending))));
-    drop(room.desk.vote(&request.id, "dana", &dba(), Vote::Approve, "fine").unwrap());
+    drop(room.desk.vote(&request.id, "dana", &dba(), Vote::Approve, "fine", nothing).unwrap());
     let Poll::Ready(Ok(Resolution::Approved(approval))) = patient.as_mut().poll(&mut context) else {
         panic!("the vote did not wake the waiter")
     };
-    assert_eq!((approval.id(), approval.by()), (&request.id, "dana"));
+    assert_eq!((approval.id(), approval.by().as_str()), (&request.id, "dana"));
 
     let lapsing = room.open();
     let mut wait = pin!(room.desk.wait(&lapsing.id, None));
@@ -352,7 +370,7 @@ async fn a_waiter_on_another_task_hears_of_a_withdrawal_and_of_a_denial() {
         });
         tokio::task::yield_now().await;
         if deny {
-            drop(desk.vote(&request.id, "dana", &dba(), Vote::Deny, "no").unwrap());
+            drop(desk.vote(&request.id, "dana", &dba(), Vote::Deny, "no", nothing).unwrap());
             assert_eq!(waiter.await.unwrap(), Resolution::Denied { by: "dana".into(), note: "no".into() });
         } else {
             desk.withdraw(&request.id).unwrap();

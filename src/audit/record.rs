@@ -91,16 +91,19 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         found: BTreeMap<SmolStr, u64>,
     },
-    /// A person decided on a request for approval, or it ended otherwise.
+    /// A person voted on a request for approval, or it ended otherwise.
     ApprovalChanged {
         /// The request.
         approval_id: String,
-        /// `pending`, `approved`, `denied`, `expired`, `withdrawn` or `spent`.
+        /// Where it stands now: `pending`, `approved`, `denied`, `expired`, `withdrawn` or `spent`.
         state: String,
-        /// Who; empty where nobody did.
+        /// Who; empty where nobody did. Of one that is still pending: whose yes was not the last that is needed.
         by: String,
         /// What they said.
         note: String,
+        /// Which seats are filled by whom, and which are open; empty where one yes is enough.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        progress: String,
     },
     /// A client asked to cancel.
     Cancel {

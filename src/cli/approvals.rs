@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::approval::ApprovalId;
+use crate::policy::{BindTo, Progress, Requirement};
 
 use super::console::{Console, ConsoleArguments};
 use super::exit::Exit;
@@ -130,6 +132,9 @@ async fn list(
     for request in requests {
         let fields = ["id", "state", "requester", "database", "rule"];
         let mut cells: Vec<String> = fields.iter().map(|field| text(request, field).to_owned()).collect();
+        if let (Some(state), Some(progress)) = (cells.get_mut(1), several(request)) {
+            *state = format!("{state} {} of {}", progress.filled, progress.needed);
+        }
         cells.push(cut(&one_line(text(request, "statement")), 60));
         table.row(cells);
     }
@@ -147,6 +152,18 @@ fn show(request: &Value, json: bool, output: &mut Output) -> anyhow::Result<Exit
         if !value.is_empty() {
             output.line(format_args!("{label:11} {}", one_line(value)))?;
         }
+    }
+    for (index, seat) in several(request).iter().flat_map(|progress| &progress.seats).enumerate() {
+        let label = if index == 0 { "approvals" } else { "" };
+        let by = if seat.by.is_empty() { "open".to_owned() } else { format!("✓ {}", one_line(&seat.by)) };
+        let groups = one_line(&seat.groups.join(" or "));
+        output.line(format_args!("{label:11} {groups}: {by} (rule {})", one_line(&seat.rule)))?;
+    }
+    for reason in request.get("missing").and_then(Value::as_array).into_iter().flatten() {
+        output.line(format_args!("{:11} {}", "missing", one_line(text(reason, "message"))))?;
+    }
+    if holds_for_any_values(request) {
+        output.line(format_args!("{:11} it holds for any bind values, not only for these", "binds"))?;
     }
     let values = request.get("parameters").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for (value, number) in values.iter().zip(1..) {
@@ -170,7 +187,9 @@ async fn vote(
     if json {
         output.json(&request)?;
     } else {
-        output.line(format_args!("{id} is {}", one_line(text(&request, "state"))))?;
+        let progress = several(&request).map(|progress| format!(": {}", one_line(&progress.to_string())));
+        let state = one_line(text(&request, "state"));
+        output.line(format_args!("{id} is {state}{}", progress.unwrap_or_default()))?;
     }
     Ok(Exit::Ok)
 }
@@ -180,7 +199,7 @@ async fn watch(console: &Console, json: bool, output: &mut Output) -> anyhow::Re
     let mut stop = Stop::listen()?;
     let me = console.get("whoami").await?;
     output.remark(format_args!("watching as {}; Ctrl-C ends it", one_line(text(&me, "name"))))?;
-    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let mut known: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let mut path = "approvals/watch".to_owned();
     loop {
         let answer = tokio::select! {
@@ -190,8 +209,9 @@ async fn watch(console: &Console, json: bool, output: &mut Output) -> anyhow::Re
         let first = known.is_empty();
         for request in requests(&answer).iter().rev() {
             let (id, state) = (text(request, "id"), text(request, "state"));
-            let before = known.insert(id.to_owned(), state.to_owned());
-            let news = before.as_deref() != Some(state) && (!first || state == "pending");
+            let now = (state.to_owned(), several(request).map_or(0, |progress| progress.filled));
+            let before = known.insert(id.to_owned(), now.clone());
+            let news = before != Some(now) && (!first || state == "pending");
             if news && json {
                 output.json(request)?;
             } else if news {
@@ -210,9 +230,11 @@ fn news_line(request: &Value) -> String {
         by if by.is_empty() => String::new(),
         by => format!(" by {by}"),
     };
+    let progress = several(request).map(|progress| format!(" ({})", one_line(&progress.to_string())));
+    let progress = progress.unwrap_or_default();
     let statement = cut(&part("statement"), 80);
     format!(
-        "{}  {}{by}  {} on {}: {statement}",
+        "{}  {}{by}{progress}  {} on {}: {statement}",
         part("id"),
         part("state"),
         part("requester"),
@@ -223,6 +245,18 @@ fn news_line(request: &Value) -> String {
 /// The requests in a list answer.
 fn requests(answer: &Value) -> &[Value] {
     answer.get("approvals").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Which seats are filled, where one yes is not enough.
+fn several(request: &Value) -> Option<Progress> {
+    let progress = Progress::deserialize(request.get("progress")?).ok()?;
+    (progress.needed > 1).then_some(progress)
+}
+
+fn holds_for_any_values(request: &Value) -> bool {
+    let requirement = request.get("requirement").map(Requirement::deserialize);
+    let values = request.get("parameters").and_then(Value::as_array).is_some_and(|values| !values.is_empty());
+    values && requirement.and_then(Result::ok).is_some_and(|asked| asked.bind_to() == BindTo::Text)
 }
 
 fn text<'a>(request: &'a Value, field: &str) -> &'a str {

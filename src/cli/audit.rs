@@ -178,11 +178,13 @@ fn summary(event: &Event) -> String {
                 found.iter().map(|(name, count)| format!(", {count} {name} masked")).collect();
             format!("{outcome} {} ({shown}{duration_ms} ms{found})", one_line(detail))
         }
-        Event::ApprovalChanged { approval_id, state, by, note } => {
+        Event::ApprovalChanged { approval_id, state, by, note, progress } => {
             let by = if by.is_empty() { String::new() } else { format!(" by {}", one_line(by)) };
             let note =
                 if note.is_empty() { String::new() } else { format!(": {}", cut(&one_line(note), 60)) };
-            format!("approval {approval_id} {state}{by}{note}")
+            let progress =
+                if progress.is_empty() { String::new() } else { format!(" ({})", one_line(progress)) };
+            format!("approval {approval_id} {state}{by}{progress}{note}")
         }
         Event::Cancel { accepted: true } => "cancelled".to_owned(),
         Event::Cancel { accepted: false } => "cancel with a wrong key".to_owned(),

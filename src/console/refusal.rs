@@ -100,6 +100,10 @@ impl From<DeskError> for Refusal {
                 .hint("somebody else was faster, its time ran out, or who asked went away"),
             DeskError::NotSpent { .. } => Self::new(StatusCode::CONFLICT, "not_spent", message),
             DeskError::OwnRequest { .. } => Self::new(StatusCode::FORBIDDEN, "own_request", message),
+            DeskError::VotedAlready { .. } => Self::new(StatusCode::CONFLICT, "voted_already", message)
+                .hint("somebody else has to fill the seats that are open"),
+            DeskError::NoSeat { .. } => Self::new(StatusCode::CONFLICT, "no_seat", message)
+                .hint("somebody else was faster; you can still say no"),
             DeskError::NoteMissing => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "note_missing", message),
             DeskError::NoteTooLong { .. } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "note_too_long", message)

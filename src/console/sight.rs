@@ -4,9 +4,11 @@ use crate::approval::{Request, State};
 use crate::audit::Record;
 use crate::identity::{Identity, Kind};
 
-/// Whether `who` may see `request`: people who asked for it, own the agent that did, or may be asked to decide.
+/// Whether `who` may see `request`: people who asked for it, own the agent that did, have voted, or may be
+/// asked to.
 pub(super) fn sees(who: &Identity, request: &Request) -> bool {
-    let concerned = request.requester == who.name() || request.owner == who.name();
+    let concerned =
+        request.requester == who.name() || request.owner == who.name() || request.has_vote_of(who.name());
     who.kind() == Kind::Human && (concerned || shares(who.groups(), &request.groups))
 }
 
@@ -14,6 +16,7 @@ pub(super) fn sees(who: &Identity, request: &Request) -> bool {
 pub(super) fn is_asked(who: &Identity, request: &Request) -> bool {
     request.state == State::Pending
         && request.requester != who.name()
+        && !request.has_vote_of(who.name())
         && shares(who.groups(), &request.groups)
 }
 

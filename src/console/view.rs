@@ -5,7 +5,7 @@ use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::approval::{Request, State};
+use crate::approval::{Ballot, Request, State, Vote};
 use crate::audit::{Entry, Event};
 use crate::identity::Identity;
 
@@ -109,7 +109,11 @@ pub(super) struct Detail<'a> {
     expires: String,
     expires_in: String,
     decided: String,
+    votes: Vec<Said<'a>>,
+    missing: Vec<Shown>,
     is_asked: bool,
+    /// Whether a yes of theirs would fill a seat, as far as the desk can tell.
+    counts: bool,
     is_own: bool,
 }
 
@@ -136,10 +140,32 @@ impl<'a> Detail<'a> {
             expires: words::time(request.expires_at),
             expires_in: words::distance(request.expires_at, now),
             decided: request.decided_at.map(words::time).unwrap_or_default(),
+            votes: request.votes.iter().map(Said::of).collect(),
+            missing: request.missing.iter().map(|reason| Shown::all(&reason.message)).collect(),
             is_asked: sight::is_asked(who, request),
+            counts: request.is_helped_by(who.name(), who.groups()),
             is_own: request.requester == who.name(),
             request,
         }
+    }
+}
+
+/// What one person said.
+#[derive(Debug)]
+struct Said<'a> {
+    by: &'a str,
+    vote: &'static str,
+    at: String,
+    note: Shown,
+}
+
+impl<'a> Said<'a> {
+    fn of(ballot: &'a Ballot) -> Self {
+        let vote = match ballot.vote {
+            Vote::Approve => "yes",
+            Vote::Deny => "no",
+        };
+        Self { by: &ballot.by, vote, at: words::time(ballot.at), note: Shown::all(&ballot.note) }
     }
 }
 

@@ -4,18 +4,17 @@ use std::sync::{Arc, OnceLock};
 
 use smol_str::SmolStr;
 
-use crate::approval::Vote;
 use crate::audit::{Event, StatementRecord, hex};
 use crate::identity::Identity;
 use crate::mask::Release;
-use crate::policy::input::{Arguments, IdentityInput, Spent};
-use crate::policy::{ApprovalInput, Reason};
+use crate::policy::Reason;
+use crate::policy::input::{Arguments, Spent};
 use crate::sql::Item;
 
 use super::act::{Judged, Parameters};
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
 use super::definitions::Watch;
-use super::escalate::{Errand, Passed, Values, desk_denial};
+use super::escalate::{Errand, Passed, Values};
 use super::evidence::Evidence;
 use super::journal::{self, NONE, Scene};
 use super::judge::{Case, Ruling, Via, is_way_out, unresolved};
@@ -351,37 +350,6 @@ impl Gate {
             warning: None,
         }
     }
-
-    /// The groups by which `who` may decide on a request.
-    fn eligible(&self, who: &Identity, act: &Approve) -> Result<Vec<String>, Denial> {
-        let request = self.desk.request(&act.id).map_err(|error| desk_denial(&error))?;
-        let rules = self.rules();
-        let approver = rules.agent(who.name())?;
-        let requester = IdentityInput {
-            name: &request.requester,
-            kind: rules.directory.agent(&request.requester).map_or(approver.kind, |agent| agent.kind()),
-            owner: &request.owner,
-            groups: &request.requester_groups,
-            ..IdentityInput::named(&request.requester, crate::identity::Kind::Agent)
-        };
-        let groups = approver.groups.to_vec();
-        let decision = rules.policy.approval(&ApprovalInput {
-            approver,
-            requester,
-            groups: &request.groups,
-            database: &request.database,
-            vote: match act.vote {
-                Vote::Approve => "approve",
-                Vote::Deny => "deny",
-            },
-            time: self.time(),
-        });
-        if decision.eligible {
-            return Ok(groups);
-        }
-        let reasons = if decision.reasons.is_empty() { vec![not_eligible()] } else { decision.reasons };
-        Err(Denial::of(DenialKind::Policy, reasons))
-    }
 }
 
 /// The bind values as the ledger keeps them.
@@ -390,14 +358,6 @@ fn kept(case: &Case<'_>, redact: bool) -> Vec<Option<String>> {
         return case.parameters.clone();
     }
     case.parameters.iter().map(|_| Some("(redacted by the rulebook)".to_owned())).collect()
-}
-
-fn not_eligible() -> Reason {
-    Reason {
-        rule: "not_eligible".to_owned(),
-        message: "you may not decide on this request".to_owned(),
-        ..Reason::default()
-    }
 }
 
 /// What the ledger says of a statement that runs although it was not understood.

@@ -1,4 +1,4 @@
-//! The wait for a human, and what holds afterwards.
+//! The wait for people, and what holds afterwards.
 
 use jiff::Timestamp;
 use smol_str::SmolStr;
@@ -6,8 +6,8 @@ use smol_str::SmolStr;
 use crate::approval::desk::Resolution;
 use crate::approval::{Approval, ApprovalId, DeskError, Digest, NewRequest, Request};
 use crate::identity::Identity;
-use crate::policy::Requirement;
 use crate::policy::input::ApprovalEvidence;
+use crate::policy::{BindTo, Requirement};
 
 use super::admit::exact;
 use super::journal::{Scene, approval_changed};
@@ -80,12 +80,8 @@ impl Gate {
             return Ok(Passed { verdict, approval: None });
         }
         let approval = self.approval(case, &verdict, requirement, errand).await?;
-        let evidence = ApprovalEvidence {
-            id: approval.id().to_string(),
-            by: approval.by().to_owned(),
-            groups: approval.groups().to_vec(),
-        };
-        let verdict = self.judge(case, &[evidence]).await?;
+        let verdict = self.judge(case, &evidence(&approval)).await?;
+        self.still_approved(&verdict, &approval, errand)?;
         self.still_as_approved(&verdict, &approval)?;
         if !self.desk.spend(&approval).map_err(|error| desk_denial(&error))? {
             return Err(not_approved(format!("approval {} can't be used any more", approval.id())));
@@ -93,7 +89,7 @@ impl Gate {
         self.journal.note(
             errand.scene,
             errand.decision_id,
-            approval_changed(approval.id(), "spent", approval.by(), approval.note()),
+            approval_changed(approval.id(), "spent", &approval.by(), &approval.note()),
         );
         Ok(Passed { verdict, approval: Some(approval) })
     }
@@ -106,10 +102,7 @@ impl Gate {
         requirement: Requirement,
         errand: &Errand<'_>,
     ) -> Result<Approval, Denial> {
-        if requirement.groups.is_empty() {
-            return Err(not_approved("nobody can approve all of these statements at once".to_owned()));
-        }
-        let digest = digest(case, errand);
+        let digest = digest(case, errand, requirement.bind_to());
         let reusable = errand.tell.patience() != Patience::UntilDecided;
         if reusable && let Some(approval) = self.desk.approved(&digest).map_err(|e| desk_denial(&e))? {
             return Ok(approval);
@@ -133,19 +126,25 @@ impl Gate {
     }
 
     async fn wait(&self, request: &Request, errand: &Errand<'_>) -> Result<Resolution, DeskError> {
-        errand.tell.held(&Hold {
-            approval_id: request.id.clone(),
-            rule: request.rule.clone(),
-            message: request.message.clone(),
-            groups: request.groups.clone(),
-            expires_at: request.expires_at,
-            url: self.review_url(&request.id),
-        });
+        errand.tell.held(&self.hold(request));
         let patience = match errand.tell.patience() {
             Patience::UntilDecided => None,
             Patience::AtMost(time) => Some(time),
         };
-        self.desk.wait(&request.id, patience).await
+        let heard = |request: &Request| errand.tell.held(&self.hold(request));
+        self.desk.wait_and_hear(&request.id, patience, heard).await
+    }
+
+    fn hold(&self, request: &Request) -> Hold {
+        Hold {
+            approval_id: request.id.clone(),
+            rule: request.rule.clone(),
+            message: request.message.clone(),
+            groups: request.open_groups(),
+            progress: if request.is_plain() { String::new() } else { request.standing() },
+            expires_at: request.expires_at,
+            url: self.review_url(&request.id),
+        }
     }
 
     fn resolved(&self, request: &Request, resolution: Resolution) -> Result<Approval, Denial> {
@@ -159,19 +158,66 @@ impl Gate {
             }
             Resolution::Withdrawn => Err(not_approved(format!("approval {} was withdrawn", request.id))),
             Resolution::Spent => Err(not_approved(format!("approval {} was used already", request.id))),
-            Resolution::StillPending => Err(pending(request, self.review_url(&request.id))),
+            Resolution::StillPending => {
+                // Somebody may have said yes meanwhile.
+                let request = self.desk.request(&request.id).map_err(|error| desk_denial(&error))?;
+                Err(pending(&request, self.review_url(&request.id)))
+            }
         }
     }
 
-    /// Whether what would run now is what the approver saw; if not, says what differs.
-    fn still_as_approved(&self, verdict: &Verdict, approval: &Approval) -> Result<(), Denial> {
-        if let Some(requirement) = verdict.requirement() {
-            let groups = requirement.groups.join(", ");
-            return Err(not_approved(format!(
-                "the rulebook now asks for an approval by {groups}, and `{}` is not in there",
+    /// Whether the rulebook is content with these approvals now. One that no longer counts is taken back, so that who asks
+    /// can ask anew.
+    fn still_approved(
+        &self,
+        verdict: &Verdict,
+        approval: &Approval,
+        errand: &Errand<'_>,
+    ) -> Result<(), Denial> {
+        let Some(requirement) = verdict.requirement() else { return Ok(()) };
+        let lost = self.lost(&requirement, approval);
+        let why = match (lost, approval.votes()) {
+            (Some(lost), _) => lost,
+            (None, [_]) => format!(
+                "the rulebook now asks for an approval by {}, and `{}` is not in there",
+                requirement.groups().join(", "),
                 approval.by()
-            )));
+            ),
+            (None, _) => format!(
+                "the rulebook now asks for approvals by {}, and those of `{}` are not enough",
+                requirement.groups().join(", "),
+                approval.by()
+            ),
+        };
+        if self.desk.revoke(approval).map_err(|error| desk_denial(&error))? {
+            let withdrawn = approval_changed(approval.id(), "withdrawn", "", &why);
+            self.journal.note(errand.scene, errand.decision_id, withdrawn);
         }
+        Err(not_approved(why))
+    }
+
+    /// Whose yes no longer counts, because they are gone or no longer in the group that it counted by.
+    fn lost(&self, requirement: &Requirement, approval: &Approval) -> Option<String> {
+        let rules = self.rules();
+        let asked = requirement.groups();
+        approval.votes().iter().find_map(|ballot| {
+            let active = rules.directory.agent(&ballot.by).filter(|agent| !agent.disabled());
+            let Some(agent) = active else {
+                return Some(format!("`{}` said yes, but is no longer active", ballot.by));
+            };
+            let left: Vec<&str> = ballot
+                .groups
+                .iter()
+                .filter(|group| asked.contains(group) && !agent.groups().contains(group))
+                .map(String::as_str)
+                .collect();
+            (!left.is_empty())
+                .then(|| format!("`{}` said yes, but is no longer in {}", ballot.by, left.join(", ")))
+        })
+    }
+
+    /// Whether what would run now is what the approvers saw; if not, says what differs.
+    fn still_as_approved(&self, verdict: &Verdict, approval: &Approval) -> Result<(), Denial> {
         let request = self.desk.request(approval.id()).map_err(|error| desk_denial(&error))?;
         let approved = request.facts.get("terms").cloned().unwrap_or_default();
         let now = verdict.terms();
@@ -219,17 +265,35 @@ impl Drop for Withdrawal<'_> {
     }
 }
 
-/// Binds an approval to who asks, on whose behalf, where, and to every byte of what.
-fn digest(case: &Case<'_>, errand: &Errand<'_>) -> Digest {
-    Digest::of([
+/// Everybody who said yes, as evidence for the rulebook.
+fn evidence(approval: &Approval) -> Vec<ApprovalEvidence> {
+    let id = approval.id().as_str();
+    let given = approval.votes().iter().map(|ballot| ApprovalEvidence::new(id, &ballot.by, &ballot.groups));
+    given.collect()
+}
+
+/// Binds an approval to who asks, on whose behalf, where, and to every byte of what: of its bind values only where the
+/// rulebook does not bind to the text alone. Only a statement that is prepared has values beside its text.
+fn digest(case: &Case<'_>, errand: &Errand<'_>, bind_to: BindTo) -> Digest {
+    let prepared = match case.via {
+        Via::Bind | Via::Tool(_) => true,
+        Via::Query | Via::Prepare | Via::Fetch | Via::Call => false,
+    };
+    let (values, any_values): (Vec<u8>, &[&[u8]]) = match bind_to {
+        BindTo::Text if prepared => (Vec::new(), &[b"any values"]),
+        BindTo::Text | BindTo::Statement => (case.values.exact(), &[]),
+    };
+    let parts: [&[u8]; 7] = [
         errand.who.name().as_bytes(),
         errand.who.owner().unwrap_or_default().as_bytes(),
         case.context.door().as_str().as_bytes(),
         case.context.database().as_bytes(),
         case.context.role().unwrap_or_default().as_bytes(),
         case.statement.as_bytes(),
-        &case.values.exact(),
-    ])
+        &values,
+    ];
+    // One part more than any other digest has, so that none is mistaken for the other.
+    Digest::of(parts.into_iter().chain(any_values.iter().copied()))
 }
 
 fn new_request(
@@ -256,8 +320,7 @@ fn new_request(
         message: reason.map(|reason| reason.message.clone()).unwrap_or_default(),
         facts: serde_json::json!({ "statements": facts, "terms": verdict.terms() }),
         revision: verdict.revision.to_string(),
-        groups: requirement.groups,
-        ttl_s: requirement.ttl_s,
+        requirement,
     }
 }
 
@@ -274,12 +337,11 @@ fn shown(case: &Case<'_>, verdict: &Verdict) -> String {
 fn pending(request: &Request, url: String) -> Denial {
     let expires_at: Timestamp = request.expires_at;
     let kind = DenialKind::Pending { approval_id: request.id.clone(), expires_at, url };
-    Denial::because(
-        kind,
-        &request.rule,
-        request.message.clone(),
-        format!("it waits for approval by: {}", request.groups.join(", ")),
-    )
+    let hint = match request.is_plain() {
+        true => format!("it waits for approval by: {}", request.groups.join(", ")),
+        false => format!("it waits for approvals, {}", request.standing()),
+    };
+    Denial::because(kind, &request.rule, request.message.clone(), hint)
 }
 
 fn not_approved(message: String) -> Denial {
@@ -300,6 +362,8 @@ pub(super) fn desk_denial(error: &DeskError) -> Denial {
         DeskError::Closed { .. }
         | DeskError::NotSpent { .. }
         | DeskError::OwnRequest { .. }
+        | DeskError::VotedAlready { .. }
+        | DeskError::NoSeat { .. }
         | DeskError::NoteMissing
         | DeskError::NoteTooLong { .. } => not_approved(error.to_string()),
         DeskError::Store(_) => super::unavailable(error),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use smol_str::SmolStr;
 
-use crate::approval::ApprovalId;
+use crate::approval::{ApprovalId, Request};
 use crate::audit::{Event, Ledger, LedgerError, Record, StatementRecord, hex};
 use crate::clock::Clock;
 use crate::identity::Identity;
@@ -180,6 +180,18 @@ pub(super) fn approval_changed(id: &ApprovalId, state: &str, by: &str, note: &st
         state: state.to_owned(),
         by: by.to_owned(),
         note: note.to_owned(),
+        progress: String::new(),
+    }
+}
+
+/// The record of one vote, and of where it leaves `request`.
+pub(super) fn voted(request: &Request, by: &str, note: &str) -> Event {
+    Event::ApprovalChanged {
+        approval_id: request.id.to_string(),
+        state: request.state.as_str().to_owned(),
+        by: by.to_owned(),
+        note: note.to_owned(),
+        progress: if request.is_plain() { String::new() } else { request.standing() },
     }
 }
 

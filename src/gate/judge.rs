@@ -142,10 +142,7 @@ impl Verdict {
             Effect::Allow | Effect::Deny => None,
         });
         let first = requirements.next()?;
-        Some(requirements.fold(first, |all, next| Requirement {
-            groups: all.groups.into_iter().filter(|group| next.groups.contains(group)).collect(),
-            ttl_s: all.ttl_s.min(next.ttl_s),
-        }))
+        Some(requirements.fold(first, Requirement::and))
     }
 
     /// The reason that asks for approval first.

@@ -33,12 +33,13 @@ mod rows;
 mod terms;
 mod unjudged;
 mod values;
+mod vote;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::approval::{Desk, DeskError, Request, Vote};
+use crate::approval::{Desk, DeskError, Request};
 use crate::audit::{Event, Ledger, LedgerError};
 use crate::clock::Clock;
 use crate::identity::directory::Directory;
@@ -48,7 +49,7 @@ use crate::store::StoreError;
 
 use budget::Budgets;
 use evidence::Documents;
-use journal::{Journal, NONE, Scene, Unwelcome, approval_changed};
+use journal::{Journal, NONE, Scene, Unwelcome, voted};
 use memory::Memory;
 
 pub use act::{
@@ -254,16 +255,14 @@ impl Gate {
     /// Carries out an admitted decision on a request.
     ///
     /// # Errors
-    /// When the request is closed already, or the store fails.
+    /// When the request is closed already, `who` has voted already, somebody else took the last fitting seat, or the store
+    /// fails.
     pub fn decide(&self, who: &Identity, proof: Authorized<Approve>) -> Result<Request, DeskError> {
         let (act, groups) = proof.spend();
-        let request = self.desk.vote(&act.id, who.name(), &groups, act.vote, &act.note)?;
-        let state = match act.vote {
-            Vote::Approve => "approved",
-            Vote::Deny => "denied",
-        };
+        let missing = |request: &Request| self.missing(who, request);
+        let request = self.desk.vote(&act.id, who.name(), &groups, act.vote, &act.note, missing)?;
         let scene = Scene::identity(who, Door::Console, &act.client);
-        self.journal.note(&scene, &NONE, approval_changed(&act.id, state, who.name(), &act.note));
+        self.journal.note(&scene, &NONE, voted(&request, who.name(), &act.note));
         Ok(request)
     }
 

@@ -111,7 +111,7 @@ pub struct Raised<'a> {
 
 /// How the gate speaks to the requester while a statement waits.
 pub trait Tell: Send + Sync {
-    /// The statement waits for approval. Must not block.
+    /// The statement waits for approval; told again whenever somebody said yes and others still have to. Must not block.
     fn held(&self, hold: &Hold);
 
     /// How long the requester waits.
@@ -127,8 +127,10 @@ pub struct Hold {
     pub rule: String,
     /// Why.
     pub message: String,
-    /// Who may decide: members of any of these groups.
+    /// Who may decide: members of any of these groups, who fit into a seat that is open.
     pub groups: Vec<String>,
+    /// Which seats are filled, and which are open: `1 of 2: dba ✓ dora, security open`. Empty where one yes is enough.
+    pub progress: String,
     /// When the request lapses.
     pub expires_at: Timestamp,
     /// Where people decide on it; empty without a console.

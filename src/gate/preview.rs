@@ -164,7 +164,7 @@ impl Gate {
                     detect: verdict.detectors().names().map(str::to_owned).collect(),
                     row_filters: verdict.rulings.iter().flat_map(|ruling| ruling.filters.to_vec()).collect(),
                     sent: verdict.sql().into_owned(),
-                    approvers: requirement.map(|requirement| requirement.groups).unwrap_or_default(),
+                    approvers: requirement.map(|requirement| requirement.groups()).unwrap_or_default(),
                     ..blank
                 }
             }

@@ -106,6 +106,7 @@ impl Envelope {
     pub(super) fn waiting(request: &Request, url: &str) -> Self {
         Self::new(Status::PendingApproval, "")
             .pending(request.id.as_str(), &request.expires_at.to_string(), url)
+            .with_standing(request)
             .with("approval", approval(request))
     }
 
@@ -160,6 +161,14 @@ impl Envelope {
         }
     }
 
+    /// The same with who has yet to say yes, where one yes is not enough.
+    pub(super) fn with_standing(self, request: &Request) -> Self {
+        match standing(request) {
+            Some((progress, seats)) => self.with("progress", progress).with("seats", seats),
+            None => self,
+        }
+    }
+
     fn pending(self, approval_id: &str, expires_at: &str, url: &str) -> Self {
         let next = json!({"tool": "approval_status", "args": {"approval_id": approval_id, "wait_s": 45}});
         self.with("approval_id", approval_id)
@@ -197,12 +206,22 @@ pub(super) fn approval(request: &Request) -> Value {
         fields.insert("decided_at".to_owned(), json!(at.to_string()));
         fields.insert("approver_note".to_owned(), json!(clean(&request.decision_note, MESSAGE)));
     }
+    if let (Some(fields), Some((progress, seats))) = (fields.as_object_mut(), standing(request)) {
+        fields.insert("progress".to_owned(), progress);
+        fields.insert("seats".to_owned(), seats);
+    }
     fields
 }
 
+/// Who has said yes and who has yet to, where one yes is not enough: in words, and a seat each.
+fn standing(request: &Request) -> Option<(Value, Value)> {
+    (!request.is_plain()).then(|| (json!(clean(&request.standing(), MESSAGE)), json!(request.progress.seats)))
+}
+
 /// Where a request stands, in a sentence of ours.
-pub(super) fn state_sentence(state: State) -> &'static str {
-    match state {
+pub(super) fn state_sentence(request: &Request) -> &'static str {
+    match request.state {
+        State::Pending if !request.votes.is_empty() => "Others have yet to approve it; `seats` says who.",
         State::Pending => "Nobody has decided yet.",
         State::Approved => "It is approved. `run_approved` runs it, once.",
         State::Denied => "It was refused; `approver_note` says why. Don't submit it again unchanged.",

@@ -134,7 +134,7 @@ fn approved(rooms: &Rooms, job: &Job, context: &Context) -> Option<ApprovalId> {
             && request.door == context.door().as_str()
             && request.database == context.database()
             && request.statement == job.sql.as_str()
-            && request.parameters == job.parameters
+            && (request.parameters == job.parameters || request.holds_for_any_values())
     };
     requests.iter().find(same).map(|request| request.id.clone())
 }
@@ -155,12 +155,16 @@ async fn refused(
     }
     let id = waiting.release();
     let request = id.as_ref().and_then(|id| rooms.gate.desk().request(id).ok());
-    if let Some(request) = request.filter(|request| request.state == State::Spent) {
-        return spent(rooms, &request);
+    if let Some(request) = request.as_ref().filter(|request| request.state == State::Spent) {
+        return spent(rooms, request);
     }
     if matches!(denial.kind, DenialKind::Pending { .. }) {
         let run = id.map(|id| run_approved(id.as_str(), job.mode));
-        return Envelope::denial(&denial, who).with_some("once_approved", run);
+        let envelope = Envelope::denial(&denial, who).with_some("once_approved", run);
+        return match &request {
+            Some(request) => envelope.with_standing(request),
+            None => envelope,
+        };
     }
     // Before the catalog was first loaded there were no facts; the gate has loaded it by now.
     let facts = match explanation.facts.is_empty() {
@@ -325,7 +329,7 @@ pub(super) fn run_approved(id: &str, mode: RunMode) -> Value {
 
 /// The answer for a request that is neither open nor usable.
 pub(super) fn not_approved(request: &Request) -> Envelope {
-    let refusal = Refusal::new("not_approved", envelope::state_sentence(request.state), "");
+    let refusal = Refusal::new("not_approved", envelope::state_sentence(request), "");
     Envelope::new(Status::Denied, "")
         .with("denial", json!(refusal))
         .with("approval", envelope::approval(request))

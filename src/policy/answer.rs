@@ -8,10 +8,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::decision::{Alert, Consent};
+use super::escalation::{self, Electorate};
 use super::input::ApprovalEvidence;
 use super::places::Places;
 use super::snapshot::Merged;
-use super::{Effect, Limits, Reason, Requirement};
+use super::{Effect, Limits, Reason};
 use crate::catalog::RelationKey;
 use crate::mask::detect::Wanted;
 use crate::mask::{Detectors, GroupRelease, Mask, Masks, Selector, Strategy};
@@ -67,12 +68,13 @@ pub(super) fn file_limits(file: &Value) -> Limits {
 /// The verdict of `portcullis.statement`.
 pub(super) fn statement(
     answer: &Answer<'_>,
-    approvals: &[&ApprovalEvidence],
+    electorate: &Electorate<'_>,
+    approvals: &[ApprovalEvidence],
     ceiling: Limits,
 ) -> Result<Merged, PolicyError> {
     let allow = answer.allow("allow")?;
     let denies = answer.reasons("deny")?;
-    let escalations: Vec<Escalation> = answer.set::<Vec<_>, Escalation>("escalate")?;
+    let escalations = escalation::read(answer)?;
     let masks = masks(answer)?;
     let detect = detectors(answer)?;
     let limits = limits(answer, ceiling)?;
@@ -84,7 +86,7 @@ pub(super) fn statement(
     let (effect, reasons) = if !denies.is_empty() {
         (Effect::Deny, denies.into_iter().collect())
     } else if !escalations.is_empty() {
-        escalate(answer, escalations, approvals)?
+        escalation::decide(escalations, electorate, approvals, answer.places)
     } else if allow {
         (Effect::Allow, Vec::new())
     } else {
@@ -186,56 +188,34 @@ pub(super) fn consent(answer: &Answer<'_>, must_allow: bool) -> Result<Consent, 
     })
 }
 
-/// The verdict of `portcullis.approval`: why not; nothing means yes.
-pub(super) fn approval(answer: &Answer<'_>) -> Result<Vec<Reason>, PolicyError> {
-    let denies = answer.reasons("deny")?;
-    if !denies.is_empty() {
-        return Ok(denies.into_iter().collect());
-    }
-    if answer.allow("eligible")? {
-        return Ok(Vec::new());
-    }
-    Ok(vec![Reason::new("not_eligible", "no rule lets you decide on this request", "ask another approver")])
+/// The verdict of `portcullis.approval`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Vetted {
+    /// Why not; nothing means yes.
+    pub(super) reasons: Vec<Reason>,
+    /// What is missing although all seats are filled.
+    pub(super) missing: Vec<Reason>,
 }
 
-/// Every escalation must be satisfied, by one person: so the groups that may approve are those that all of
-/// them name, and the time is the shortest.
-fn escalate(
-    answer: &Answer<'_>,
-    escalations: Vec<Escalation>,
-    approvals: &[&ApprovalEvidence],
-) -> Result<(Effect, Vec<Reason>), PolicyError> {
-    let mut groups: Option<BTreeSet<String>> = None;
-    let mut ttl_s = MAX_TTL_S;
-    for escalation in &escalations {
-        if escalation.ttl_s == 0 || escalation.ttl_s > MAX_TTL_S {
-            return Err(answer.malformed("escalate", format!("`ttl_s` must be from 1 to {MAX_TTL_S}")));
-        }
-        ttl_s = ttl_s.min(escalation.ttl_s);
-        groups = Some(match groups {
-            None => escalation.groups.clone(),
-            Some(groups) => groups.intersection(&escalation.groups).cloned().collect(),
-        });
+impl Vetted {
+    /// A no; and should all seats be filled, that is what is missing.
+    pub(super) fn refused(reason: Reason) -> Self {
+        Self { reasons: vec![reason.clone()], missing: vec![reason] }
     }
-    let groups = groups.unwrap_or_default();
-    let satisfied = approvals.iter().any(|approval| {
-        let fits =
-            |escalation: &Escalation| approval.groups.iter().any(|group| escalation.groups.contains(group));
-        escalations.iter().all(fits)
-    });
-    let reasons: BTreeSet<Reason> =
-        escalations.into_iter().map(|escalation| escalation.reason(answer.places)).collect();
-    let reasons: Vec<Reason> = reasons.into_iter().collect();
-    if satisfied {
-        return Ok((Effect::Allow, reasons));
-    }
-    if groups.is_empty() {
-        let message = "this needs an approval that no single group can give";
-        let hint =
-            "the groups in `[approval]` of the identity's file and those of the rulebook must share one";
-        return Ok((Effect::Deny, vec![Reason::new("nobody_can_approve", message, hint)]));
-    }
-    Ok((Effect::Escalate(Requirement { groups: groups.into_iter().collect(), ttl_s }), reasons))
+}
+
+/// The verdict of `portcullis.approval`.
+pub(super) fn approval(answer: &Answer<'_>) -> Result<Vetted, PolicyError> {
+    let denies = answer.reasons("deny")?;
+    let missing = answer.reasons("missing")?.into_iter().collect();
+    let reasons = if !denies.is_empty() {
+        denies.into_iter().collect()
+    } else if answer.allow("eligible")? {
+        Vec::new()
+    } else {
+        vec![Reason::new("not_eligible", "no rule lets you decide on this request", "ask another approver")]
+    };
+    Ok(Vetted { reasons, missing })
 }
 
 /// What says which columns a mask is for; all else of it says what stands there instead.
@@ -435,22 +415,6 @@ struct Raised {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Escalation {
-    rule: String,
-    message: String,
-    hint: String,
-    groups: BTreeSet<String>,
-    ttl_s: u64,
-}
-
-impl Escalation {
-    fn reason(self, places: &Places) -> Reason {
-        Because { rule: self.rule, message: self.message, hint: self.hint, public: None }.reason(places)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Ceiling {
     rows: Option<u64>,
     bytes: Option<u64>,
@@ -478,9 +442,6 @@ enum Obligation {
 enum Redactable {
     Parameters,
 }
-
-/// Longest time that a request for approval may stay open: a week.
-const MAX_TTL_S: u64 = 7 * 24 * 3600;
 
 /// Labels of one answer.
 const MOST_LABELS: usize = 32;

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `portcullis.statement` | `allow` | a boolean, or a set that is not empty |
 //! | | `deny contains` | `{"rule", "message", "hint"}`; with `"public": false` for the ledger only |
-//! | | `escalate contains` | `{"rule", "message", "hint"}`, with `"groups"` (an array) and `"ttl_s"` |
+//! | | `escalate contains` | `{"rule", "message", "hint"}`, with `"ttl_s"` and `"groups"`, `"count"` or `"seats"`, and perhaps `"exclude_owner"`, `"bind_to"`, as [`super::Escalation`] |
 //! | | `mask contains` | `{"relation", "column", "type", ...}`, as [`crate::mask::Strategy`] |
 //! | | `detect contains` | `{"detector", "keep_last", "row_bytes", "beyond"}`, as [`crate::mask::detect::Wanted`] |
 //! | | `limit contains` | any of `{"rows": n, "bytes": n, "time_ms": n}` |
@@ -28,9 +28,10 @@
 //! | | `row_values contains` | `{"filter", "values": [..]}`, or `{"filter", "all": true}` where the filter can be lifted |
 //! | `portcullis.row_filter` | `define contains` | `{"name", "relation", "using", "by", "lifted"}`, as [`crate::mask::rows::RowFilter`] |
 //! | `portcullis.approval` | `eligible`, `deny contains` | as `allow` and `deny` above |
+//! | | `missing contains` | `{"rule", "message", "hint"}`: why a request stays open although all seats are filled |
 //!
 //! Two masks on one column leave the stricter, ceilings leave the smaller, and all escalations must be
-//! satisfied by one and the same approver. Several values for one row filter leave what all of them name, and none leaves
+//! satisfied, each by different people for its seats. Several values for one row filter leave what all of them name, and none leaves
 //! no rows. A field too many or too few, a value of another type, or a mask that
 //! does not exist is an error, and an error is a deny.
 //!
@@ -43,6 +44,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Requirement;
 use crate::mask::{Detectors, Masks, RowGrants};
 
 /// The answer of `portcullis.statement` for one statement.
@@ -80,15 +82,6 @@ pub enum Effect {
     Deny,
     /// It runs once enough people have said yes.
     Escalate(Requirement),
-}
-
-/// Which approval a statement needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Requirement {
-    /// Who may approve: members of any of these groups, ordered.
-    pub groups: Vec<String>,
-    /// How long the request stays open, in seconds.
-    pub ttl_s: u64,
 }
 
 /// One rule's reason.
@@ -177,6 +170,8 @@ pub struct ApprovalDecision {
     pub eligible: bool,
     /// Why not.
     pub reasons: Vec<Reason>,
+    /// What is still missing where all seats are filled: the request stays open. Where the rulebook failed, that it did.
+    pub missing: Vec<Reason>,
     /// The rulebook's revision.
     pub revision: String,
 }

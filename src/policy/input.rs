@@ -194,6 +194,16 @@ pub struct ApprovalEvidence {
     pub by: String,
     /// The approver's groups at that time.
     pub groups: Vec<String>,
+    /// The approver's groups now: none for somebody who is gone or disabled. An approval counts by what is in both.
+    pub groups_now: Vec<String>,
+}
+
+impl ApprovalEvidence {
+    /// The yes of `by`, a member of `groups` then. Which groups they have now is for the rulebook's snapshot to say.
+    #[must_use]
+    pub fn new(id: &str, by: &str, groups: &[String]) -> Self {
+        Self { id: id.to_owned(), by: by.to_owned(), groups: groups.to_vec(), groups_now: Vec::new() }
+    }
 }
 
 /// Bind values.
@@ -417,12 +427,38 @@ pub struct ApprovalInput<'a> {
     pub approver: IdentityInput<'a>,
     /// Who asked.
     pub requester: IdentityInput<'a>,
-    /// The groups that may decide, as the statement decision said.
+    /// The groups of all seats, as the statement decision said.
     pub groups: &'a [String],
+    /// The seats that nobody fills yet, one entry a person; none when it is asked what is still missing.
+    pub open_seats: &'a [OpenSeatInput<'a>],
+    /// Who has said yes so far, in order; when it is asked what is still missing, this one too.
+    pub votes: &'a [VoteInput<'a>],
     /// The database's name in the configuration.
     pub database: &'a str,
     /// `approve` or `deny`.
     pub vote: &'a str,
     /// When.
     pub time: Time,
+}
+
+/// A seat that is open.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct OpenSeatInput<'a> {
+    /// The rule whose escalation it belongs to.
+    pub rule: &'a str,
+    /// Who fits: members of any of these groups.
+    pub groups: &'a [String],
+    /// Whether the owner of who asked fits not.
+    pub exclude_owner: bool,
+}
+
+/// A yes to a request that is still open.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct VoteInput<'a> {
+    /// Who.
+    pub by: &'a str,
+    /// Their groups at that time.
+    pub groups: &'a [String],
+    /// When, in seconds since 1970-01-01.
+    pub unix: i64,
 }

@@ -16,6 +16,7 @@ pub mod coverage;
 pub mod decision;
 pub mod deps;
 mod documents;
+pub mod escalation;
 mod grants;
 pub mod input;
 pub mod lint;
@@ -24,6 +25,7 @@ mod nesting;
 mod places;
 mod project;
 mod projection;
+pub mod quorum;
 mod rows;
 pub mod snapshot;
 mod syntax;
@@ -34,11 +36,11 @@ mod vocabulary;
 mod warm;
 mod zones;
 
-pub use decision::{
-    Alert, ApprovalDecision, Consent, Decision, Effect, Limits, Reason, Requirement, SessionDecision,
-};
+pub use decision::{Alert, ApprovalDecision, Consent, Decision, Effect, Limits, Reason, SessionDecision};
+pub use escalation::{BindTo, Escalation, Requirement, Seat};
 pub use input::{ApprovalInput, ConnectInput, ResultInput, SessionInput, StatementInput};
 pub use projection::{Digested, Reads, Wants};
+pub use quorum::{Asker, Person, Progress, SeatProgress};
 pub use snapshot::{DecisionKey, Recalled, RulebookError, Snapshot, Source};
 pub use vocabulary::input_schemas;
 

@@ -11,8 +11,9 @@ use regorus::Engine;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::answer::{self, Answer, PolicyError, SessionGrant};
+use super::answer::{self, Answer, PolicyError, SessionGrant, Vetted};
 use super::cache::Decisions;
+use super::escalation::Electorate;
 use super::input::{ConnectInput, IdentityInput, ResultInput, Time};
 use super::load;
 use super::places::Places;
@@ -197,7 +198,8 @@ impl Snapshot {
     /// Decides on one statement. Whatever goes wrong is a deny.
     ///
     /// Of all reasons the heaviest decide: an error, then a deny, then an escalation, then an allow; nothing at
-    /// all is a deny. An approval lifts escalations only, and only if one approver is in a group of each.
+    /// all is a deny. Approvals lift escalations only, and only if they fill every seat of each: by people who are active
+    /// now, by groups that they had when they said yes and have now, never by who asks.
     #[must_use]
     pub fn decide(&self, input: &StatementInput<'_>) -> Decision {
         self.decided(self.merged(input).unwrap_or_else(|error| answer::denied(error.reason())))
@@ -292,6 +294,9 @@ impl Snapshot {
         if let Some(refused) = self.preliminary(input)? {
             return Ok(refused);
         }
+        let electorate = Electorate::of(&self.agents, input.identity.name);
+        let approvals = electorate.as_of_now(input.approvals);
+        let input = &StatementInput { approvals: &approvals, ..input.clone() };
         let answer = match self.question(input) {
             Question::Statement => self.ask("statement", input)?,
             Question::Bound => self.ask(load::BOUND, input)?,
@@ -311,13 +316,10 @@ impl Snapshot {
 
     fn judged(&self, input: &StatementInput<'_>, answer: &Value) -> Result<Merged, PolicyError> {
         let file = self.known(&input.identity)?;
-        let approvals = input
-            .approvals
-            .iter()
-            .filter(|approval| approval.by != input.identity.name && self.is_active_human(&approval.by));
-        let approvals: Vec<_> = approvals.collect();
+        let electorate = Electorate::of(&self.agents, input.identity.name);
+        let approvals = electorate.as_of_now(input.approvals);
         let answer = self.read("statement", answer);
-        let merged = answer::statement(&answer, &approvals, answer::file_limits(file))?;
+        let merged = answer::statement(&answer, &electorate, &approvals, answer::file_limits(file))?;
         let forbidden = input.unjudged && !(merged.masks.is_empty() && merged.detect.is_empty());
         Ok(if forbidden { answer::unjudged_with_masks() } else { merged })
     }
@@ -406,16 +408,16 @@ impl Snapshot {
         let answer = self.known(&input.approver).and_then(|_| {
             if input.approver.kind != Kind::Human {
                 let message = format!("`{}` is not a person, and only people decide", input.approver.name);
-                return Ok(vec![Reason::new("approver_not_human", message, "")]);
+                return Ok(Vetted::refused(Reason::new("approver_not_human", message, "")));
             }
             if input.approver.name == input.requester.name {
                 let message = "nobody decides on a request of their own";
-                return Ok(vec![Reason::new("own_request", message, "ask another approver")]);
+                return Ok(Vetted::refused(Reason::new("own_request", message, "ask another approver")));
             }
             answer::approval(&self.read("approval", &self.ask("approval", input)?))
         });
-        let reasons = answer.unwrap_or_else(|error| vec![error.reason()]);
-        ApprovalDecision { eligible: reasons.is_empty(), reasons, revision: self.revision.clone() }
+        let Vetted { reasons, missing } = answer.unwrap_or_else(|error| Vetted::refused(error.reason()));
+        ApprovalDecision { eligible: reasons.is_empty(), reasons, missing, revision: self.revision.clone() }
     }
 
     /// The identity's file, if it is still the one that logged in: files change without a restart.
@@ -434,13 +436,6 @@ impl Snapshot {
             return Ok(file);
         };
         Err(PolicyError::Identity { name: identity.name.to_owned(), why })
-    }
-
-    fn is_active_human(&self, name: &str) -> bool {
-        self.agents.get(name).is_some_and(|file| {
-            file.get("disabled") == Some(&Value::Bool(false))
-                && file.get("kind").and_then(Value::as_str) == Some("human")
-        })
     }
 
     /// Evaluates one decision point. The engine is a clone that shares everything but its scratch memory.

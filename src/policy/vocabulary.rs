@@ -89,7 +89,7 @@ pub(super) const POINTS: &[Point] = &[
         name: "approval",
         package: "portcullis.approval",
         values: &["eligible"],
-        sets: &["deny"],
+        sets: &["deny", "missing"],
         required: Some("eligible"),
     },
     Point {

@@ -35,7 +35,11 @@ pub fn undone(denial: &Denial) -> ErrorFields {
 #[must_use]
 pub fn held(hold: &Hold) -> ErrorFields {
     let message = format!("statement waits for approval {}: {}", hold.approval_id, hold.message);
-    let who = format!("{} may approve until {}", hold.groups.join(", "), hold.expires_at);
+    let groups = hold.groups.join(", ");
+    let who = match hold.progress.as_str() {
+        "" => format!("{groups} may approve until {}", hold.expires_at),
+        progress => format!("{progress}; {groups} may approve until {}", hold.expires_at),
+    };
     let hint = if hold.url.is_empty() { who } else { format!("{} ({who})", hold.url) };
     ErrorFields::new(Severity::Notice, sqlstate::SUCCESSFUL_COMPLETION, message)
         .with_detail(format!("rule {}", hold.rule))

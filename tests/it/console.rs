@@ -110,6 +110,7 @@ async fn a_person_signs_in_reads_and_approves_and_the_ledger_says_so() {
         state: "approved".into(),
         by: "priya".into(),
         note: "checked".into(),
+        progress: String::new(),
     };
     assert!(house.records().await.contains(&approved));
     let again = house.post(&format!("/approvals/{id}/deny"), &cookie, &form).await;
@@ -293,6 +294,7 @@ async fn text_of_strangers_stays_text() {
         &[],
         portcullis::approval::Vote::Deny,
         markup,
+        |_| Vec::new(),
     );
     let denied = denied.unwrap().id;
     drop(house.ledger.append(decided(markup, "ana", "")).await.unwrap());

@@ -146,12 +146,12 @@ fn ceilings_are_the_smaller_of_rulebook_and_file() {
 
 #[test]
 fn an_approved_write_runs_and_an_approved_drop_does_not() {
-    let by_priya = ApprovalEvidence { id: "1".into(), by: "priya".into(), groups: vec!["approvers".into()] };
-    let by_dora = ApprovalEvidence { id: "1".into(), by: "dora".into(), groups: vec!["dba".into()] };
+    let by_priya = ApprovalEvidence::new("1", "priya", &["approvers".into()]);
+    let by_dora = ApprovalEvidence::new("1", "dora", &["dba".into()]);
     let update = write("update", "orders", &["status"], true);
     let escalated = decide(&shipped(), "support-bot", &update, &[]);
     assert!(
-        matches!(escalated.effect, Effect::Escalate(ref ask) if ask.groups == ["approvers"] && ask.ttl_s == 900)
+        matches!(escalated.effect, Effect::Escalate(ref ask) if ask.groups() == ["approvers"] && ask.ttl_s() == 900)
     );
     assert_eq!(
         decide(&shipped(), "support-bot", &update, std::slice::from_ref(&by_priya)).effect,
@@ -171,6 +171,8 @@ fn an_owner_approves_only_by_the_switch() {
             approver: identity(&directory, approver),
             requester: identity(&directory, "support-bot"),
             groups: &["approvers".into()],
+            open_seats: &[],
+            votes: &[],
             database: "shop",
             vote,
             time: time(),

@@ -171,7 +171,7 @@ fn standing(rooms: &Rooms, request: &Request) -> Envelope {
         State::Approved | State::Spent => Envelope::new(Status::Ok, "").with("next", run),
     }
     .with("approval", envelope::approval(request))
-    .with("guidance", envelope::state_sentence(request.state))
+    .with("guidance", envelope::state_sentence(request))
 }
 
 fn desk_failed(error: &crate::approval::DeskError) -> Refusal {

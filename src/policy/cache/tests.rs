@@ -496,8 +496,7 @@ fn facts_of_another_statement_an_approval_or_something_unknown_are_never_remembe
     let digested = Digested::new(Arc::clone(&reads.facts));
     assert_eq!(snapshot.recall_or_decide(&reads.input(), &digested).effect, super::super::Effect::Allow);
     assert_eq!(snapshot.recall_or_decide(&writes.input(), &digested).effect, super::super::Effect::Deny);
-    let approvals =
-        [super::super::input::ApprovalEvidence { id: "1".into(), by: "ana".into(), groups: Vec::new() }];
+    let approvals = [super::super::input::ApprovalEvidence::new("1", "ana", &[])];
     let approved = StatementInput { approvals: &approvals, ..reads.input() };
     assert!(snapshot.key(&approved, &digested).is_none());
     let mut unknown = plain();

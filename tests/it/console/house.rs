@@ -19,7 +19,7 @@ use portcullis::gate::{CatalogError, Catalogs, Gate, Workers};
 use portcullis::gate::{Parts, Rules};
 use portcullis::identity::directory::{AgentSource, Directory};
 use portcullis::identity::token::TokenDigest;
-use portcullis::policy::Snapshot;
+use portcullis::policy::{Escalation, Requirement, Snapshot};
 use portcullis::store::Store;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -136,8 +136,9 @@ impl House {
             message: "this changes rows".into(),
             facts: Value::Null,
             revision: "r1".into(),
-            groups: vec!["approvers".into()],
-            ttl_s: 600,
+            requirement: Requirement {
+                escalations: vec![Escalation::by_one("write_in_scope", "m", &["approvers"], 600)],
+            },
         };
         change(&mut new);
         self.gate.desk().open(new).unwrap().id

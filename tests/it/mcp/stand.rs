@@ -21,8 +21,8 @@ use portcullis::gate::{Approve, Door, Gate, Parts, Rules, Silent, Workers};
 use portcullis::identity::directory::{AgentSource, Directory};
 use portcullis::identity::token::Token;
 use portcullis::mcp;
-use portcullis::policy::Snapshot;
 use portcullis::policy::snapshot::Source;
+use portcullis::policy::{Escalation, Requirement, Snapshot};
 use portcullis::store::Store;
 use portcullis::upstream::{DatabaseSettings, Upstream};
 
@@ -158,8 +158,9 @@ impl Stand {
             message: "writes need approval".to_owned(),
             facts: json!({}),
             revision: String::new(),
-            groups: vec!["approvers".to_owned()],
-            ttl_s: 600,
+            requirement: Requirement {
+                escalations: vec![Escalation::by_one("write", "m", &["approvers"], 600)],
+            },
         };
         self.gate.desk().open(new).unwrap().id.to_string()
     }
@@ -167,7 +168,8 @@ impl Stand {
     /// `who` refuses a request, whatever the rulebook thinks of it.
     pub(super) fn vote(&self, id: &str, who: &str) {
         let id = ApprovalId::parse(id).unwrap();
-        self.gate.desk().vote(&id, who, &["approvers".to_owned()], Vote::Deny, "not today").unwrap();
+        let groups = ["approvers".to_owned()];
+        self.gate.desk().vote(&id, who, &groups, Vote::Deny, "not today", |_| Vec::new()).unwrap();
     }
 
     /// `who` decides on a request, as the console lets them.
