@@ -25,6 +25,13 @@ test_a_scope_opens_a_database if {
 	not allow with input as ask("nobody", "shop", []) with data.agents as agents
 }
 
+test_who_has_no_scope_is_told_whom_to_ask if {
+	every who in ["bot", "nobody"] {
+		found := deny with input as ask(who, "bank", []) with data.agents as agents
+		{reason.rule | some reason in found} == {"no_scope"}
+	}
+}
+
 test_who_sees_clear_gets_the_full_role if {
 	role == "full" with input as ask("dora", "shop", ["full"]) with data.agents as agents
 	not role with input as ask("dora", "shop", ["reader"]) with data.agents as agents

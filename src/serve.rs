@@ -1,5 +1,6 @@
 //! Builds every room once, and owns start and shutdown.
 
+pub mod archive;
 mod rules;
 mod secret;
 mod systems;
@@ -167,6 +168,7 @@ impl Gateway {
         }
         tasks.spawn(watch::ledger(Arc::clone(&gate), shutdown.clone()));
         tasks.spawn(watch::desk(Arc::clone(&gate), shutdown.clone()));
+        tasks.spawn(watch::budgets(Arc::clone(&gate), shutdown.clone()));
         for certified in Certified::all(&settings) {
             let hangups = Hangups::new();
             tasks.spawn(watch::certificates(Arc::clone(&gate), certified, hangups, shutdown.clone()));
@@ -209,6 +211,9 @@ impl Gateway {
         if tokio::time::timeout(GRACE, drained).await.is_err() {
             tracing::warn!("gateway.stopped_with_sessions_open");
             self.tasks.shutdown().await;
+        }
+        if let Err(error) = self.gate.settle_budgets() {
+            tracing::error!(%error, "gateway.stopped_with_budgets_unkept");
         }
         if let Err(error) = self.gate.close_ledger().await {
             tracing::error!(%error, "gateway.stopped_with_outcomes_unkept");

@@ -10,5 +10,5 @@ import data.portcullis.lib.sees_clear
 
 detect contains wanted if {
 	not sees_clear
-	some wanted in data.detectors[input.identity.kind]
+	some wanted in object.get(data.detectors, input.identity.kind, [])
 }

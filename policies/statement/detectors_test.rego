@@ -21,9 +21,3 @@ test_agents_are_looked_after if detected("bot") == {{"detector": "card", "keep_l
 test_people_are_of_another_kind if detected("ana") == {{"detector": "private_key"}}
 
 test_a_group_sees_clear if detected("dora") == set()
-
-test_what_ships_keeps_secrets_from_agents if {
-	found := detect with input as fixtures.ask("bot", {}) with data.agents as agents
-	names := {entry.detector | some entry in found}
-	names == {"card", "iban", "ssn", "jwt", "api_key", "private_key"}
-}

@@ -14,7 +14,7 @@ mask contains object.union(
 	object.get(data.masks, label, {"type": "null"}),
 ) if {
 	not sees_clear
-	some relation, columns in data.labels[input.database]
+	some relation, columns in object.get(data.labels, input.database, {})
 	some column, label in columns
 }
 
@@ -23,7 +23,7 @@ mask contains object.union(
 	object.get(data.masks, rule.label, {"type": "null"}),
 ) if {
 	not sees_clear
-	some rule in data.label_rules[input.database]
+	some rule in object.get(data.label_rules, input.database, [])
 }
 
 limit contains {"rows": object.get(data.rulebook.rows, me.kind, 0)}

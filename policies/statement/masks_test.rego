@@ -9,6 +9,8 @@ masks(who) := found if {
 	found := mask with input as fixtures.ask(who, {}) with data.agents as agents
 }
 
+strategies := {"email": {"type": "redact", "value": "hidden@masked.invalid"}}
+
 labels := {"shop": {"public.customers": {"email": "email", "shoe_size": "secret"}}}
 
 test_labels_are_masked if {
@@ -16,6 +18,7 @@ test_labels_are_masked if {
 		with data.agents as agents
 		with data.labels as labels
 		with data.label_rules as {}
+		with data.masks as strategies
 	found == {
 		{"relation": "public.customers", "column": "email", "type": "redact", "value": "hidden@masked.invalid"},
 		{"relation": "public.customers", "column": "shoe_size", "type": "null"},
@@ -32,6 +35,7 @@ test_columns_are_masked_by_what_they_are if {
 		with data.agents as agents
 		with data.labels as {}
 		with data.label_rules as rules
+		with data.masks as strategies
 	found == {
 		{"column": "*email*", "type": "redact", "value": "hidden@masked.invalid"},
 		{"relation": "hr.*", "tag": "pii", "type": "null"},
@@ -65,6 +69,8 @@ test_a_group_sees_clear if masks("dora") == set()
 test_a_stranger_sees_masks if masks("nobody") == masks("ana")
 
 test_ceilings if {
-	found := limit with input as fixtures.ask("bot", {}) with data.agents as agents
-	found == {{"rows": 1000}}
+	found := limit with input as fixtures.ask("bot", {})
+		with data.agents as agents
+		with data.rulebook.rows as {"agent": 7, "human": 8}
+	found == {{"rows": 7}}
 }

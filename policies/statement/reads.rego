@@ -49,7 +49,7 @@ deny contains {
 } if {
 	some table in input.statement.tables
 	not covered_by_view(table)
-	some column in data.catalog.secret_columns[table.key]
+	some column in object.get(data.catalog.secret_columns, table.key, [])
 	column in table.columns_read
 }
 

@@ -22,7 +22,7 @@ deny contains {
 # A change to the value that is in force anyway does no harm, and drivers send it.
 deny contains {
 	"rule": "setting",
-	"message": sprintf("the setting `%s` must stay `%s`", [setting.name, data.settings.fixed[setting.name][0]]),
+	"message": sprintf("the setting `%s` must stay `%s`", [setting.name, concat("` or `", data.settings.fixed[setting.name])]),
 	"hint": "",
 } if {
 	some setting in changed_settings

@@ -14,6 +14,7 @@ rules(who, fields) := found if {
 asked(who, fields) := found if {
 	found := {entry | some entry in escalate} with input as fixtures.ask(who, fields)
 		with data.agents as agents
+		with data.rulebook.approval_ttl_s as 900
 }
 
 update(columns, condition) := {
@@ -80,6 +81,11 @@ test_nobody_writes_the_catalog if {
 		{"tables": [fixtures.table("pg_catalog", "pg_class", "update", {"columns_written": ["relname"]})]},
 	)
 	rules("dora", meddling) == {"catalog_change", "write_scope"}
+}
+
+test_a_table_that_rewrites_writes if {
+	ruled := fixtures.table("public", "orders", "update", {"columns_written": ["status"], "has_rules": true})
+	rules("bot", object.union(update(["status"], by_id), {"tables": [ruled]})) == {"rewrite_rules"}
 }
 
 test_without_approvers_nothing_waits_for_ever if {

@@ -16,6 +16,7 @@ mod eval;
 mod exit;
 mod mcp;
 mod output;
+mod policy;
 mod rls;
 mod serve;
 mod shell;
@@ -62,6 +63,8 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Audit),
     Eval(eval::Eval),
+    #[command(subcommand)]
+    Policy(policy::Policy),
     Doctor(doctor::Doctor),
     Discover(discover::Discover),
     #[command(subcommand)]
@@ -100,6 +103,7 @@ fn dispatch(arguments: Arguments, output: &mut Output) -> anyhow::Result<Exit> {
         | Command::Approvals(_)
         | Command::Audit(_)
         | Command::Eval(_)
+        | Command::Policy(_)
         | Command::Doctor(_)
         | Command::Discover(_)
         | Command::Rls(_)
@@ -116,6 +120,7 @@ fn dispatch(arguments: Arguments, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Approvals(command) => wait_for(command.run(output)),
         Command::Audit(command) => command.run(output),
         Command::Eval(command) => wait_for(command.run(output)),
+        Command::Policy(command) => command.run(arguments.verbose, output),
         Command::Doctor(command) => wait_for(command.run(output)),
         Command::Discover(command) => wait_for(command.run(output)),
         Command::Rls(command) => wait_for(command.run(output)),
@@ -148,6 +153,7 @@ Examples:
   portcullis demo                                 a throw-away PostgreSQL with sample data, governed
   portcullis demo --tour                          a scripted walk through it
   portcullis check --config portcullis.toml       is everything in order?
+  portcullis policy test                          the rulebook's own tests
   portcullis doctor --config portcullis.toml      may the gateway's own roles do too much?
   portcullis discover --database shop             which columns should be masked?
   portcullis rls plan                             the SQL that puts row filters in force

@@ -11,13 +11,24 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::documents;
+use super::nesting;
 use super::snapshot::{RulebookError, Source};
 use super::vet::{self, Vetted};
 use super::vocabulary::{BIND, LOG, POINTS, Point, STATEMENT};
 
 /// Whether a file holds tests of the rulebook.
 pub(super) fn is_test(source: &Source) -> bool {
-    source.path.ends_with("_test.rego")
+    is_test_file(&source.path)
+}
+
+/// Whether a file of this name holds tests.
+pub(super) fn is_test_file(path: &str) -> bool {
+    path.ends_with("_test.rego")
+}
+
+/// Whether a file of this name holds rules that decide: neither tests nor what the gateway generates.
+pub(super) fn is_written(path: &str) -> bool {
+    !is_test_file(path) && path != ANSWER_FILE
 }
 
 /// The rule that answers for a decision point.
@@ -50,41 +61,79 @@ pub(super) fn revision(sources: &[&Source], agents: &Value) -> String {
 }
 
 /// An engine with vetted policies and their data, prepared: what is cloned from it shares everything. With it comes
-/// what the rules of `portcullis.statement` read of their input.
+/// what vetting has found out.
 pub(super) fn engine(sources: &[&Source], agents: &Value) -> Result<(Engine, Vetted), RulebookError> {
+    let (mut engine, data, problems) = read(sources, agents);
+    if let Some(problem) = problems.into_iter().next() {
+        return Err(problem);
+    }
+    let vetted = vet::vet(&engine, sources, &data)?;
+    prepare(&mut engine, data, &vetted)?;
+    Ok((engine, vetted))
+}
+
+/// Everything for which [`engine`] would refuse `sources`, as far as one thing does not hide another: files that can't
+/// be read hide what is wrong between files.
+pub(super) fn problems(sources: &[&Source], agents: &Value) -> Vec<RulebookError> {
+    let (mut engine, data, problems) = read(sources, agents);
+    if !problems.is_empty() {
+        return problems;
+    }
+    match vet::vet(&engine, sources, &data) {
+        Ok(vetted) => prepare(&mut engine, data, &vetted).err().into_iter().collect(),
+        Err(_) => vet::problems(&engine, sources, &data),
+    }
+}
+
+/// An engine with all policies that can be read, all data, and what can't be read.
+pub(super) fn read(sources: &[&Source], agents: &Value) -> (Engine, Map<String, Value>, Vec<RulebookError>) {
     let mut engine = Engine::new();
     engine.set_strict_builtin_errors(true);
+    // Else the engine writes what rules print to standard error.
+    engine.set_gather_prints(true);
     engine.set_execution_timer_config(ExecutionTimerConfig {
         limit: TIME_LIMIT,
         check_interval: CHECK_INTERVAL,
     });
     let mut data = Map::new();
     let mut seen = BTreeSet::new();
+    let mut problems = Vec::new();
     for source in sources {
-        let wrong = |what: String| error(source, 0, what);
-        if !seen.insert(source.name()) {
-            return Err(wrong("the file is there twice".to_owned()));
-        }
-        if source.path.ends_with(".rego") {
-            engine
-                .add_policy(source.name(), source.text.clone())
-                .map_err(|problem| error_at(&problem, source.name()))?;
-        } else if source.path.ends_with(".json") {
-            documents::place(&mut data, source)?;
-        } else if source.path.ends_with(".yaml") || source.path.ends_with(".yml") {
-            return Err(wrong("YAML is not read: write this as JSON".to_owned()));
-        } else {
-            return Err(wrong("a rulebook holds `.rego` and `.json` files only".to_owned()));
-        }
+        let taken = match seen.insert(source.name()) {
+            true => take(&mut engine, &mut data, source),
+            false => Err(error(source, 0, "the file is there twice".to_owned())),
+        };
+        problems.extend(taken.err());
     }
     data.insert(AGENTS.to_owned(), agents.clone());
-    let vetted = vet::vet(&engine, sources, &data)?;
+    (engine, data, problems)
+}
+
+fn take(engine: &mut Engine, data: &mut Map<String, Value>, source: &Source) -> Result<(), RulebookError> {
+    let wrong = |line: usize, what: &str| error(source, line, what.to_owned());
+    if source.path.ends_with(".rego") {
+        if let Some(line) = nesting::too_deep(&source.text) {
+            return Err(wrong(line, "nested too deeply: give parts of it names of their own"));
+        }
+        let added = engine.add_policy(source.name(), source.text.clone());
+        added.map(drop).map_err(|problem| error_at(&problem, source.name()))
+    } else if source.path.ends_with(".json") {
+        documents::place(data, source)
+    } else if source.path.ends_with(".yaml") || source.path.ends_with(".yml") {
+        Err(wrong(0, "YAML is not read: write this as JSON"))
+    } else {
+        Err(wrong(0, "a rulebook holds `.rego` and `.json` files only"))
+    }
+}
+
+/// Adds what asks the decision points, and compiles every rule, so that no decision pays for it and no broken rule
+/// waits for its first use.
+fn prepare(engine: &mut Engine, data: Map<String, Value>, vetted: &Vetted) -> Result<(), RulebookError> {
     let whole = |problem: &anyhow::Error| error_at(problem, String::new());
-    engine.add_policy(ANSWER_FILE.to_owned(), answer_module(&vetted)).map_err(|problem| whole(&problem))?;
+    engine.add_policy(ANSWER_FILE.to_owned(), answer_module(vetted)).map_err(|problem| whole(&problem))?;
     engine.add_data(regorus::Value::from(Value::Object(data))).map_err(|problem| whole(&problem))?;
-    // Compiles every rule, so that no decision pays for it and no broken rule waits for its first use.
     engine.eval_rule(answer_path("ready")).map_err(|problem| whole(&problem))?;
-    Ok((engine, vetted))
+    Ok(())
 }
 
 /// The module that asks the packages of a decision point for all that they declare, in one evaluation. A comprehension

@@ -10,14 +10,19 @@
 //! it may declare the same, and all is merged. What a package may declare is written down at [`decision`].
 
 mod answer;
+pub mod archive;
 pub mod bundle;
 mod cache;
+pub mod coverage;
 pub mod decision;
+pub mod deps;
 mod documents;
 pub mod escalation;
 mod grants;
 pub mod input;
+pub mod lint;
 mod load;
+mod nesting;
 mod places;
 mod project;
 mod projection;
@@ -26,6 +31,7 @@ mod rows;
 pub mod snapshot;
 mod syntax;
 pub mod testing;
+mod tree;
 mod vet;
 mod vocabulary;
 mod warm;

@@ -3,6 +3,7 @@
 mod approvals;
 mod detect;
 mod rows;
+mod traps;
 mod unjudged;
 
 use serde_json::{Value, json};

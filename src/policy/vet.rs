@@ -32,40 +32,112 @@ pub(super) struct Vetted {
     pub(super) places: Places,
 }
 
-/// Checks every module of `engine` against itself and `data`.
+/// Checks every module of `engine` against itself, `data` and the sources it is from, and says the first thing that is
+/// wrong.
 pub(super) fn vet(
     engine: &Engine,
     sources: &[&Source],
     data: &Map<String, Value>,
 ) -> Result<Vetted, RulebookError> {
-    let tree = engine.get_ast_as_json().map_err(|problem| error_at(&problem, String::new()))?;
+    let tree = tree(engine)?;
     let modules = Module::read_all(&tree)?;
-    let rules: BTreeSet<String> =
-        modules.iter().flat_map(|module| module.rules.iter().map(|rule| rule.path.clone())).collect();
-    let book = Book { rules, packages: modules.iter().map(|module| module.package.clone()).collect(), data };
-    for module in &modules {
-        book.check_package(module)?;
-        book.check_imports(module, &modules)?;
-        book.check_defaults(module)?;
-        for rule in &module.rules {
-            book.check_rule(module, rule)?;
-        }
+    let Seen { book, calls, zones, problems } = look(&modules, sources, data);
+    if let Some(problem) = problems.into_iter().next() {
+        return Err(problem);
     }
-    let calls = book.calls(&modules);
-    no_recursion(&modules, &calls)?;
-    for point in POINTS {
-        book.check_point(point, &modules, &calls)?;
-    }
-    grants::check(&modules, sources)?;
     let packages = book.packages.into_iter().filter(|package| vocabulary::point_of(package).is_some());
     Ok(Vetted {
         packages: packages.collect(),
         statement: reads(&modules, &calls, &[STATEMENT]),
         bound: reads(&modules, &calls, &[STATEMENT, BIND]),
-        zones: zones::read(&modules)?,
+        zones,
         places: Places::read(&tree),
         rules: book.rules,
     })
+}
+
+/// All that [`vet`] could say, in the order in which it would.
+pub(super) fn problems(
+    engine: &Engine,
+    sources: &[&Source],
+    data: &Map<String, Value>,
+) -> Vec<RulebookError> {
+    match tree(engine).and_then(|tree| Module::read_all(&tree)) {
+        Ok(modules) => look(&modules, sources, data).problems,
+        Err(problem) => vec![problem],
+    }
+}
+
+/// What vetting has seen of a rulebook.
+pub(super) struct Survey<'a> {
+    pub(super) modules: &'a [Module],
+    /// Which rules each rule refers to.
+    pub(super) calls: &'a Calls<'a>,
+    book: &'a Book<'a>,
+}
+
+impl Survey<'_> {
+    /// The document that a reference reads, as far as it is literal: `data.labels`.
+    pub(super) fn document(&self, module: &Module, reference: &Reference) -> Option<String> {
+        let path = module.absolute(reference, &self.book.rules)?;
+        path.first().filter(|root| *root != ROOT)?;
+        Some(format!("data.{}", path.join(".")))
+    }
+}
+
+/// What `take` makes of what vetting sees, of a rulebook that holds.
+pub(super) fn survey<T>(
+    engine: &Engine,
+    sources: &[&Source],
+    data: &Map<String, Value>,
+    take: impl FnOnce(&Survey<'_>) -> T,
+) -> Result<T, RulebookError> {
+    let modules = Module::read_all(&tree(engine)?)?;
+    let Seen { book, calls, problems, .. } = look(&modules, sources, data);
+    match problems.into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(take(&Survey { modules: &modules, calls: &calls, book: &book })),
+    }
+}
+
+fn tree(engine: &Engine) -> Result<String, RulebookError> {
+    engine.get_ast_as_json().map_err(|problem| error_at(&problem, String::new()))
+}
+
+/// What one look at all modules has shown.
+struct Seen<'a> {
+    book: Book<'a>,
+    calls: Calls<'a>,
+    zones: Vec<TimeZone>,
+    problems: Vec<RulebookError>,
+}
+
+fn look<'a>(modules: &'a [Module], sources: &[&Source], data: &'a Map<String, Value>) -> Seen<'a> {
+    let rules = modules.iter().flat_map(|module| module.rules.iter().map(|rule| rule.path.clone())).collect();
+    let book = Book { rules, packages: modules.iter().map(|module| module.package.clone()).collect(), data };
+    let mut problems = Vec::new();
+    for module in modules {
+        problems.extend(book.check_package(module).err());
+        problems.extend(book.check_imports(module, modules).err());
+        problems.extend(book.check_defaults(module).err());
+        for rule in &module.rules {
+            book.check_rule(module, rule, &mut problems);
+        }
+    }
+    let calls = book.calls(modules);
+    problems.extend(no_recursion(modules, &calls).err());
+    for point in POINTS {
+        problems.extend(book.check_point(point, modules, &calls).err());
+    }
+    problems.extend(grants::check(modules, sources).err());
+    let zones = match zones::read(modules) {
+        Ok(zones) => zones,
+        Err(problem) => {
+            problems.push(problem);
+            Vec::new()
+        }
+    };
+    Seen { book, calls, zones, problems }
 }
 
 /// Every path below `input` that is named by a rule of one of `packages`, or by one that these lead to. A name of
@@ -109,7 +181,7 @@ enum Target {
     Other,
 }
 
-type Calls<'a> = BTreeMap<&'a str, BTreeSet<String>>;
+pub(super) type Calls<'a> = BTreeMap<&'a str, BTreeSet<String>>;
 
 impl Book<'_> {
     fn check_package(&self, module: &Module) -> Result<(), RulebookError> {
@@ -170,27 +242,30 @@ impl Book<'_> {
         }
     }
 
-    fn check_rule(&self, module: &Module, rule: &Rule) -> Result<(), RulebookError> {
+    fn check_rule(&self, module: &Module, rule: &Rule, problems: &mut Vec<RulebookError>) {
         // A rule whose path is a package's would be mixed with what the package declares.
         if self.packages.iter().any(|package| is_below(package, &rule.path)) {
-            return Err(rule.site.error(format!("`{}` is a package too: rename the rule", rule.path)));
+            problems.push(rule.site.error(format!("`{}` is a package too: rename the rule", rule.path)));
         }
+        problems.extend(check_name(rule).err());
         if let Some(site) = rule.replacements.first()
             && !module.is_test
         {
-            return Err(
-                site.error("`with` replaces what a decision is made on: it belongs into tests".to_owned())
-            );
+            let what = "`with` replaces what a decision is made on: it belongs into tests";
+            problems.push(site.error(what.to_owned()));
         }
         for reference in &rule.references {
-            self.check_way(module, reference)?;
-            self.resolve(module, reference)?;
+            problems.extend(self.check_way(module, reference).err());
+            problems.extend(self.resolve(module, reference).err());
+            problems.extend(check_value(reference).err());
             // What rules of decision logs read is an event, which holds an input among others.
             if !module.is_test && module.package != LOG {
-                check_input(&module.package, reference)?;
+                problems.extend(check_input(&module.package, reference).err());
             }
         }
-        rule.calls.iter().try_for_each(|call| self.check_call(module, call))
+        for call in &rule.calls {
+            problems.extend(self.check_call(module, call).err());
+        }
     }
 
     fn check_call(&self, module: &Module, call: &super::syntax::Call) -> Result<(), RulebookError> {
@@ -231,7 +306,12 @@ impl Book<'_> {
             self.rules.contains(&prefix).then_some(prefix)
         });
         found.map(Target::Rule).ok_or_else(|| {
-            reference.site.error(format!("there is no rule `{whole}`: write the path of one rule in full"))
+            let meant = closest(&whole, self.rules.iter().map(String::as_str));
+            let meant = meant.map_or_else(
+                || "write the path of one rule in full".to_owned(),
+                |meant| format!("did you mean `{meant}`?"),
+            );
+            reference.site.error(format!("there is no rule `{whole}`: {meant}"))
         })
     }
 
@@ -364,7 +444,46 @@ fn check_input(package: &str, reference: &Reference) -> Result<(), RulebookError
     if vocabulary::has_input(package, path) {
         return Ok(());
     }
-    Err(reference.site.error(format!("no input of `{package}` has `{}`", reference.text())))
+    let written = reference.text();
+    let known = vocabulary::input_paths(package);
+    let meant = closest(&written, known.iter().map(String::as_str));
+    let meant = meant.map_or_else(String::new, |meant| format!(": did you mean `{meant}`?"));
+    Err(reference.site.error(format!("no input of `{package}` has `{written}`{meant}")))
+}
+
+/// The engine finds a function before a builtin, and a builtin before a field: `time := {}` would make
+/// `time.now_ns()` look like a rule to whoever reads, and still call the builtin.
+fn check_name(rule: &Rule) -> Result<(), RulebookError> {
+    let name = rule.path.rsplit('.').next().unwrap_or_default();
+    match vocabulary::builtin_names().find(|builtin| builtin.split('.').next() == Some(name)) {
+        Some(builtin) if builtin == name => {
+            Err(rule.site.error(format!("`{name}` is the name of a builtin: rename the rule")))
+        }
+        Some(builtin) => Err(rule
+            .site
+            .error(format!("`{name}` is how the names of builtins like `{builtin}` begin: rename the rule"))),
+        None => Ok(()),
+    }
+}
+
+/// A builtin as a value, as in `with count as bits.lsh`, is called without being named in a call.
+fn check_value(reference: &Reference) -> Result<(), RulebookError> {
+    let name = reference.text();
+    let refused = vocabulary::builtin_names().any(|builtin| builtin == name)
+        && !BUILTINS.contains(&name.as_str())
+        && reference.path.len() > 1;
+    if !refused {
+        return Ok(());
+    }
+    let why = vocabulary::why_not(&name);
+    Err(reference.site.error(format!("`{name}` is not a builtin that a rulebook may use{why}")))
+}
+
+/// Of `known`, the one that `written` was probably meant to be.
+fn closest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let likeness = |name: &str| strsim::jaro_winkler(written, name);
+    let best = known.max_by(|one, two| likeness(one).total_cmp(&likeness(two)))?;
+    (likeness(best) > LIKE_ENOUGH).then_some(best)
 }
 
 /// A width in a format makes the engine fill memory, and no time limit stops it.
@@ -388,3 +507,6 @@ impl Site {
         RulebookError { file: self.file.clone(), line: self.line, what }
     }
 }
+
+/// How like a name must be to be suggested, from 0 to 1: one letter too many or two that changed places are.
+const LIKE_ENOUGH: f64 = 0.9;

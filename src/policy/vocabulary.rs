@@ -127,6 +127,34 @@ pub(super) fn has_input(package: &str, path: &[String]) -> bool {
     if own.is_empty() { all() } else { own.into_iter().any(|schema| has_field(schema, schema, path)) }
 }
 
+/// Every field of the input of `package`, as rules write it: `input.identity.name`.
+pub(super) fn input_paths(package: &str) -> Vec<String> {
+    let package = point_of(package).map_or(package, |(point, _)| point.package);
+    let own = INPUTS.iter().filter(|(point, _)| *point == package);
+    let schemas: Vec<&Value> = own.map(|(_, schema)| schema).collect();
+    let all = INPUTS.iter().map(|(_, schema)| schema);
+    let schemas = if schemas.is_empty() { all.collect() } else { schemas };
+    let mut paths = Vec::new();
+    for schema in schemas {
+        fields(schema, schema, "input", &mut paths);
+    }
+    paths
+}
+
+fn fields(root: &Value, schema: &Value, path: &str, into: &mut Vec<String>) {
+    let properties = resolved(root, schema).get("properties").and_then(Value::as_object);
+    for (name, below) in properties.into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        fields(root, below, &path, into);
+        into.push(path);
+    }
+}
+
+/// The names of all builtins that the engine has, of which a rulebook may use few, and of those that OPA has besides.
+pub(super) fn builtin_names() -> impl Iterator<Item = &'static str> {
+    regorus::unstable::BUILTINS.keys().chain(ELSEWHERE).copied()
+}
+
 /// Why a builtin that the engine has is not one for a rulebook; empty for any other name.
 pub(super) fn why_not(name: &str) -> &'static str {
     match name {
@@ -153,10 +181,7 @@ fn schema<T: JsonSchema>() -> Value {
 
 fn has_field(root: &Value, schema: &Value, path: &[String]) -> bool {
     let Some((field, rest)) = path.split_first() else { return true };
-    let schema = match schema.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix('#')) {
-        Some(pointer) => root.pointer(pointer).unwrap_or(&Value::Null),
-        None => schema,
-    };
+    let schema = resolved(root, schema);
     let below = match field.parse::<usize>() {
         Ok(_) => schema.get("items"),
         Err(_) => schema.get("properties").and_then(|properties| properties.get(field)),
@@ -164,6 +189,14 @@ fn has_field(root: &Value, schema: &Value, path: &[String]) -> bool {
     // A document whose names are not known beforehand: claims, time zones.
     let below = below.or_else(|| schema.get("additionalProperties").filter(|any| any.is_object()));
     below.is_some_and(|below| has_field(root, below, rest))
+}
+
+/// What a schema refers to, if it refers.
+fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
+    match schema.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix('#')) {
+        Some(pointer) => root.pointer(pointer).unwrap_or(&Value::Null),
+        None => schema,
+    }
 }
 
 static INPUTS: LazyLock<[(&str, Value); 7]> = LazyLock::new(|| {
@@ -178,6 +211,24 @@ static INPUTS: LazyLock<[(&str, Value); 7]> = LazyLock::new(|| {
     ]
 });
 
+/// Of each family of OPA's builtins that this engine is built without, one.
+const ELSEWHERE: &[&str] = &[
+    "crypto.sha256",
+    "graph.reachable",
+    "graphql.parse",
+    "http.send",
+    "io.jwt.decode",
+    "opa.runtime",
+    "providers.aws.sign_req",
+    "rand.intn",
+    "rego.metadata.rule",
+    "urlquery.decode",
+    "uri.parse",
+    "uuid.rfc4122",
+    "yaml.unmarshal",
+    "base64url.decode",
+];
+
 /// Builtins that end soon, always say the same, and reach nothing outside.
 pub(super) const BUILTINS: &[&str] = &[
     "abs",
@@ -187,8 +238,6 @@ pub(super) const BUILTINS: &[&str] = &[
     "base64.decode",
     "base64.encode",
     "base64.is_valid",
-    "base64url.decode",
-    "base64url.encode",
     "ceil",
     "concat",
     "contains",
@@ -198,7 +247,6 @@ pub(super) const BUILTINS: &[&str] = &[
     "format_int",
     "glob.match",
     "glob.quote_meta",
-    "graph.reachable",
     "hex.decode",
     "hex.encode",
     "indexof",
@@ -265,4 +313,4 @@ pub(super) const BUILTINS: &[&str] = &[
 ];
 
 /// Builtins that are safe in one form only.
-pub(super) const CALL_ONLY: &[&str] = &["sprintf", "walk"];
+pub(super) const CALL_ONLY: &[&str] = &["print", "sprintf", "walk"];

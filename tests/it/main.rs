@@ -25,6 +25,7 @@ mod ledger;
 mod masks;
 mod mcp;
 mod parity;
+mod policy_tools;
 mod rows;
 mod rulebook;
 mod support;

@@ -1,0 +1,80 @@
+//! `policy check` and `policy deps`.
+
+use super::*;
+
+#[test]
+fn all_that_is_wrong_is_said_with_its_line_and_what_to_write() {
+    let desk = Desk::open(&[
+        (
+            "statement.rego",
+            "package portcullis.statement\n\nallow if {\n\tsome row in data.grants\n\
+             \trow.role == input.identity.nmae\n}\n\nallow if data.grant.x\n",
+        ),
+        ("data/grants.json", r#"{"a": {"role": "x"}}"#),
+    ]);
+    let ran = desk.run(&["check"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    for said in [
+        "statement.rego:5: error: refused\n    | row.role == input.identity.nmae\n",
+        "has `input.identity.nmae`: did you mean\n    `input.identity.name`?\n",
+        "statement.rego:5: warning: linear-scan\n",
+        "statement.rego:8: error: refused\n    | allow if data.grant.x\n    there is no document `data.grant`",
+        "2 errors, 1 warnings in 4 files\n",
+    ] {
+        assert!(ran.out.contains(said), "{said}\n{}", ran.out);
+    }
+    assert!(ran.out.lines().all(|line| line.chars().count() <= 80), "{}", ran.out);
+    let json = desk.run(&["check", "--json"]).json();
+    assert_eq!((&json["ok"], &json["errors"], &json["warnings"]), (&false.into(), &2.into(), &1.into()));
+    assert_eq!(json["findings"][0]["file"], "statement.rego");
+}
+
+#[test]
+fn warnings_are_errors_when_they_are_to_be() {
+    let desk = Desk::open(&[("statement.rego", "package portcullis.statement\n\nallow if { 1 == 1 }\n")]);
+    assert_eq!(desk.run(&["check"]).code, Some(0));
+    assert_eq!(desk.run(&["check", "--strict"]).code, Some(3));
+    let ran = desk.run(&["check", "nosuch"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""));
+    assert!(ran.err.contains("`nosuch` can't be read"), "{}", ran.err);
+}
+
+/// What ships is held to what others are told.
+#[test]
+fn the_shipped_rulebook_has_no_warnings() {
+    let ran = Desk::open(&[]).run(&["check", shipped().to_str().unwrap(), "--strict"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.out);
+    assert!(ran.out.starts_with("0 errors, 0 warnings in "), "{}", ran.out);
+}
+
+#[test]
+fn what_a_decision_point_reads_and_why_it_is_remembered_or_not() {
+    let desk = Desk::open(&[
+        (
+            "statement.rego",
+            "package portcullis.statement\n\nimport data.portcullis.lib.night\n\nallow if not night\n\n\
+             allow if input.bind.values[0] == data.grants.a.role\n",
+        ),
+        ("lib.rego", "package portcullis.lib\n\nnight if input.time.unix % 86400 < 3600\n"),
+        ("data/grants.json", r#"{"a": {"role": "x"}}"#),
+    ]);
+    let ran = desk.run(&["deps"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    for said in [
+        "portcullis.statement\n  input  input.bind.values\n         input.time.unix\n  data   data.grants.a.role\n",
+        "  cache  yes: ",
+        "`input.bind.values` is read: a decision is known only for the same bind values\n",
+        "`input.time.unix` is read: no decision is known for longer than a second\n",
+    ] {
+        assert!(ran.out.contains(said), "{said}\n{}", ran.out);
+    }
+    let json = desk.run(&["deps", "--json"]).json();
+    let points = json["points"].as_array().unwrap();
+    let point = points.iter().find(|point| point["package"] == "portcullis.statement").unwrap();
+    let rules = point["rules"].as_array().unwrap();
+    let night = rules.iter().find(|rule| rule["path"] == "portcullis.lib.night").unwrap();
+    assert_eq!(night["input"], serde_json::json!(["input.time.unix"]));
+    assert_eq!(night["places"], serde_json::json!(["lib.rego:3"]));
+    desk.write("policies/statement.rego", "package portcullis.statement\n\nallow if nosuch(1)\n");
+    assert_eq!(desk.run(&["deps"]).code, Some(3));
+}
