@@ -1,5 +1,6 @@
 //! Builds every room once, and owns start and shutdown.
 
+pub mod archive;
 mod rules;
 mod secret;
 mod vet;
@@ -32,7 +33,7 @@ use crate::store::{Store, StoreError};
 use crate::upstream::{DatabaseSettings, Upstream};
 use crate::{console, mcp, wire};
 use rules::Keeper;
-pub use rules::load_rules;
+pub use rules::{check_rules, load_rules};
 pub use vet::DangerousRoles;
 use watch::{Certified, Hangups};
 
@@ -162,6 +163,7 @@ impl Gateway {
         }
         tasks.spawn(watch::ledger(Arc::clone(&gate), shutdown.clone()));
         tasks.spawn(watch::desk(Arc::clone(&gate), shutdown.clone()));
+        tasks.spawn(watch::budgets(Arc::clone(&gate), shutdown.clone()));
         for certified in Certified::all(&settings) {
             let hangups = Hangups::new();
             tasks.spawn(watch::certificates(Arc::clone(&gate), certified, hangups, shutdown.clone()));
@@ -198,6 +200,9 @@ impl Gateway {
         if tokio::time::timeout(GRACE, drained).await.is_err() {
             tracing::warn!("gateway.stopped_with_sessions_open");
             self.tasks.shutdown().await;
+        }
+        if let Err(error) = self.gate.settle_budgets() {
+            tracing::error!(%error, "gateway.stopped_with_budgets_unkept");
         }
         if let Err(error) = self.gate.close_ledger().await {
             tracing::error!(%error, "gateway.stopped_with_outcomes_unkept");

@@ -56,7 +56,7 @@ impl Check {
 
     fn look(&self) -> anyhow::Result<Found> {
         let settings = config::load(&self.config)?;
-        let rules = serve::load_rules(&settings)?;
+        let rules = serve::check_rules(&settings)?;
         let identities = rules.directory.agents().map(|agent| agent.name().to_owned()).collect();
         Ok(Found { revision: rules.policy.revision().to_owned(), identities, settings })
     }

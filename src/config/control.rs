@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
@@ -42,6 +42,18 @@ impl Meaning<'_> {
         let mut names = BTreeSet::new();
         let bundles = raw.bundle.iter().map(|bundle| self.bundle(bundle, &keys, &mut names));
         Ok(Settings { bundles: bundles.collect::<Result<_, _>>()?, run_tests: raw.run_tests.unwrap_or(true) })
+    }
+
+    /// The rulebook's folder. Only `path = ""` does without it: a bundle that is added must not put out what was in force.
+    pub(super) fn rulebook(&self, raw: &raw::Policy) -> Result<PathBuf, ConfigError> {
+        match &raw.path {
+            Some(path) if path.get_ref() == Path::new("") && raw.bundle.is_empty() => {
+                let what = "there would be no rulebook at all";
+                Err(self.refuse(path, what, "name its folder, or add a [[policy.bundle]] that `grants`"))
+            }
+            Some(path) if path.get_ref() == Path::new("") => Ok(PathBuf::new()),
+            Some(_) | None => Ok(self.base.join(raw.folder())),
+        }
     }
 
     fn key(&self, raw: &Spanned<raw::Key>, keys: &mut Keys) -> Result<(), ConfigError> {

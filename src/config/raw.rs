@@ -1,7 +1,7 @@
 //! `portcullis.toml` as written: every key that exists, where it stands, and nothing about what it means.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -90,7 +90,7 @@ pub(super) struct Console {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Policy {
-    pub(super) path: Option<PathBuf>,
+    pub(super) path: Option<Spanned<PathBuf>>,
     pub(super) run_tests: Option<bool>,
     #[serde(default)]
     pub(super) key: Vec<Spanned<Key>>,
@@ -276,8 +276,10 @@ impl Console {
 }
 
 impl Policy {
-    /// The rulebook's folder, unless another is named.
-    pub(super) const USUAL: &str = "policies";
+    /// The rulebook's folder.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.as_ref().map_or(Path::new("policies"), |path| path.get_ref())
+    }
 }
 
 impl Folder {

@@ -57,7 +57,7 @@ pub struct Folders {
 pub(super) fn folders(document: &Document<'_>, raw: &raw::File) -> Folders {
     let base = document.path.parent().unwrap_or(Path::new(""));
     Folders {
-        policy: base.join(raw.policy.path.as_deref().unwrap_or(Path::new(raw::Policy::USUAL))),
+        policy: base.join(raw.policy.folder()),
         agents: base.join(&raw.agents.path),
         ledger: base.join(&raw.state.path).join("ledger"),
     }
@@ -95,11 +95,7 @@ pub(super) fn mean(document: &Document<'_>, raw: raw::File) -> Result<Settings, 
             .collect::<Result<_, _>>()?,
         console,
         console_url,
-        policy_path: match (&raw.policy.path, raw.policy.bundle.is_empty()) {
-            (Some(path), _) => meaning.base.join(path),
-            (None, true) => meaning.base.join(raw::Policy::USUAL),
-            (None, false) => PathBuf::new(),
-        },
+        policy_path: meaning.rulebook(&raw.policy)?,
         control: meaning.control(&raw.policy)?,
         agents_path: meaning.base.join(raw.agents.path),
         state_path: meaning.base.join(raw.state.path),

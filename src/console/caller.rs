@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use crate::gate::Door;
+use crate::gate::{Door, Knock};
 use crate::identity::{Identity, Kind};
 
 use super::refusal::{ApiRefusal, PageRefusal, Refusal};
@@ -76,6 +76,7 @@ impl FromRequestParts<Arc<Console>> for Bearer {
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, ApiRefusal> {
         let Ok(Client(client)) = Client::from_request_parts(parts, console).await;
         let token = bearer_token(&parts.headers).ok_or_else(Refusal::unauthenticated)?;
+        knock(console, &client, &parts.headers)?;
         let identity = console.gate.authenticate(token, Door::Console, &client);
         Ok(Self(identity.ok_or_else(Refusal::unauthenticated)?))
     }
@@ -93,6 +94,16 @@ impl FromRequestParts<Arc<Console>> for BearingPerson {
         }
         Ok(Self { identity, client })
     }
+}
+
+/// Asks the rulebook whether a client may go on to prove who it is.
+pub(super) fn knock(console: &Console, client: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    console.gate.knock(&Knock::by_http(Door::Console, client, agent)).map_err(|denial| {
+        let message = denial.reason().map_or("", |reason| reason.message.as_str());
+        let hint = denial.reason().map_or("", |reason| reason.hint.as_str());
+        Refusal::new(StatusCode::FORBIDDEN, "not_welcome", message).hint(hint)
+    })
 }
 
 /// The name of the session's cookie. Browsers keep others from setting one that begins with `__Host-`, but take

@@ -16,7 +16,7 @@ use crate::audit;
 use crate::gate::{Approve, Door, Gate, Silent};
 use crate::identity::{Identity, Kind};
 
-use super::caller::{Client, NO_PERSON, Person, cookie_name, session_id};
+use super::caller::{Client, NO_PERSON, Person, cookie_name, knock, session_id};
 use super::refusal::{PageRefusal, Refusal};
 use super::session::LIFE;
 use super::view::{self, Approvals, Bar, Card, Detail, Ledger, Login, Row};
@@ -97,8 +97,10 @@ async fn login(next: Result<Query<Next>, QueryRejection>) -> Response {
 async fn sign_in(
     State(console): State<Arc<Console>>,
     Client(client): Client,
+    headers: HeaderMap,
     form: Result<Form<SignIn>, FormRejection>,
 ) -> Result<Response, PageRefusal> {
+    knock(&console, &client, &headers)?;
     let Form(SignIn { token, next }) = form.map_err(|error| bad_form(&error))?;
     let next = local(&next);
     let token = token.trim();

@@ -27,6 +27,7 @@ mod fetch;
 mod flood;
 mod journal;
 mod judge;
+mod knock;
 mod memory;
 mod pinned;
 mod rows;
@@ -58,6 +59,7 @@ pub use act::{
 };
 pub use authorized::{Authorized, Outcome, Prepared, Receipt, Running};
 pub use denial::{Denial, DenialKind, Missing};
+pub use knock::{Encrypted, Knock};
 pub use names::{NameChange, Names};
 pub use ports::{CatalogError, Catalogs, Delegate, Heard, Hold, Listener, Patience, Raised, Silent, Tell};
 pub use preview::{ColumnAccess, Explanation, RelationAccess};

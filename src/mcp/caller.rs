@@ -17,6 +17,8 @@ pub(super) struct Caller {
     pub(super) client: String,
     /// The client's name and version, as claimed: for the ledger, never for a decision.
     pub(super) application: String,
+    /// What it says that it is for; empty where it does not say.
+    pub(super) purpose: String,
 }
 
 /// What the HTTP guard found out about a request, for the tools behind it.
@@ -37,6 +39,11 @@ impl Caller {
             .client_info()
             .map(|info| text::clean(&format!("{} {}", info.name, info.version), text::NAME))
             .unwrap_or_default();
-        Some(Self { identity, client, application })
+        let purpose = parts.headers.get(PURPOSE).and_then(|purpose| purpose.to_str().ok());
+        let purpose = purpose.unwrap_or_default().trim().to_owned();
+        Some(Self { identity, client, application, purpose })
     }
 }
+
+/// The header by which a client says what its calls are for.
+const PURPOSE: &str = "portcullis-purpose";

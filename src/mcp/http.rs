@@ -12,7 +12,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
 
-use crate::gate::{Door, Gate};
+use crate::gate::{Denial, Door, Gate, Knock};
 use crate::identity::Identity;
 use crate::upstream::Upstream;
 
@@ -54,6 +54,11 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
             return problem.into_response();
         }
     };
+    let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let knock = Knock::by_http(Door::Mcp, &client, agent.unwrap_or_default());
+    if let Err(denial) = guard.gate.knock(&knock) {
+        return unwelcome(&denial);
+    }
     let Some(identity) = guard.gate.authenticate(token, Door::Mcp, &client) else {
         return TokenProblem::Unknown.into_response();
     };
@@ -76,6 +81,14 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
         guard.sessions.opened(opened, identity.name()).await;
     }
     response
+}
+
+/// The rulebook does not let a client go on to prove who it is.
+fn unwelcome(denial: &Denial) -> Response {
+    let message = denial.reason().map_or("", |reason| reason.message.as_str());
+    let hint = denial.reason().map_or("", |reason| reason.hint.as_str());
+    let body = json!({ "error": "access_denied", "error_description": message, "hint": hint });
+    (StatusCode::FORBIDDEN, axum::Json(body)).into_response()
 }
 
 impl Guard {

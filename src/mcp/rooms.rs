@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::approval::ApprovalId;
-use crate::gate::{Authorized, Catalogs as _, Connect, Context, Denial, DenialKind, Door, Gate, Tell};
+use crate::gate::{
+    Authorized, Catalogs as _, Connect, Context, Denial, DenialKind, Door, Gate, PURPOSE, Tell,
+};
 use crate::identity::Identity;
 use crate::upstream::{ConnectError, Link, Upstream};
 
@@ -99,7 +101,10 @@ impl Rooms {
             database,
             client: caller.client.clone(),
             application: caller.application.clone(),
-            settings: Vec::new(),
+            settings: match caller.purpose.as_str() {
+                "" => Vec::new(),
+                purpose => vec![(PURPOSE.to_owned(), purpose.to_owned())],
+            },
             tls: false,
         };
         let proof = self.gate.admit(&caller.identity, connect, tell).await?;

@@ -325,7 +325,7 @@ mod tests {
         for (field, value) in more.as_object().unwrap() {
             entry[field] = value.clone();
         }
-        let answer = json!({"escalate": [[entry]]});
+        let answer = json!({"escalate": [[[entry]]]});
         let answer = Answer { point: "statement", value: &answer, places: &Places::default() };
         read(&answer).map(|mut all| all.remove(0)).map_err(|error| error.to_string())
     }

@@ -10,6 +10,7 @@
 //! it may declare the same, and all is merged. What a package may declare is written down at [`decision`].
 
 mod answer;
+pub mod archive;
 pub mod bundle;
 mod cache;
 pub mod coverage;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use regorus::Engine;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer::{self, Answer, PolicyError, SessionGrant, Vetted};
+use super::archive::Archive;
 use super::cache::Decisions;
 use super::escalation::Electorate;
 use super::input::{ConnectInput, IdentityInput, ResultInput, Time};
@@ -29,7 +30,8 @@ use crate::identity::Kind;
 use crate::mask::{Detectors, Masks, RowGrants};
 
 /// One file of a rulebook: `.rego` or `.json`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Source {
     /// The bundle that it came in; empty for the rulebook's own folder.
     pub bundle: String,
@@ -73,6 +75,7 @@ pub struct RulebookError {
 /// A rulebook in force.
 pub struct Snapshot {
     pub(super) engine: Engine,
+    sources: Vec<Source>,
     agents: Value,
     stranger: Option<Value>,
     revision: String,
@@ -111,11 +114,13 @@ impl Snapshot {
     pub fn build(sources: &[Source], agents: &Value) -> Result<Self, RulebookError> {
         let rulebook: Vec<&Source> = sources.iter().filter(|source| !load::is_test(source)).collect();
         let (engine, vetted) = load::engine(&rulebook, agents)?;
+        let revision = load::revision(&rulebook, agents);
         Ok(Self {
             engine,
+            sources: rulebook.into_iter().cloned().collect(),
             agents: agents.clone(),
             stranger: None,
-            revision: load::revision(&rulebook, agents),
+            revision,
             projection: Projection::onto(&vetted.statement, &vetted.bound),
             decisions: Decisions::new(),
             places: vetted.places,
@@ -193,6 +198,17 @@ impl Snapshot {
     #[must_use]
     pub fn revision(&self) -> &str {
         &self.revision
+    }
+
+    /// Everything that it decides by, to be kept.
+    #[must_use]
+    pub fn archive(&self) -> Archive {
+        Archive {
+            revision: self.revision.clone(),
+            sources: self.sources.clone(),
+            agents: self.agents.clone(),
+            stranger: self.stranger.clone().unwrap_or_default(),
+        }
     }
 
     /// Decides on one statement. Whatever goes wrong is a deny.

@@ -368,7 +368,9 @@ impl Book<'_> {
                 what: format!("nothing declares `{required}`, so nothing would ever be allowed"),
             });
         }
-        for module in modules.iter().filter(|module| point.owns(&module.package).is_some()) {
+        // Tests of an add-on stand in a package beside it, and declare `test_...`.
+        let judged = |module: &&Module| !module.is_test && point.owns(&module.package).is_some();
+        for module in modules.iter().filter(judged) {
             for rule in &module.rules {
                 let path = rule.path.strip_prefix(module.package.as_str());
                 if let Some(name) = path.and_then(|path| path.strip_prefix('.')) {

@@ -94,6 +94,18 @@ pub fn copy_format(body: Bytes) -> Result<Format, BodyError> {
     Format::of(i16::from(Body::new(body).u8("the format of COPY")?))
 }
 
+/// The OIDs of a ParameterDescription, in the order of the parameters.
+///
+/// # Errors
+/// When it is not what it should be.
+pub fn parameter_types(body: Bytes) -> Result<Vec<u32>, BodyError> {
+    let mut body = Body::new(body);
+    let count = body.count(4, "the number of parameters")?;
+    let types = (0..count).map(|_| body.u32("the type of a parameter")).collect::<Result<_, _>>()?;
+    body.end()?;
+    Ok(types)
+}
+
 /// The tag of a CommandComplete.
 ///
 /// # Errors

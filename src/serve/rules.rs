@@ -195,11 +195,21 @@ impl Pieces {
 }
 
 /// Reads policies and identities as they are on disk now, and bundles as far as no server need be asked: from files, and
-/// as an earlier run kept them.
+/// as an earlier run kept them. Does not run the rulebook's tests.
 ///
 /// # Errors
 /// Names the file and line that can't be used.
 pub fn load_rules(settings: &Settings) -> Result<Rules, RulesError> {
+    let mut untested = settings.clone();
+    untested.control.run_tests = false;
+    check_rules(&untested)
+}
+
+/// As [`load_rules`], and runs the rulebook's tests, unless the configuration says otherwise: as a start would.
+///
+/// # Errors
+/// As [`load_rules`], or names the first test that fails.
+pub fn check_rules(settings: &Settings) -> Result<Rules, RulesError> {
     let bundles = open_bundles(settings, Arc::new(crate::clock::SystemClock))?;
     bundles.at_hand()?;
     first_rules(settings, &bundles).map(|(_, rules)| rules)

@@ -11,11 +11,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
-use crate::gate::Gate;
+use crate::gate::{Gate, Rules};
 use crate::tls::client::Client;
 use crate::tls::server::Certificates;
 use crate::upstream::Upstream;
 
+use super::archive;
 use super::rules::{Keeper, Look};
 
 /// Hears every SIGHUP, which asks for everything to be read again. Without anybody who hears it, it would end the
@@ -53,6 +54,8 @@ pub(super) fn rules(
     shutdown: CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<> {
     let mut folders = Folders::new(&[&settings.policy_path, &settings.agents_path]);
+    let state = settings.state_path.clone();
+    keep_revision(&gate, &state, &gate.rules());
     async move {
         let bundles = Arc::clone(keeper.bundles());
         let mut ticks = ticker(POLICIES_EVERY);
@@ -77,19 +80,29 @@ pub(super) fn rules(
                 return;
             };
             keeper = back;
-            put_in_force(&gate, look);
+            put_in_force(&gate, &state, look);
         }
     }
 }
 
-fn put_in_force(gate: &Gate, look: Look) {
+fn put_in_force(gate: &Gate, state: &Path, look: Look) {
     if let Some(rules) = look.rules {
+        keep_revision(gate, state, &rules);
         tracing::info!(revision = rules.policy.revision(), "rules.replaced");
         gate.replace_rules(rules);
     }
     for refusal in look.refusals {
         tracing::error!(error = refusal, "rules.refused: the last good rules stay in force");
         gate.announce(&refusal);
+    }
+}
+
+/// Keeps the rulebook, so that what it decides can be explained later. It decides also where that fails.
+fn keep_revision(gate: &Gate, state: &Path, rules: &Rules) {
+    if let Err(error) = archive::keep(state, &rules.policy) {
+        let revision = rules.policy.revision();
+        tracing::error!(%error, revision, "rules.unkept: their decisions can't be explained later");
+        gate.announce(&format!("the rules of revision {revision} could not be kept: {error}"));
     }
 }
 
@@ -245,6 +258,16 @@ pub(super) async fn ledger(gate: Arc<Gate>, shutdown: CancellationToken) {
     }
 }
 
+/// Writes down what identities have had.
+pub(super) async fn budgets(gate: Arc<Gate>, shutdown: CancellationToken) {
+    let mut ticks = ticker(BUDGETS_EVERY);
+    while tick(&mut ticks, &shutdown).await {
+        if let Err(error) = gate.settle_budgets() {
+            tracing::error!(%error, "budgets.failed: they are tried again");
+        }
+    }
+}
+
 /// Lets requests for approval lapse when their time is over.
 pub(super) async fn desk(gate: Arc<Gate>, shutdown: CancellationToken) {
     let mut ticks = ticker(DESK_EVERY);
@@ -295,6 +318,9 @@ const CERTIFICATES_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a ledger that failed is tried again.
 const LEDGER_EVERY: Duration = Duration::from_secs(1);
+
+/// How often what identities have had is written down: so much is forgotten if the process is killed.
+const BUDGETS_EVERY: Duration = Duration::from_secs(1);
 
 /// How often lapsed requests are looked for.
 const DESK_EVERY: Duration = Duration::from_secs(1);

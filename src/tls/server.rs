@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ProtocolVersion, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -54,6 +54,10 @@ pub struct Handshake {
     pub certificate: Option<PeerCertificate>,
     /// The channel binding `tls-server-end-point`; `None` where the gateway's certificate allows none.
     pub binding: Option<Vec<u8>>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: String,
+    /// The name that the client asked for (SNI); empty where it did not say.
+    pub server_name: String,
 }
 
 impl Certificates {
@@ -104,7 +108,15 @@ impl Terms {
             None | Some([]) => None,
             Some([own, ..]) => Some(PeerCertificate::of(own).ok_or(io::ErrorKind::InvalidData)?),
         };
-        Ok(Handshake { stream, named_protocol, certificate, binding: self.binding.clone() })
+        let version = match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "",
+        };
+        let (version, server_name) =
+            (version.to_owned(), connection.server_name().unwrap_or_default().to_owned());
+        let binding = self.binding.clone();
+        Ok(Handshake { stream, named_protocol, certificate, binding, version, server_name })
     }
 
     fn load(files: &Files) -> Result<Self, TlsError> {

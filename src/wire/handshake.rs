@@ -10,11 +10,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::gate::{Connect, Denial, Door, Silent};
+use crate::gate::{Connect, Denial, Door, Encrypted, Knock, Silent};
 use crate::identity::Identity;
 use crate::protocol::backend::ErrorFields;
 use crate::protocol::sqlstate;
 use crate::protocol::startup::TLS_HANDSHAKE;
+use crate::tls::certificate::PeerCertificate;
 use crate::tls::server::{Certificates, Handshake};
 use crate::upstream::{ConnectError, Link};
 
@@ -23,7 +24,9 @@ use super::drive;
 use super::listener::Shared;
 use super::places::Place;
 use super::refusals;
-use super::startup::{Channel, Fault, Opening, Progress, Rejection, Startup, Terms, readable, welcome};
+use super::startup::{
+    Arrival, Channel, Fault, Opening, Progress, Rejection, Startup, Terms, readable, welcome,
+};
 use super::stream::Stream;
 
 /// A session that was opened, with what its client sent ahead and what it has yet to be told.
@@ -37,7 +40,8 @@ pub(super) struct Opened {
 
 /// Serves one connection from its first byte to its last.
 pub(super) async fn connection(socket: TcpStream, client: String, shared: Arc<Shared>) {
-    let mut visit = Visit { stream: Some(Stream::Plain(socket)), client, shared: Arc::clone(&shared) };
+    let mut visit =
+        Visit { stream: Some(Stream::Plain(socket)), client, shared: Arc::clone(&shared), tls: None };
     // In a box, so that a session does not carry the room that its start-up took.
     let deadline = tokio::time::timeout(shared.settings.handshake_timeout, Box::pin(visit.open()));
     let opened = tokio::select! {
@@ -63,6 +67,8 @@ struct Visit {
     stream: Option<Stream>,
     client: String,
     shared: Arc<Shared>,
+    /// The version of TLS, and the name that the client asked for.
+    tls: Option<(String, String)>,
 }
 
 /// An open session and its place; `None` where the connection has ended otherwise.
@@ -109,6 +115,10 @@ impl Visit {
                     self.cancel(process, &key).await;
                     return Ok(None);
                 }
+                Ok(Progress::Knock(arrival)) => match self.knock(&arrival, startup.certificate()) {
+                    Ok(()) => startup.welcomed(),
+                    Err(denial) => return self.end(out, &refusals::unwelcome(&denial)).await,
+                },
                 Ok(Progress::Proven(opening)) => return self.proven(*opening, input, out).await,
                 Err(rejection) => {
                     self.record(&rejection);
@@ -119,6 +129,23 @@ impl Visit {
                 }
             }
         }
+    }
+
+    /// Asks whether a client may go on to prove who it is.
+    fn knock(&self, arrival: &Arrival, certificate: Option<&PeerCertificate>) -> Result<(), Denial> {
+        let Arrival { user, database, application, settings, minor } = arrival;
+        let tls =
+            self.tls.as_ref().map(|(version, server_name)| Encrypted { version, server_name, certificate });
+        self.shared.gate.knock(&Knock {
+            door: Door::Wire,
+            client: &self.client,
+            tls,
+            protocol: &format!("3.{minor}"),
+            user,
+            database,
+            application,
+            settings,
+        })
     }
 
     async fn proven(&mut self, opening: Opening, input: BytesMut, mut out: BytesMut) -> Visited {
@@ -146,7 +173,6 @@ impl Visit {
     /// Finds a place for the session, asks the gate for it, and opens the connection that carries it.
     async fn session(&self, opening: Opening) -> Result<(Arc<Identity>, Link, Place), ErrorFields> {
         let Opening { identity, database, application, settings, minor: _ } = opening;
-        let tls = matches!(self.stream, Some(Stream::Tls(_)));
         let (gate, client) = (&self.shared.gate, self.client.as_str());
         let place = self.shared.places.take(identity.name(), &database).inspect_err(|fields| {
             gate.refused(Door::Wire, client, identity.name(), &database, fields.message());
@@ -157,7 +183,7 @@ impl Visit {
             client: client.to_owned(),
             application,
             settings,
-            tls,
+            tls: self.tls.is_some(),
         };
         let proof = gate
             .admit(&identity, connect, &Silent)
@@ -190,7 +216,8 @@ impl Visit {
     }
 
     fn encrypted(&mut self, handshake: Handshake) -> Channel {
-        let Handshake { stream, named_protocol: _, certificate, binding } = handshake;
+        let Handshake { stream, named_protocol: _, certificate, binding, version, server_name } = handshake;
+        self.tls = Some((version, server_name));
         self.stream = Some(Stream::Tls(Box::new(stream)));
         Channel::Tls { certificate, binding }
     }

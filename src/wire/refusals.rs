@@ -20,6 +20,14 @@ pub fn fatally_denied(denial: &Denial) -> ErrorFields {
     refused(denial, Severity::Fatal)
 }
 
+/// The rulebook does not let a client go on to prove who it is.
+#[must_use]
+pub fn unwelcome(denial: &Denial) -> ErrorFields {
+    let message = denial.reason().map_or("", |reason| reason.message.as_str());
+    let hint = denial.reason().map_or("", |reason| reason.hint.as_str());
+    fatal(sqlstate::INVALID_AUTHORIZATION_SPECIFICATION, message).with_hint(hint)
+}
+
 /// A commit that became a rollback, as a warning beside its result.
 #[must_use]
 pub fn undone(denial: &Denial) -> ErrorFields {

@@ -202,6 +202,8 @@ enum Owed {
         error: ErrorFields,
         unnamed_parse: bool,
     },
+    /// The description of a statement.
+    Description(Arc<Prepared>),
     /// A message of our own: the client has not sent it and hears nothing of it.
     Own,
     /// A message of our own that makes sure of definitions: should it fail, so does what comes behind it.

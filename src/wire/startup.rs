@@ -103,8 +103,25 @@ pub enum Progress {
         /// The session's key, as presented.
         key: Bytes,
     },
+    /// The client has said who it is and what it wants. It goes on to prove that once it is [welcome](Startup::welcomed).
+    Knock(Box<Arrival>),
     /// The client has proved who it is.
     Proven(Box<Opening>),
+}
+
+/// Who knocks: nothing of it is proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// Who it claims to be.
+    pub user: String,
+    /// The database's name in the configuration.
+    pub database: String,
+    /// `application_name`, as claimed; empty without one.
+    pub application: String,
+    /// Name and value of everything that the client sets, each name once.
+    pub settings: Vec<(String, String)>,
+    /// The minor version of protocol 3 that is spoken.
+    pub minor: u16,
 }
 
 /// A session that a proven identity asks for.
@@ -149,6 +166,8 @@ pub enum Fault {
 #[derive(Debug)]
 enum State {
     Packets,
+    Knocked(Box<Wanted>),
+    Welcome(Box<Wanted>),
     Token(Box<Wanted>),
     First(Box<Wanted>, Box<Exchange>),
     Final(Box<Wanted>, Box<Exchange>),
@@ -192,6 +211,8 @@ impl Startup {
                     Ok(None) => Step::Wait(State::Packets),
                     Err(error) => return Err(undecodable(&error)),
                 },
+                State::Knocked(wanted) => Step::Wait(State::Knocked(wanted)),
+                State::Welcome(wanted) => auth::begin(&self.terms, &self.channel, *wanted, out)?,
                 State::Token(wanted) => match password(input)? {
                     Some(body) => auth::token(&self.terms.directory, *wanted, body)?,
                     None => Step::Wait(State::Token(wanted)),
@@ -264,7 +285,36 @@ impl Startup {
             return Err(unfit(&wanted, unencrypted()));
         }
         usable.map_err(|fields| unfit(&wanted, fields))?;
-        auth::begin(&self.terms, &self.channel, wanted, out)
+        let arrival = Arrival {
+            user: wanted.user.clone(),
+            database: wanted.database.clone(),
+            application: wanted.application(),
+            settings: wanted.settings.clone(),
+            minor: wanted.minor,
+        };
+        Ok(Step::Stop(State::Knocked(Box::new(wanted)), Progress::Knock(Box::new(arrival))))
+    }
+
+    /// Whoever knocked may go on to prove who they are.
+    pub fn welcomed(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Over) {
+            State::Knocked(wanted) => State::Welcome(wanted),
+            other @ (State::Packets
+            | State::Welcome(_)
+            | State::Token(_)
+            | State::First(..)
+            | State::Final(..)
+            | State::Over) => other,
+        };
+    }
+
+    /// The client's certificate, verified.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&PeerCertificate> {
+        match &self.channel {
+            Channel::Tls { certificate, .. } => certificate.as_ref(),
+            Channel::Plain => None,
+        }
     }
 }
 

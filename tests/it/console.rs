@@ -1,6 +1,7 @@
 //! The console as people, programs and attackers meet it.
 
 mod house;
+mod tiers;
 
 use std::path::Path;
 use std::sync::Arc;

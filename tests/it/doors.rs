@@ -6,6 +6,7 @@ mod keyed;
 mod names;
 mod read_only;
 mod redefined;
+mod tiers;
 mod unjudged;
 
 use portcullis::approval::{Request, State, Vote};

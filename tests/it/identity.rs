@@ -52,7 +52,7 @@ fn policy_sees_every_field_and_no_auth_material() {
     assert_eq!(
         data["bot"],
         serde_json::json!({
-            "kind": "agent", "owner": "ana", "groups": [], "description": "", "disabled": false,
+            "kind": "agent", "owner": "ana", "parent": "", "groups": [], "claims": {}, "description": "", "disabled": false,
             "scope": {"shop": {"read": {"public.orders": ["id", "note"]}, "write": {}}},
             "limits": {"rows": 0, "bytes": 0, "statement_timeout_ms": 0},
             "approval": {"groups": []},

@@ -13,6 +13,7 @@ mod cli;
 mod compile_fail;
 mod conformance;
 mod console;
+mod control;
 mod doctor;
 mod doors;
 mod facts;

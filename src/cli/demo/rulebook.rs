@@ -12,6 +12,7 @@ macro_rules! embedded {
 /// `policies/`, without its tests.
 pub(super) const POLICIES: Files = embedded!("policies":
     "approval.rego"
+    "connect.rego"
     "lib.rego"
     "row_filter.rego"
     "session.rego"
@@ -25,6 +26,7 @@ pub(super) const POLICIES: Files = embedded!("policies":
     "statement/writes.rego"
     "data/catalog.json"
     "data/channels.json"
+    "data/connect.json"
     "data/detectors.json"
     "data/functions.json"
     "data/kinds.json"

@@ -139,11 +139,13 @@ impl Session {
         match target {
             Target::Statement(name) => {
                 let Some(name) = self.name(name, |_| Asking::Bind) else { return };
-                if self.portals.statement(&name).is_none() && !self.may_be_known(&name) {
-                    return self.refuse_portal(refusals::unknown_statement(&name));
-                }
+                let owed = match self.portals.statement(&name) {
+                    Some(prepared) => Owed::Description(Arc::clone(prepared)),
+                    None if self.may_be_known(&name) => Owed::Nothing,
+                    None => return self.refuse_portal(refusals::unknown_statement(&name)),
+                };
                 self.outbox.describe_statement(&name);
-                self.sent(Kind::DescribeStatement, Owed::Nothing);
+                self.sent(Kind::DescribeStatement, owed);
             }
             // SQL cursors are portals of the server too, and drivers have them described. What made one was
             // judged and rewritten like any statement, and a description has no rows.

@@ -8,7 +8,9 @@ use crate::mask::{Field, Stop};
 use crate::protocol::backend::{ErrorFields, MessageType, ready_for_query};
 use crate::protocol::body::BodyError;
 use crate::protocol::frame::Frame;
-use crate::protocol::results::{Format, TransactionStatus, command_tag, copy_format, row_description};
+use crate::protocol::results::{
+    Format, TransactionStatus, command_tag, copy_format, parameter_types, row_description,
+};
 use crate::protocol::run::Run;
 
 use super::{Flow, Kind, Mode, Owed, Session, Violation, refusals};
@@ -61,6 +63,12 @@ impl Session {
                 let value = Frame { body: flow.value(frame.body.clone()), ..*frame };
                 flow.settle(&Outcome::Completed { tag: String::new() });
                 self.relay(&value);
+            }
+            (Kind::DescribeStatement, b't') => {
+                if let Some(Owed::Description(prepared)) = self.replies.first_mut() {
+                    prepared.described(parameter_types(frame.body.clone()).map_err(server)?);
+                }
+                self.relay(frame);
             }
             (_, b'G') => {
                 self.mode = Mode::CopyIn;
@@ -125,7 +133,10 @@ impl Session {
                 }
             }
             (Owed::Portal(portal), _) => self.executed(portal, frame)?,
-            (Owed::Query(_) | Owed::Call(_) | Owed::Refused { .. } | Owed::Nothing, _) => {}
+            (
+                Owed::Query(_) | Owed::Call(_) | Owed::Refused { .. } | Owed::Description(_) | Owed::Nothing,
+                _,
+            ) => {}
         }
         self.relay(frame);
         Ok(())
@@ -295,6 +306,7 @@ impl Session {
             | Owed::ClosePortal { .. }
             | Owed::Own
             | Owed::Guard
+            | Owed::Description(_)
             | Owed::Nothing => false,
         };
         self.settle(payload, &failure);
@@ -370,6 +382,7 @@ impl Session {
             | Owed::ClosePortal { .. }
             | Owed::Own
             | Owed::Guard
+            | Owed::Description(_)
             | Owed::Nothing => self.scrubbed(fields, self.governed, true),
         }
     }
@@ -397,6 +410,7 @@ impl Session {
             | Owed::Refused { .. }
             | Owed::Own
             | Owed::Guard
+            | Owed::Description(_)
             | Owed::Nothing => {}
         }
     }
@@ -441,6 +455,7 @@ impl Session {
             | Owed::Refused { .. }
             | Owed::Own
             | Owed::Guard
+            | Owed::Description(_)
             | Owed::Nothing => None,
         }
     }

@@ -84,7 +84,11 @@ impl Client {
     fn play(&mut self, bytes: &[u8]) -> Result<Progress, Rejection> {
         for byte in bytes {
             self.input.extend_from_slice(&[*byte]);
-            let progress = self.startup.receive(&mut self.input, &mut self.out)?;
+            let mut progress = self.startup.receive(&mut self.input, &mut self.out)?;
+            if let Progress::Knock(_) = progress {
+                self.startup.welcomed();
+                progress = self.startup.receive(&mut self.input, &mut self.out)?;
+            }
             if !matches!(progress, Progress::More) {
                 return Ok(progress);
             }
@@ -330,6 +334,24 @@ fn a_certificate_proves_the_identity_that_names_it_and_no_other() {
 }
 
 #[test]
+fn nobody_is_asked_for_a_proof_before_they_are_welcome() {
+    let mut client = Client::new(Auth::Scram, Encryption::Unavailable);
+    client.input.extend_from_slice(&hello(0, "user|ana|application_name|psql"));
+    let Ok(Progress::Knock(arrival)) = client.startup.receive(&mut client.input, &mut client.out) else {
+        panic!("it does not knock");
+    };
+    assert_eq!((arrival.user.as_str(), arrival.application.as_str()), ("ana", "psql"));
+    assert!(client.out.is_empty(), "nothing is said before");
+    for _ in 0..3 {
+        let again = client.startup.receive(&mut client.input, &mut client.out);
+        assert!(matches!(again, Ok(Progress::More)) && client.out.is_empty());
+    }
+    client.startup.welcomed();
+    client.startup.receive(&mut client.input, &mut client.out).unwrap();
+    assert!(client.out.starts_with(b"R"), "now it is asked");
+}
+
+#[test]
 fn trust_believes_any_name_that_is_not_disabled() {
     let believed = |user: &str| {
         Client::new(Auth::Trust, Encryption::Unavailable).opening(&hello(0, &format!("user|{user}"))).identity
@@ -345,6 +367,8 @@ fn trust_believes_any_name_that_is_not_disabled() {
         Terms { directory: Arc::new(directory()), ..terms(Auth::Trust, Encryption::Unavailable) };
     let mut startup = Startup::new(unbelieving);
     let mut input = BytesMut::from(&hello(0, "user|postgres")[..]);
+    assert!(matches!(startup.receive(&mut input, &mut BytesMut::new()), Ok(Progress::Knock(_))));
+    startup.welcomed();
     assert!(startup.receive(&mut input, &mut BytesMut::new()).is_err(), "the directory has the last word");
 }
 
