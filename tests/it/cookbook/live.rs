@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::pin::pin;
+use std::time::Duration;
 
 use portcullis::approval::Vote;
 use portcullis::audit::Event;
@@ -142,7 +143,10 @@ impl<'a> Play<'a> {
                     for vote in votes {
                         said.line(&voted(self.stand, &request, vote).await);
                     }
-                    outcome.await
+                    match tokio::time::timeout(PATIENCE, outcome).await {
+                        Ok(answer) => answer,
+                        Err(_) => panic!("it still waits after these votes:\n{}", said.text()),
+                    }
                 }
             },
         };
@@ -220,12 +224,12 @@ async fn run(client: &Client, step: &Step) -> Result<String, tokio_postgres::Err
 
 async fn voted(stand: &Stand, request: &portcullis::approval::Request, vote: &str) -> String {
     let (who, vote, word) = match vote.strip_prefix("no ") {
-        Some(who) => (who, Vote::Deny, "no"),
+        Some(who) => (who, Vote::Deny, "not like this"),
         None => (vote, Vote::Approve, "yes"),
     };
-    match decide(stand, who, request, vote, "").await {
-        Ok(after) => format!("-- {who} says {word}: {}", after.standing()),
-        Err(why) => format!("-- {who} can't say {word}: {why}"),
+    match decide(stand, who, request, vote, word).await {
+        Ok(after) => format!("-- {who}: {word} ({})", after.standing()),
+        Err(why) => format!("-- {who} has no vote: {why}"),
     }
 }
 
@@ -283,3 +287,6 @@ fn recorded(stand: &Stand) -> Vec<String> {
     lines.sort();
     lines
 }
+
+/// How long a statement may take on which everybody has voted: far more than any does.
+const PATIENCE: Duration = Duration::from_secs(20);
