@@ -82,12 +82,8 @@ async fn transcripts_are_what_happens_3() {
 async fn play(first: usize) {
     let mut cluster = support::shop_cluster().await;
     let mut outdated = Vec::new();
-    let chosen = std::env::var("COOKBOOK").ok();
     let recipes = recipes();
     for recipe in recipes.iter().skip(first).step_by(3) {
-        if chosen.as_ref().is_some_and(|name| *name != recipe.name) {
-            continue;
-        }
         let (played, after) = live::play(recipe, cluster).await;
         cluster = after;
         let readme = recipe.with_transcript(&played);
@@ -96,7 +92,11 @@ async fn play(first: usize) {
             fs::create_dir_all(&folder).unwrap();
             let new = folder.join(format!("{}.md", recipe.name));
             fs::write(&new, readme).unwrap();
-            outdated.push(format!("cp {} {}\n{played}", new.display(), recipe.folder.join("README.md").display()));
+            outdated.push(format!(
+                "cp {} {}\n{played}",
+                new.display(),
+                recipe.folder.join("README.md").display()
+            ));
         }
     }
     assert!(outdated.is_empty(), "transcripts have changed; if that is meant:\n\n{}", outdated.join("\n"));
@@ -105,8 +105,7 @@ async fn play(first: usize) {
 fn recipes() -> Vec<Recipe> {
     let folders = fs::read_dir(recipe::cookbook()).unwrap().map(|entry| entry.unwrap().path());
     // A rulebook of its own, which nothing can be added to.
-    let mut folders: Vec<_> =
-        folders.filter(|path| path.is_dir() && !path.ends_with("allow-all")).collect();
+    let mut folders: Vec<_> = folders.filter(|path| path.is_dir() && !path.ends_with("allow-all")).collect();
     folders.sort();
     folders.iter().map(|folder| Recipe::read(folder)).collect()
 }

@@ -172,7 +172,7 @@ impl<'a> Play<'a> {
 async fn connect(stand: &Stand, step: &Step) -> Result<Client, tokio_postgres::Error> {
     let mut config = stand.wire_config(&step.who);
     if !step.purpose.is_empty() {
-        config.options(&format!("-c portcullis.purpose={}", step.purpose.replace(' ', "\\ ")));
+        config.options(format!("-c portcullis.purpose={}", step.purpose));
     }
     if !step.application.is_empty() {
         config.application_name(&step.application);
@@ -194,8 +194,8 @@ async fn run(client: &Client, step: &Step) -> Result<String, tokio_postgres::Err
     if !step.values.is_empty() {
         let values: Vec<(&(dyn tokio_postgres::types::ToSql + Sync), Type)> =
             step.values.iter().map(|value| (value as _, Type::INT4)).collect();
-        let rows = client.query_typed(&step.sql, &values).await?;
-        shown.line(&format!("-- done, {} rows back", rows.len()));
+        client.query_typed(&step.sql, &values).await?;
+        shown.line("-- done");
         return Ok(shown.text());
     }
     let mut columns: Vec<String> = Vec::new();
@@ -210,7 +210,8 @@ async fn run(client: &Client, step: &Step) -> Result<String, tokio_postgres::Err
                 rows.push(cells.collect::<Vec<_>>());
             }
             SimpleQueryMessage::CommandComplete(count) if columns.is_empty() => {
-                shown.line(&format!("-- done, {count} rows"));
+                let rows = if count == 1 { "row" } else { "rows" };
+                shown.line(&format!("-- done, {count} {rows}"));
             }
             SimpleQueryMessage::CommandComplete(_) => {
                 shown.table(&columns, &rows, step.quiet);
@@ -223,12 +224,12 @@ async fn run(client: &Client, step: &Step) -> Result<String, tokio_postgres::Err
 }
 
 async fn voted(stand: &Stand, request: &portcullis::approval::Request, vote: &str) -> String {
-    let (who, vote, word) = match vote.strip_prefix("no ") {
-        Some(who) => (who, Vote::Deny, "not like this"),
-        None => (vote, Vote::Approve, "yes"),
+    let (who, said, word, note) = match vote.strip_prefix("no ") {
+        Some(who) => (who, Vote::Deny, "refuses", "not like this"),
+        None => (vote, Vote::Approve, "approves", ""),
     };
-    match decide(stand, who, request, vote, word).await {
-        Ok(after) => format!("-- {who}: {word} ({})", after.standing()),
+    match decide(stand, who, request, said, note).await {
+        Ok(after) => format!("-- {who} {word}: {}", after.standing()),
         Err(why) => format!("-- {who} has no vote: {why}"),
     }
 }
@@ -257,7 +258,6 @@ fn answered(answer: &Value, quiet: bool) -> String {
         said.refusal(word, &text(&no["message"]), &text(&no["rule"]), &text(&no["hint"]));
     } else if answer["status"] == "pending_approval" {
         said.refusal("PENDING", &text(&answer["message"]), &text(&answer["rule"]), &text(&answer["hint"]));
-        said.line(&text(&answer["progress"]));
     } else if let (Some(columns), Some(rows)) = (answer["columns"].as_array(), answer["rows"].as_array()) {
         let columns: Vec<String> = columns.iter().map(|column| text(&column["name"])).collect();
         let cells = |row: &Value| row.as_array().unwrap().iter().map(text).collect::<Vec<_>>();
@@ -269,12 +269,13 @@ fn answered(answer: &Value, quiet: bool) -> String {
     said.text()
 }
 
-/// Alerts and labels on record, each once.
+/// Alerts, labels and refused logins on record, each once.
 fn recorded(stand: &Stand) -> Vec<String> {
     let mut lines = Vec::new();
     for entry in stand.ledger() {
         let line = match &entry.record.event {
             Event::Alert { rule, message, .. } => format!("alert {rule}: {message}"),
+            Event::Refused { claimed_identity, reason } => format!("refused {claimed_identity}: {reason}"),
             Event::Decided(statement) if !statement.labels.is_empty() => {
                 format!("{} has read: {}", entry.record.identity, statement.labels.join(", "))
             }

@@ -48,7 +48,8 @@ impl Recipe {
 
     /// The README with `transcript` between its marks.
     pub(super) fn with_transcript(&self, transcript: &str) -> String {
-        let (head, rest) = self.readme.split_once(BEGIN).unwrap_or_else(|| panic!("{}: no `{BEGIN}`", self.name));
+        let (head, rest) =
+            self.readme.split_once(BEGIN).unwrap_or_else(|| panic!("{}: no `{BEGIN}`", self.name));
         let (_, tail) = rest.split_once(END).unwrap_or_else(|| panic!("{}: no `{END}`", self.name));
         format!("{head}{BEGIN}\n```\n{transcript}```\n{END}{tail}")
     }

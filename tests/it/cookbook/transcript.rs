@@ -11,7 +11,7 @@ pub(super) struct Transcript(String);
 impl Transcript {
     pub(super) fn line(&mut self, text: &str) {
         for line in text.lines() {
-            writeln!(self.0, "{}", line.trim_end()).unwrap();
+            writeln!(self.0, "{}", without_ids(line.trim_end())).unwrap();
         }
     }
 
@@ -43,7 +43,8 @@ impl Transcript {
         self.line(&prompt);
         if !step.values.is_empty() {
             let values = step.values.iter().enumerate();
-            let values: Vec<String> = values.map(|(index, value)| format!("${} = {value}", index + 1)).collect();
+            let values: Vec<String> =
+                values.map(|(index, value)| format!("${} = {value}", index + 1)).collect();
             self.line(&format!("-- {}", values.join(", ")));
         }
     }
@@ -96,4 +97,14 @@ impl Transcript {
     pub(super) fn text(self) -> String {
         self.0
     }
+}
+
+/// The line without what is drawn anew each time: ids of approvals and decisions.
+fn without_ids(line: &str) -> String {
+    let words = line.split(' ').map(|word| {
+        let id = word.trim_end_matches([':', ',', '.']);
+        let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_id { word.replace(id, "ID") } else { word.to_owned() }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }

@@ -157,7 +157,7 @@ async fn a_purpose_and_what_a_session_begins_with_come_from_where_it_is_opened()
         assert!(refused(&client, way_around).await.starts_with("42501"), "{way_around}");
     }
     let mut config = stand.wire_config("ana");
-    config.options(&format!("-c portcullis.purpose={}", "x".repeat(300)));
+    config.options(format!("-c portcullis.purpose={}", "x".repeat(300)));
     assert!(words(&config.connect(NoTls).await.map(drop).unwrap_err()).contains("at most 200 characters"));
 }
 
