@@ -338,3 +338,62 @@ impl PartialEq for Delivery {
         self.digest == other.digest && self.bundle.name() == other.bundle.name()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::Duration;
+
+    use super::super::Origin;
+    use super::*;
+    use crate::policy::Source as Rule;
+    use crate::policy::bundle::{Plan, build};
+
+    /// A clock that is a year away each time it is looked at, forwards and backwards.
+    #[derive(Debug)]
+    struct Jumping(AtomicI64);
+
+    impl Clock for Jumping {
+        fn now(&self) -> Timestamp {
+            let seconds = self.0.fetch_add(1, Ordering::SeqCst);
+            let year = if seconds % 2 == 0 { 31_536_000 } else { -31_536_000 };
+            Timestamp::from_second(1_700_000_000 + seconds + year).unwrap()
+        }
+    }
+
+    fn packed(rule: &str) -> Vec<u8> {
+        let text = format!("package portcullis.session.a\n\n{rule} := true\n");
+        build(&[Rule::file("a.rego", text)], &Plan::named(rule)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_jumps_keeps_no_bundle_from_coming_and_brings_none_twice() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.tar.gz");
+        std::fs::write(&path, packed("one")).unwrap();
+        let settings = BundleSettings {
+            name: "a".to_owned(),
+            origin: Origin::Path(path.clone()),
+            grants: false,
+            verification: None,
+            poll: (Duration::from_millis(10), Duration::from_millis(30)),
+            required: true,
+        };
+        let clock = Arc::new(Jumping(AtomicI64::new(0)));
+        let bundles = Arc::new(Bundles::new(&[settings], &home.path().join("kept"), clock).unwrap());
+        bundles.first().await.unwrap();
+        let first = bundles.held().pop().and_then(|held| held.newest).unwrap();
+        bundles.in_force(&[Arc::clone(&first)]);
+        let since = bundles.status()[0].since;
+        bundles.in_force(&[first]);
+        assert_eq!(bundles.status()[0].since, since, "the same is in force since then");
+        let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());
+        bundles.spawn(&mut tasks, &shutdown);
+        std::fs::write(&path, packed("two")).unwrap();
+        bundles.changed().await;
+        bundles.changed().await;
+        let newest = bundles.held().pop().and_then(|held| held.newest).unwrap();
+        assert_eq!(newest.bundle.manifest().revision, "two");
+        shutdown.cancel();
+    }
+}
