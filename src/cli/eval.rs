@@ -1,6 +1,6 @@
 //! `portcullis eval`: what would the gate say to a statement?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::approval::Desk;
 use crate::audit::{Ledger, Memory};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Settings};
+use crate::config;
 use crate::gate::{Catalogs, Explanation, Gate, Parts, Rules, Workers};
 use crate::serve;
 use crate::sql::Statement;
@@ -54,33 +54,43 @@ pub(super) struct Eval {
 
 impl Eval {
     pub(super) async fn run(self, output: &mut Output) -> anyhow::Result<Exit> {
-        let statement = Statement::new(self.sql.as_bytes(), Statement::WIRE_CAP)?;
-        let settings = config::load(&self.config)?;
-        let gate = self.rehearsal(&settings).await?;
-        let explanation = gate.evaluate(&self.identity, &self.database, &statement).await;
+        let explanation = explain(&self.config, &self.identity, &self.database, &self.sql).await?;
         if self.json {
             output.json(&explanation)?;
         } else {
             tell(&explanation, output)?;
         }
-        Ok(match explanation.verdict.as_str() {
-            "allow" => Exit::Ok,
-            "escalate" => Exit::Pending,
-            _ => Exit::Refused,
-        })
+        Ok(exit(&explanation))
     }
+}
 
-    async fn rehearsal(&self, settings: &Settings) -> anyhow::Result<Gate> {
-        let rules = serve::load_rules(settings)?;
-        if rules.directory.agent(&self.identity).is_none() {
-            bail!("there is no identity `{}`; `portcullis agent list` shows who there is", self.identity);
-        }
-        if !settings.databases.iter().any(|database| database.name == self.database) {
-            bail!("there is no [[database]] named `{}` in `{}`", self.database, self.config.display());
-        }
-        let upstream = Arc::new(Upstream::new(settings.databases.clone()));
-        upstream.refresh(&self.database).await?;
-        rehearse(upstream, rules)
+/// What the gate would say to `sql`, by everything as it is on disk now and by the database's catalog.
+pub(super) async fn explain(
+    config: &Path,
+    identity: &str,
+    database: &str,
+    sql: &str,
+) -> anyhow::Result<Explanation> {
+    let statement = Statement::new(sql.as_bytes(), Statement::WIRE_CAP)?;
+    let settings = config::load(config)?;
+    let rules = serve::load_rules(&settings)?;
+    if rules.directory.agent(identity).is_none() {
+        bail!("there is no identity `{identity}`; `portcullis agent list` shows who there is");
+    }
+    if !settings.databases.iter().any(|known| known.name == database) {
+        bail!("there is no [[database]] named `{database}` in `{}`", config.display());
+    }
+    let upstream = Arc::new(Upstream::new(settings.databases.clone()));
+    upstream.refresh(database).await?;
+    Ok(rehearse(upstream, rules)?.evaluate(identity, database, &statement).await)
+}
+
+/// The exit code that says the verdict.
+pub(super) fn exit(explanation: &Explanation) -> Exit {
+    match explanation.verdict.as_str() {
+        "allow" => Exit::Ok,
+        "escalate" => Exit::Pending,
+        _ => Exit::Refused,
     }
 }
 
@@ -99,7 +109,8 @@ pub(super) fn rehearse(upstream: Arc<Upstream>, rules: Rules) -> anyhow::Result<
     Ok(gate?)
 }
 
-fn tell(explanation: &Explanation, output: &mut Output) -> std::io::Result<()> {
+/// In words.
+pub(super) fn tell(explanation: &Explanation, output: &mut Output) -> std::io::Result<()> {
     output.line(&explanation.verdict)?;
     for reason in &explanation.reasons {
         output.line(format_args!("  {}: {}", reason.rule, visible(&reason.message)))?;

@@ -120,7 +120,7 @@ fn dispatch(arguments: Arguments, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Approvals(command) => wait_for(command.run(output)),
         Command::Audit(command) => command.run(output),
         Command::Eval(command) => wait_for(command.run(output)),
-        Command::Policy(command) => command.run(arguments.verbose, output),
+        Command::Policy(command) => wait_for(command.run(arguments.verbose, output)),
         Command::Doctor(command) => wait_for(command.run(output)),
         Command::Discover(command) => wait_for(command.run(output)),
         Command::Rls(command) => wait_for(command.run(output)),

@@ -91,7 +91,7 @@ impl Lines {
 
 /// The lines of a rule on which something is evaluated if the rule is, as far as the engine reports them: the first
 /// line of each statement, key and value. It reports neither what a default says nor what a comprehension collects.
-fn lines_of(rule: &Rule) -> BTreeSet<usize> {
+pub(super) fn lines_of(rule: &Rule) -> BTreeSet<usize> {
     let Rule::Spec { head, bodies, .. } = rule else { return BTreeSet::new() };
     let arguments = if let RuleHead::Func { args, .. } = head { args.len() } else { 0 };
     let outputs = tree::head_parts(head).into_iter().skip(arguments);
@@ -124,7 +124,7 @@ pub(super) fn statement_line(statement: &LiteralStmt) -> Option<usize> {
 }
 
 /// The line that the engine reports for `expr`: of an assignment, that of the whole.
-fn line(expr: &Expr) -> Option<usize> {
+pub(super) fn line(expr: &Expr) -> Option<usize> {
     let unreported =
         matches!(expr, Expr::ArrayCompr { .. } | Expr::SetCompr { .. } | Expr::ObjectCompr { .. });
     usize::try_from(expr.span().line).ok().filter(|_| !unreported)

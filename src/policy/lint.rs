@@ -176,11 +176,6 @@ impl<'a> File<'a> {
     }
 }
 
-/// `text` in one line.
-fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// The names of all variables below `expr`.
 fn variables<'a>(expr: &'a Expr) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();

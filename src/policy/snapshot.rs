@@ -77,7 +77,7 @@ pub struct RulebookError {
 
 /// A rulebook in force.
 pub struct Snapshot {
-    engine: Engine,
+    pub(super) engine: Engine,
     sources: Vec<Source>,
     agents: Value,
     stranger: Option<Value>,
@@ -324,7 +324,7 @@ impl Snapshot {
     }
 
     /// What holds whatever the rulebook says.
-    fn preliminary(&self, input: &StatementInput<'_>) -> Result<Option<Merged>, PolicyError> {
+    pub(super) fn preliminary(&self, input: &StatementInput<'_>) -> Result<Option<Merged>, PolicyError> {
         self.known(&input.identity)?;
         let unresolved = input.statement.unresolved.first().filter(|_| !input.unjudged);
         Ok(unresolved.map(|unresolved| {
@@ -333,7 +333,7 @@ impl Snapshot {
         }))
     }
 
-    fn judged(&self, input: &StatementInput<'_>, answer: &Value) -> Result<Merged, PolicyError> {
+    pub(super) fn judged(&self, input: &StatementInput<'_>, answer: &Value) -> Result<Merged, PolicyError> {
         let file = self.known(&input.identity)?;
         let electorate = Electorate::of(&self.agents, input.identity.name);
         let approvals = electorate.as_of_now(input.approvals);
@@ -347,7 +347,7 @@ impl Snapshot {
         Answer { point, value, places: &self.places }
     }
 
-    fn decided(&self, merged: Merged) -> Decision {
+    pub(super) fn decided(&self, merged: Merged) -> Decision {
         Decision {
             effect: merged.effect,
             reasons: merged.reasons,
@@ -369,8 +369,12 @@ impl Snapshot {
         if !self.asks("connect") {
             return Consent { reasons: Vec::new(), alerts: Vec::new(), labels: Vec::new() };
         }
-        let must_allow = self.packages.contains(CONNECT);
-        self.consent("connect", input, must_allow)
+        self.consent("connect", input, self.allows_connections())
+    }
+
+    /// Whether connections need a rule that allows them.
+    pub(super) fn allows_connections(&self) -> bool {
+        self.packages.contains(CONNECT)
     }
 
     /// Asks whether a result may go on. A rulebook without a package `portcullis.result` has no objection.

@@ -19,13 +19,13 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use regorus::Engine;
-use regorus::unstable::{Module, Rule};
+use regorus::unstable::Module;
 use serde_json::{Map, Value};
 
-use super::coverage::{Coverage, statement_line};
+use super::coverage::Coverage;
 use super::load;
 use super::snapshot::{RulebookError, Source};
-use super::tree;
+use super::{trace, tree};
 
 /// The tests of a rulebook, loaded with it.
 pub struct Suite {
@@ -190,14 +190,10 @@ fn untrue(engine: &mut Engine, test: &Test) -> (String, Option<usize>) {
     let module = modules.find(|module| *module.package.span.source.get_path() == test.file);
     let mut rules = module.into_iter().flat_map(|module| &module.policy);
     let rule = rules.find(|rule| usize::try_from(rule.span().line) == Ok(test.line)).map(|rule| &**rule);
-    let Some(Rule::Spec { bodies, .. }) = rule else { return ("not true".to_owned(), None) };
-    let statements = bodies.iter().flat_map(|body| &body.query.stmts);
-    let placed: Vec<_> = statements.filter_map(|one| Some((statement_line(one)?, one))).collect();
-    let came_to = |(line, _): &&(usize, _)| coverage.came_to(&test.file, *line);
-    let last = placed.iter().take_while(came_to).last().or_else(|| placed.iter().rfind(came_to));
-    let Some((line, statement)) = last else { return ("not true".to_owned(), None) };
-    let text = statement.span.text().split_whitespace().collect::<Vec<_>>().join(" ");
-    (format!("not true: `{text}`"), Some(*line))
+    let stop = rule.and_then(|rule| trace::stop(rule, |line| coverage.came_to(&test.file, line)));
+    let Some((line, statement)) = stop else { return ("not true".to_owned(), None) };
+    let text = tree::written(&statement.span);
+    (format!("not true: `{text}`"), Some(line))
 }
 
 /// The package of a module, without `data.`.

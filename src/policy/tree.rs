@@ -111,6 +111,23 @@ fn extended<'a>(refr: &'a Expr, name: &'a str) -> Vec<&'a str> {
     path
 }
 
+/// What is written at `span`, in one line. The engine leaves out the quotes of a text that a span begins or ends with.
+pub(super) fn written(span: &Span) -> String {
+    let quoted = || {
+        let contents = span.source.contents();
+        let (start, end) = (usize::try_from(span.start).ok()?, usize::try_from(span.end).ok()?);
+        let is_quote = |at: usize| matches!(contents.as_bytes().get(at), Some(b'"' | b'`'));
+        let start = start.checked_sub(1).filter(|before| is_quote(*before)).unwrap_or(start);
+        contents.get(start..if is_quote(end) { end.checked_add(1)? } else { end })
+    };
+    flat(quoted().unwrap_or_else(|| span.text()))
+}
+
+/// `text` in one line.
+pub(super) fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A literal text.
 pub(super) fn text(expr: &Expr) -> Option<&str> {
     let (Expr::String { value, .. } | Expr::RawString { value, .. }) = expr else { return None };

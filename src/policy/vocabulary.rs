@@ -192,7 +192,7 @@ fn has_field(root: &Value, schema: &Value, path: &[String]) -> bool {
 }
 
 /// What a schema refers to, if it refers.
-fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
+pub(super) fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
     match schema.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix('#')) {
         Some(pointer) => root.pointer(pointer).unwrap_or(&Value::Null),
         None => schema,

@@ -26,6 +26,12 @@ impl Snapshot {
     }
 }
 
+/// An input of the decision point `package` in which everything is there and empty; `null` if there is no such point.
+pub(super) fn empty_input(package: &str) -> Value {
+    let schema = input_schemas().find(|(point, _)| *point == package).map(|(_, schema)| schema);
+    schema.map_or(Value::Null, |schema| example(schema, schema, MAX_DEPTH))
+}
+
 /// The emptiest value that a JSON Schema describes.
 fn example(root: &Value, schema: &Value, depth: usize) -> Value {
     let Some(below) = depth.checked_sub(1) else { return Value::Null };

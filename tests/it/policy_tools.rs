@@ -1,6 +1,7 @@
 //! `portcullis policy` as its users see it: words, documents and exit codes.
 
 mod checking;
+mod evaluating;
 mod testing;
 
 use std::fs;

@@ -3,8 +3,6 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::config;
-use crate::identity::directory::Directory;
 use crate::policy::lint::{self, Finding, Severity};
 
 use super::super::exit::Exit;
@@ -97,17 +95,3 @@ fn wrapped(text: &str) -> Vec<String> {
 
 /// 80 columns without the indentation.
 const TEXT_WIDTH: usize = 75;
-
-impl Rulebook {
-    /// What rules find at `data.agents`: the identities of the configuration, if there is one.
-    pub(super) fn agents(&self) -> anyhow::Result<serde_json::Value> {
-        if !self.config.exists() {
-            return Ok(json!({}));
-        }
-        let folder = config::folders(&self.config)?.agents;
-        if !folder.exists() {
-            return Ok(json!({}));
-        }
-        Ok(Directory::build(&config::sources::agents(&folder)?)?.to_data())
-    }
-}

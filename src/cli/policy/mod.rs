@@ -4,14 +4,18 @@ mod bundle;
 mod check;
 mod coverage;
 mod deps;
+mod eval;
 mod junit;
 mod test;
+mod trace;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
 
 use crate::config::{self, sources};
+use crate::identity::directory::Directory;
 use crate::policy::Source;
 
 use super::exit::Exit;
@@ -24,15 +28,17 @@ pub(super) enum Policy {
     Bundle(bundle::Bundle),
     Check(check::Check),
     Test(test::Test),
+    Eval(eval::Eval),
     Deps(deps::Deps),
 }
 
 impl Policy {
     /// `verbose` is how often `-v` was given.
-    pub(super) fn run(self, verbose: u8, output: &mut Output) -> anyhow::Result<Exit> {
+    pub(super) async fn run(self, verbose: u8, output: &mut Output) -> anyhow::Result<Exit> {
         match self {
             Self::Bundle(command) => command.run(output),
             Self::Check(command) => command.run(output),
+            Self::Eval(command) => command.run(output).await,
             Self::Deps(command) => command.run(output),
             Self::Test(command) => command.run(verbose > 0, output),
         }
@@ -64,6 +70,23 @@ impl Rulebook {
     /// Its files.
     fn sources(&self) -> anyhow::Result<Vec<Source>> {
         Ok(sources::rulebook(&self.path()?)?)
+    }
+
+    /// The identities of the configuration, if there is one that has a folder of them.
+    fn directory(&self) -> anyhow::Result<Option<Directory>> {
+        if !self.config.exists() {
+            return Ok(None);
+        }
+        let folder = config::folders(&self.config)?.agents;
+        match folder.exists() {
+            true => Ok(Some(Directory::build(&sources::agents(&folder)?)?)),
+            false => Ok(None),
+        }
+    }
+
+    /// What rules find at `data.agents`.
+    fn agents(&self) -> anyhow::Result<Value> {
+        Ok(self.directory()?.map_or_else(|| Value::Object(Map::new()), |directory| directory.to_data()))
     }
 }
 

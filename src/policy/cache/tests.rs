@@ -1,6 +1,8 @@
 //! A remembered decision is the one that would be made: over the rulebook that ships, and over rulebooks that read
 //! their input in every roundabout way.
 
+mod random;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -177,7 +179,7 @@ impl Ask {
 fn facts(kind: &str, class: &str, table: &str, access: &str, rows: i64, output: &str) -> Facts {
     let table = json!({"key": format!("public.{table}"), "schema": "public", "name": table, "kind": "table",
         "access": access, "system": false, "via_view": "", "columns_read": [output], "columns_filtered": [],
-        "columns_written": [], "row_estimate": rows, "has_triggers": false, "has_rules": rows == 3});
+        "columns_written": [], "tags": [], "tags_read": [], "tags_written": [], "row_estimate": rows, "has_triggers": false, "has_rules": rows == 3});
     serde_json::from_value(json!({
         "kind": kind, "class": class, "inner": [], "tables": [table], "functions": [],
         "outputs": [{"name": output, "sources": []}],

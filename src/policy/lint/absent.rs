@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use regorus::unstable::{Expr, Literal, LiteralStmt, Rule, RuleBody};
 use serde_json::Value;
 
-use super::{File, Finding, flat};
+use super::{File, Finding};
 use crate::policy::tree::{self, Node};
 use crate::policy::vocabulary;
 
@@ -56,7 +56,7 @@ impl<'a> Known<'a> {
             match &statement.literal {
                 Literal::SomeVars { vars, .. } => known.loops.extend(vars.iter().map(|name| name.text())),
                 Literal::Expr { expr, .. } if tree::root(expr).is_some() => {
-                    known.asked.insert(flat(expr.span().text()));
+                    known.asked.insert(tree::written(expr.span()));
                 }
                 Literal::SomeIn { .. }
                 | Literal::Expr { .. }
@@ -96,7 +96,7 @@ fn look_into(file: &File<'_>, known: &Known<'_>, node: Node<'_>, found: &mut Vec
 }
 
 fn maybe(file: &File<'_>, known: &Known<'_>, expr: &Expr) -> Option<Finding> {
-    let text = flat(expr.span().text());
+    let text = tree::written(expr.span());
     if known.asked.iter().any(|asked| text == *asked || asked.starts_with(&format!("{text}."))) {
         return None;
     }
@@ -124,7 +124,7 @@ fn dynamic(mut expr: &Expr, known: &Known<'_>) -> Option<(String, String)> {
             && tree::text(index).is_none()
             && !known.loops.contains(index.span().text())
         {
-            innermost = Some((flat(refr.span().text()), flat(index.span().text())));
+            innermost = Some((tree::written(refr.span()), tree::written(index.span())));
         }
         expr = refr;
     }
@@ -140,7 +140,7 @@ fn uncertain_input(file: &File<'_>, expr: &Expr) -> Option<String> {
     let mut place = schema;
     let mut written = "input".to_owned();
     for name in path.iter().skip(1) {
-        place = resolved(schema, place);
+        place = vocabulary::resolved(schema, place);
         let is_certain = place
             .get("required")
             .and_then(Value::as_array)
@@ -153,11 +153,6 @@ fn uncertain_input(file: &File<'_>, expr: &Expr) -> Option<String> {
         written = format!("{written}.{name}");
     }
     None
-}
-
-fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
-    let pointer = schema.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix('#'));
-    pointer.and_then(|pointer| root.pointer(pointer)).unwrap_or(schema)
 }
 
 /// Rules without which more would be allowed or shown.

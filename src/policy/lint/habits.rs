@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regorus::unstable::{BoolOp, Expr, Literal, Query};
 
-use super::{File, Finding, flat};
+use super::{File, Finding};
 use crate::policy::tree::{self, Node};
 
 pub(super) fn look(file: &File<'_>, found: &mut Vec<Finding>) {
@@ -38,7 +38,7 @@ fn constants(file: &File<'_>, query: &Query, found: &mut Vec<Finding>) {
             found.push(file.warn(
                 "constant-condition",
                 expr.span(),
-                format!("`{}` is the same for every input", flat(expr.span().text())),
+                format!("`{}` is the same for every input", tree::written(expr.span())),
                 "take it out, or name what it should be held against".to_owned(),
             ));
         }
@@ -52,7 +52,7 @@ fn unequal(file: &File<'_>, query: &Query, found: &mut Vec<Finding>) {
         if let Literal::SomeIn { value, collection, .. } = &statement.literal
             && let Expr::Var { span, .. } = &**value
         {
-            items.insert(span.text(), flat(collection.span().text()));
+            items.insert(span.text(), tree::written(collection.span()));
         }
     }
     for statement in &query.stmts {
@@ -64,7 +64,7 @@ fn unequal(file: &File<'_>, query: &Query, found: &mut Vec<Finding>) {
             } else if let Expr::RefBrack { refr, index, .. } = &**item
                 && index.span().text() == "_"
             {
-                Some(flat(refr.span().text()))
+                Some(tree::written(refr.span()))
             } else {
                 None
             };
@@ -73,7 +73,7 @@ fn unequal(file: &File<'_>, query: &Query, found: &mut Vec<Finding>) {
                 "not-equals-in-loop",
                 expr.span(),
                 format!("this holds as soon as any of `{collection}` differs"),
-                format!("if none may be it, write `not {} in {collection}`", flat(other.span().text())),
+                format!("if none may be it, write `not {} in {collection}`", tree::written(other.span())),
             ));
         }
     }
@@ -83,7 +83,7 @@ fn unequal(file: &File<'_>, query: &Query, found: &mut Vec<Finding>) {
 fn doubles(file: &File<'_>, found: &mut Vec<Finding>) {
     let mut seen = BTreeSet::new();
     for rule in file.rules() {
-        if !seen.insert(flat(rule.span().text())) {
+        if !seen.insert(tree::written(rule.span())) {
             let what = format!("`{}` is there twice, word for word", tree::rule_name(rule));
             found.push(file.warn("duplicate-rule", rule.span(), what, "take one out".to_owned()));
         }

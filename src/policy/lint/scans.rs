@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use regorus::unstable::{AssignOp, BoolOp, Expr, Literal, Query};
 
-use super::{File, Finding, flat, variables};
+use super::{File, Finding, variables};
 use crate::policy::tree::{self, Node};
 
 pub(super) fn look(file: &File<'_>, found: &mut Vec<Finding>) {
@@ -33,7 +33,7 @@ fn through_rows(file: &File<'_>, query: &Query, found: &mut Vec<Finding>) {
             continue;
         }
         for pattern in key.iter().chain([value]) {
-            rows.extend(variables(pattern).into_iter().map(|name| (name, flat(collection.span().text()))));
+            rows.extend(variables(pattern).into_iter().map(|name| (name, tree::written(collection.span()))));
         }
     }
     if rows.is_empty() {
@@ -48,8 +48,9 @@ fn through_rows(file: &File<'_>, query: &Query, found: &mut Vec<Finding>) {
             if variables(wanted).iter().any(|name| rows.contains_key(name)) {
                 continue;
             }
-            let wanted = flat(wanted.span().text());
-            let what = format!("`{}` is held against every entry of `{document}`", flat(expr.span().text()));
+            let wanted = tree::written(wanted.span());
+            let what =
+                format!("`{}` is held against every entry of `{document}`", tree::written(expr.span()));
             let instead = match length {
                 0 => format!("ask for the key, `{document}[{wanted}]`, or write `{wanted} in {document}`"),
                 _ => {
@@ -66,8 +67,8 @@ fn by_wildcard(file: &File<'_>, expr: &Expr, found: &mut Vec<Finding>) {
     let Some((left, right)) = equality(expr) else { return };
     for (row, wanted) in [(left, right), (right, left)] {
         let Some(document) = file.document(row).filter(|_| has_wildcard(row)) else { continue };
-        let what = format!("`{}` is held against every entry of `{document}`", flat(expr.span().text()));
-        let wanted = flat(wanted.span().text());
+        let what = format!("`{}` is held against every entry of `{document}`", tree::written(expr.span()));
+        let wanted = tree::written(wanted.span());
         let instead =
             format!("give `{document}` keys by what is looked for, and write `{document}[{wanted}]`");
         found.push(file.warn("linear-scan", expr.span(), what, instead));
