@@ -3,8 +3,14 @@
 mod check;
 mod coverage;
 mod deps;
+mod difference;
 mod eval;
+mod explain;
 mod junit;
+mod recorded;
+mod replay;
+mod report;
+mod revisions;
 mod test;
 mod trace;
 
@@ -26,6 +32,8 @@ pub(super) enum Policy {
     Check(check::Check),
     Test(test::Test),
     Eval(eval::Eval),
+    Explain(explain::Explain),
+    Replay(replay::Replay),
     Deps(deps::Deps),
 }
 
@@ -35,6 +43,8 @@ impl Policy {
         match self {
             Self::Check(command) => command.run(output),
             Self::Eval(command) => command.run(output).await,
+            Self::Explain(command) => command.run(output),
+            Self::Replay(command) => command.run(output),
             Self::Deps(command) => command.run(output),
             Self::Test(command) => command.run(verbose > 0, output),
         }
