@@ -3,6 +3,7 @@
 pub mod archive;
 mod rules;
 mod secret;
+mod systems;
 mod vet;
 mod watch;
 
@@ -34,6 +35,7 @@ use crate::upstream::{DatabaseSettings, Upstream};
 use crate::{console, mcp, wire};
 use rules::Keeper;
 pub use rules::{check_rules, load_rules};
+use systems::{ShadowKeeper, Systems};
 pub use vet::DangerousRoles;
 use watch::{Certified, Hangups};
 
@@ -136,7 +138,8 @@ impl Gateway {
     /// When anything is missing or wrong: a gateway starts whole or not at all. Only a database that does not
     /// answer is no reason: its statements are denied until it does, and its roles are examined then.
     pub async fn start(settings: Settings) -> Result<Self, ServeError> {
-        let (keeper, rules) = Keeper::start(&settings, Arc::new(SystemClock)).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (keeper, rules) = Keeper::start(&settings, Arc::clone(&clock)).await?;
         for database in &settings.databases {
             if let Some(weakness) = database.weakness() {
                 tracing::warn!(
@@ -154,9 +157,11 @@ impl Gateway {
         let addresses = doors.addresses();
         let upstream = Arc::new(Upstream::new(databases(&settings)?));
         vet::vet(&upstream).await.map_err(ServeError::Dangerous)?;
-        let gate = Arc::new(build_gate(&settings, rules, &upstream, addresses.console).await?);
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        let systems = Systems::new(&settings, &clock, &mut tasks, &shutdown).map_err(RulesError::from)?;
+        let gate = build_gate(&settings, rules, &upstream, addresses.console).await?;
+        let gate = Arc::new(systems.plug(gate));
         doors.open(&settings, &gate, &upstream, &shutdown, &mut tasks)?;
         for database in upstream.names() {
             tasks.spawn(watch::catalog(Arc::clone(&upstream), database, shutdown.clone()));
@@ -170,7 +175,13 @@ impl Gateway {
         }
         let bundles = Arc::clone(keeper.bundles());
         bundles.spawn(&mut tasks, &shutdown);
-        tasks.spawn(watch::rules(Arc::clone(&gate), keeper, &settings, Hangups::new(), shutdown.clone()));
+        let beside = match systems.start(&gate, &bundles, &mut tasks, &shutdown) {
+            Some(shadow) => ShadowKeeper::start(&settings, shadow, &mut tasks, &shutdown, clock),
+            None => Ok(None),
+        };
+        let beside = beside.map_err(RulesError::from)?;
+        let (watching, hangups) = (Arc::clone(&gate), Hangups::new());
+        tasks.spawn(watch::rules(watching, keeper, beside, &settings, hangups, shutdown.clone()));
         tracing::info!(wire = %addresses.wire, mcp = %addresses.mcp, console = %addresses.console, "gateway.started");
         Ok(Self { addresses, gate, bundles, shutdown, tasks })
     }

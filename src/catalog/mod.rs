@@ -5,6 +5,7 @@
 //! has already happened in the grammar.
 
 mod rows;
+mod tags;
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
@@ -12,6 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use rows::{Role, RowPolicy, RowSecurity};
+pub use tags::tags;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -30,18 +30,28 @@ pub(super) struct SecretKeys<'a> {
 }
 
 /// Every key of the configuration with its scope, by its id.
-type Keys = BTreeMap<String, (PublicKey, String)>;
+pub(super) type Keys = BTreeMap<String, (PublicKey, String)>;
 
 impl Meaning<'_> {
-    /// What comes from other systems.
-    pub(super) fn control(&self, raw: &raw::Policy) -> Result<Settings, ConfigError> {
+    /// What comes from other systems, and goes to them.
+    pub(super) fn control(&self, file: &raw::File) -> Result<Settings, ConfigError> {
+        let raw = &file.policy;
         let mut keys = Keys::new();
         for key in &raw.key {
             self.key(key, &mut keys)?;
         }
         let mut names = BTreeSet::new();
         let bundles = raw.bundle.iter().map(|bundle| self.bundle(bundle, &keys, &mut names));
-        Ok(Settings { bundles: bundles.collect::<Result<_, _>>()?, run_tests: raw.run_tests.unwrap_or(true) })
+        let bundles = bundles.collect::<Result<Vec<_>, _>>()?;
+        let shadow = raw.shadow.as_ref().map(|shadow| self.shadow(shadow, &keys, &names));
+        Ok(Settings {
+            bundles,
+            run_tests: raw.run_tests.unwrap_or(true),
+            shadow: shadow.transpose()?,
+            delegate: raw.delegate.statement.as_ref().map(|raw| self.delegate(raw)).transpose()?,
+            decision_log: file.decision_log.as_ref().map(|raw| self.decision_log(raw)).transpose()?,
+            alerts: self.alerts(&file.alert)?,
+        })
     }
 
     /// The rulebook's folder. Only `path = ""` does without it: a bundle that is added must not put out what was in force.
@@ -87,7 +97,7 @@ impl Meaning<'_> {
         }
     }
 
-    fn bundle(
+    pub(super) fn bundle(
         &self,
         raw: &Spanned<raw::Bundle>,
         keys: &Keys,

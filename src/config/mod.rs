@@ -20,6 +20,7 @@ mod raw;
 pub mod secret;
 mod settings;
 pub mod sources;
+mod systems;
 mod transport;
 mod url;
 mod wire;

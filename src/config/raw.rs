@@ -1,5 +1,6 @@
 //! `portcullis.toml` as written: every key that exists, where it stands, and nothing about what it means.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,9 @@ pub(super) struct File {
     pub(super) state: Folder,
     #[serde(default)]
     pub(super) ledger: Ledger,
+    pub(super) decision_log: Option<DecisionLog>,
+    #[serde(default)]
+    pub(super) alert: BTreeMap<String, Spanned<Alert>>,
     #[serde(default)]
     pub(super) database: Vec<Spanned<Database>>,
 }
@@ -96,6 +100,74 @@ pub(super) struct Policy {
     pub(super) key: Vec<Spanned<Key>>,
     #[serde(default)]
     pub(super) bundle: Vec<Spanned<Bundle>>,
+    pub(super) shadow: Option<Spanned<Shadow>>,
+    #[serde(default)]
+    pub(super) delegate: Delegates,
+}
+
+/// `[policy.shadow]`: a bundle, and how it is compared.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shadow {
+    pub(super) path: Option<Spanned<PathBuf>>,
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) ca: Option<Spanned<PathBuf>>,
+    pub(super) token_env: Option<Spanned<String>>,
+    pub(super) token_file: Option<Spanned<PathBuf>>,
+    pub(super) token_command: Option<Spanned<String>>,
+    pub(super) keys: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) scope: Option<String>,
+    pub(super) replaces: Option<Spanned<String>>,
+    pub(super) sample: Option<Spanned<f64>>,
+}
+
+/// `[policy.delegate]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Delegates {
+    pub(super) statement: Option<Delegate>,
+}
+
+/// `[policy.delegate.statement]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Delegate {
+    pub(super) url: Spanned<String>,
+    pub(super) ca: Option<Spanned<PathBuf>>,
+    pub(super) token_env: Option<Spanned<String>>,
+    pub(super) token_file: Option<Spanned<PathBuf>>,
+    pub(super) token_command: Option<Spanned<String>>,
+    pub(super) path: Option<String>,
+    pub(super) timeout_ms: Option<Spanned<i64>>,
+    pub(super) reads: Option<Vec<Spanned<String>>>,
+}
+
+/// `[decision_log]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DecisionLog {
+    pub(super) url: Spanned<String>,
+    pub(super) ca: Option<Spanned<PathBuf>>,
+    pub(super) token_env: Option<Spanned<String>>,
+    pub(super) token_file: Option<Spanned<PathBuf>>,
+    pub(super) token_command: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) every_min_s: Option<Spanned<i64>>,
+    pub(super) every_max_s: Option<Spanned<i64>>,
+    pub(super) buffer_events: Option<Spanned<i64>>,
+    pub(super) chunk_bytes: Option<Spanned<i64>>,
+}
+
+/// `[alert.NAME]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Alert {
+    pub(super) webhook: Option<Spanned<String>>,
+    pub(super) ca: Option<Spanned<PathBuf>>,
+    pub(super) token_env: Option<Spanned<String>>,
+    pub(super) token_file: Option<Spanned<PathBuf>>,
+    pub(super) token_command: Option<Spanned<String>>,
 }
 
 /// `[[policy.key]]`

@@ -74,10 +74,11 @@ pub(super) fn mean(document: &Document<'_>, raw: raw::File) -> Result<Settings, 
         ("mcp", mcp, &raw.mcp.listen),
         ("console", console, &raw.console.listen),
     ])?;
-    let console_url = match raw.console.url {
-        Some(url) => meaning.web_address(&url)?,
+    let console_url = match &raw.console.url {
+        Some(url) => meaning.web_address(url)?,
         None => format!("http://{console}"),
     };
+    let control = meaning.control(&raw)?;
     let databases = meaning.databases(raw.database, wire_door.auth)?;
     let only = match databases.as_slice() {
         [only] => Some(only.name.clone()),
@@ -96,7 +97,7 @@ pub(super) fn mean(document: &Document<'_>, raw: raw::File) -> Result<Settings, 
         console,
         console_url,
         policy_path: meaning.rulebook(&raw.policy)?,
-        control: meaning.control(&raw.policy)?,
+        control,
         agents_path: meaning.base.join(raw.agents.path),
         state_path: meaning.base.join(raw.state.path),
         durability: match raw.ledger.durability {

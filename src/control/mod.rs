@@ -1,21 +1,33 @@
-//! Control: what comes from other systems and goes to them. Bundles of policies from files and servers so far.
+//! Control: what comes from other systems and goes to them: bundles of policies, a candidate rulebook beside the one in
+//! force, an OPA server that decides, decision logs, alerts.
 //!
 //! The room owns the sockets to these systems, what was last fetched, and how often it is asked for. It decides nothing:
 //! what arrives is a candidate, which whoever asked for it vets before it is in force. Nothing here can hold up a
 //! statement.
 
+mod alerts;
 mod bundles;
+mod ears;
 pub mod http;
 mod local;
+mod opa;
 mod poll;
+mod shadow;
+mod shipping;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::policy::bundle::Verification;
 
+pub use alerts::{Alerts, Sink};
 pub use bundles::{BundleStatus, Bundles, Delivery, Held, MissingBundle};
+pub use ears::Ears;
 pub use http::{Endpoint, HttpError, Remote, Token};
+pub use opa::{DelegateSettings, Opa};
+pub use shadow::{Comparer, Shadow, ShadowSettings};
+pub use shipping::{LogSettings, Shipper, Shipping};
 
 /// What the configuration says of other systems. Nothing, unless it does.
 #[derive(Debug, Clone)]
@@ -24,11 +36,26 @@ pub struct Settings {
     pub run_tests: bool,
     /// The bundles that the rulebook is made of, besides its folder.
     pub bundles: Vec<BundleSettings>,
+    /// A candidate that decides beside the rules in force.
+    pub shadow: Option<ShadowSettings>,
+    /// An OPA server that decides on statements.
+    pub delegate: Option<DelegateSettings>,
+    /// Where decision logs go.
+    pub decision_log: Option<LogSettings>,
+    /// Where alerts go, by the names that rules have for it.
+    pub alerts: BTreeMap<String, Sink>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { run_tests: true, bundles: Vec::new() }
+        Self {
+            run_tests: true,
+            bundles: Vec::new(),
+            shadow: None,
+            delegate: None,
+            decision_log: None,
+            alerts: BTreeMap::new(),
+        }
     }
 }
 

@@ -306,6 +306,7 @@ fn imagined(relation: &Relation, access: Access, columns: &[&str]) -> Facts {
         Access::Define => ("alter_table", Class::Ddl),
         Access::Maintain => ("lock", Class::Utility),
     };
+    let (read, written) = (names(access == Access::Read), names(access != Access::Read));
     let output = |name: &&str| OutputFact {
         name: (*name).to_owned(),
         sources: vec![format!("{}.{name}", relation.key())],
@@ -321,9 +322,12 @@ fn imagined(relation: &Relation, access: Access, columns: &[&str]) -> Facts {
             access,
             system: relation.is_system(),
             via_view: String::new(),
-            columns_read: names(access == Access::Read),
+            tags: relation.tags(),
+            tags_read: relation.tags_of(&read),
+            tags_written: relation.tags_of(&written),
+            columns_read: read,
             columns_filtered: Vec::new(),
-            columns_written: names(access != Access::Read),
+            columns_written: written,
             row_estimate: relation.row_estimate,
             has_triggers: relation.has_triggers,
             has_rules: relation.has_rules,

@@ -34,8 +34,23 @@ impl Gate {
     pub(super) fn missing(&self, who: &Identity, request: &Request) -> Vec<Reason> {
         let rules = self.rules();
         match self.approval_decision(&rules, who, request, Vote::Approve) {
-            Ok(decision) => decision.missing,
+            Ok(decision) => decision.missing.into_iter().map(|reason| self.shown(request, reason)).collect(),
             Err(denial) => denial.reasons,
+        }
+    }
+
+    /// `reason` in words that everybody may read: what is for the ledger only goes there.
+    fn shown(&self, request: &Request, reason: Reason) -> Reason {
+        if !reason.private {
+            return reason;
+        }
+        let what = format!("approval {} misses `{}`: {}", request.id, reason.rule, reason.message);
+        self.announce(&what);
+        Reason {
+            message: "the rulebook does not say what; the operator of the gateway finds it in the ledger"
+                .to_owned(),
+            hint: String::new(),
+            ..reason
         }
     }
 

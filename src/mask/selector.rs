@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Column, Relation};
+use crate::catalog::{Column, Relation, tags};
 
 /// Columns by what they are. All that is given must hold.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -114,12 +114,8 @@ fn is_of_type(column: &Column, name: &str) -> bool {
 
 /// Whether the comment has the word `@tag`.
 fn is_tagged(column: &Column, tag: &str) -> bool {
-    let words = column.comment.iter().flat_map(|comment| comment.split(|c: char| !is_of_a_tag(c)));
-    words.filter_map(|word| word.strip_prefix('@')).any(|word| word.eq_ignore_ascii_case(tag))
-}
-
-fn is_of_a_tag(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '@' | '_' | '-' | ':')
+    let tag = tag.to_lowercase();
+    tags(column.comment.as_deref()).any(|word| word == tag)
 }
 
 #[cfg(test)]

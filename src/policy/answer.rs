@@ -180,7 +180,8 @@ fn settings(answer: &Answer<'_>) -> Result<Vec<(String, String)>, PolicyError> {
 pub(super) fn consent(answer: &Answer<'_>, must_allow: bool) -> Result<Consent, PolicyError> {
     let reasons: Vec<Reason> = answer.reasons("deny")?.into_iter().collect();
     let allow = !must_allow || answer.allow("allow")?;
-    let labels = if must_allow { Vec::new() } else { answer.labels()? };
+    // Nothing is read by a connection.
+    let labels = if answer.value.get("label").is_some() { answer.labels()? } else { Vec::new() };
     Ok(Consent {
         reasons: if reasons.is_empty() && !allow { vec![nothing_allows()] } else { reasons },
         alerts: answer.alerts()?,

@@ -14,7 +14,7 @@ use super::documents;
 use super::nesting;
 use super::snapshot::{RulebookError, Source};
 use super::vet::{self, Vetted};
-use super::vocabulary::{BIND, POINTS, Point, STATEMENT};
+use super::vocabulary::{BIND, LOG, POINTS, Point, STATEMENT};
 
 /// Whether a file holds tests of the rulebook.
 pub(super) fn is_test(source: &Source) -> bool {
@@ -164,6 +164,12 @@ fn answer_module(vetted: &Vetted) -> String {
         POINTS.iter().filter(|point| matches!(point.package, STATEMENT | BIND)).collect();
     let outputs: BTreeSet<&str> = asked_with_values.iter().flat_map(|point| point.outputs()).collect();
     add(BOUND, &outputs.into_iter().collect::<Vec<_>>(), &asked_with_values);
+    let logged = ["drop", "mask"].map(|name| (name, format!("{LOG}.{name}")));
+    let logged = logged.map(|(name, path)| match vetted.rules.contains(&path) {
+        true => format!("{name:?}: [value | value := data.{path}]"),
+        false => format!("{name:?}: []"),
+    });
+    module.push_str(&format!("\nlog := {{{}}}\n", logged.join(", ")));
     module
 }
 

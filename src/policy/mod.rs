@@ -44,6 +44,7 @@ pub use escalation::{BindTo, Escalation, Requirement, Seat};
 pub use input::{ApprovalInput, ConnectInput, ResultInput, SessionInput, StatementInput};
 pub use projection::{Digested, Reads, Wants};
 pub use quorum::{Asker, Person, Progress, SeatProgress};
+pub use snapshot::logging::{Edit, Editing};
 pub use snapshot::{DecisionKey, Recalled, RulebookError, Snapshot, Source};
 pub use vocabulary::input_schemas;
 

@@ -1,5 +1,8 @@
 //! Policies, data and identities as one immutable thing, and the decisions it makes.
 
+mod beside;
+pub(super) mod logging;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -2,6 +2,8 @@
 
 mod approvals;
 mod detect;
+mod elsewhere;
+mod packages;
 mod rows;
 mod traps;
 mod unjudged;

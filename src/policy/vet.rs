@@ -13,7 +13,7 @@ use super::places::Places;
 use super::projection::Reads;
 use super::snapshot::{RulebookError, Source};
 use super::syntax::{Module, Reference, Rule, Site};
-use super::vocabulary::{self, BIND, BUILTINS, CALL_ONLY, POINTS, Point, ROOT, STATEMENT};
+use super::vocabulary::{self, BIND, BUILTINS, CALL_ONLY, LOG, POINTS, Point, ROOT, STATEMENT};
 use super::zones;
 
 /// What is known about a rulebook that holds.
@@ -185,12 +185,13 @@ pub(super) type Calls<'a> = BTreeMap<&'a str, BTreeSet<String>>;
 
 impl Book<'_> {
     fn check_package(&self, module: &Module) -> Result<(), RulebookError> {
-        let inside = module.package == ROOT || module.package.starts_with("portcullis.");
+        let inside =
+            module.package == ROOT || module.package.starts_with("portcullis.") || module.package == LOG;
         if inside {
             return Ok(());
         }
         Err(module.site.error(format!(
-            "the package `{}` is not the rulebook's: packages are `portcullis` and what is below it",
+            "the package `{}` is not the rulebook's: packages are `portcullis` and what is below it, and `system.log` for what is kept out of decision logs",
             module.package
         )))
     }
@@ -257,7 +258,8 @@ impl Book<'_> {
             problems.extend(self.check_way(module, reference).err());
             problems.extend(self.resolve(module, reference).err());
             problems.extend(check_value(reference).err());
-            if !module.is_test {
+            // What rules of decision logs read is an event, which holds an input among others.
+            if !module.is_test && module.package != LOG {
                 problems.extend(check_input(&module.package, reference).err());
             }
         }
@@ -295,7 +297,7 @@ impl Book<'_> {
                 .site
                 .error("`data` as a whole can't be read: name the document".to_owned()));
         };
-        if root != ROOT {
+        if root != ROOT && !is_below(&path.join("."), LOG) {
             return self.check_document(reference, root, &path).map(|()| Target::Other);
         }
         let whole = path.join(".");

@@ -109,6 +109,9 @@ pub(super) fn point_of(package: &str) -> Option<(&'static Point, Member)> {
 /// The root of all packages.
 pub(super) const ROOT: &str = "portcullis";
 
+/// The package that says what is kept out of decision logs, where OPA has it.
+pub(super) const LOG: &str = "system.log";
+
 /// The package that decides on statements.
 pub(super) const STATEMENT: &str = "portcullis.statement";
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::sources;
-use crate::control::{Bundles, Delivery};
+use crate::control::{Bundles, Delivery, Held, ShadowSettings};
 use crate::gate::Rules;
 use crate::identity::directory::{AgentSource, Directory};
 use crate::policy::bundle::compose;
@@ -49,6 +49,10 @@ pub(super) struct Keeper {
     refused: BTreeMap<String, String>,
 }
 
+/// A rulebook that may come one day, or why there is none.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Candidate(Result<Pieces, String>);
+
 /// What a look found.
 #[derive(Debug, Default)]
 pub(super) struct Look {
@@ -71,6 +75,28 @@ impl Keeper {
         let tried = Found::of(&good);
         let keeper = Self { settings: settings.clone(), bundles, good, tried, refused: BTreeMap::new() };
         Ok((keeper, rules))
+    }
+
+    /// What a candidate rulebook is compared by: the pieces in force.
+    pub(super) fn candidate(&self, shadow: &ShadowSettings, held: &[Held]) -> Candidate {
+        let delivered = held.iter().find_map(|held| held.newest.clone().or(held.kept.clone()));
+        let pieces = match (shadow.folder(), delivered, &shadow.replaces) {
+            (Some(folder), _, _) => sources::rulebook(folder)
+                .map(|folder| Pieces { folder: Arc::new(folder), bundles: Vec::new(), ..self.good.clone() })
+                .map_err(|error| error.to_string()),
+            (None, None, _) => Err("it is not there yet".to_owned()),
+            (None, Some(delivery), Some(_)) => Ok(self.good.with(delivery)),
+            (None, Some(delivery), None) => {
+                Ok(Pieces { folder: Arc::default(), bundles: vec![delivery], ..self.good.clone() })
+            }
+        };
+        Candidate(pieces)
+    }
+
+    /// Makes a rulebook of a candidate, by the same checks as for one that is to be in force.
+    pub(super) fn build(&self, candidate: &Candidate) -> Result<policy::Snapshot, String> {
+        let pieces = candidate.0.as_ref().map_err(Clone::clone)?;
+        build(&self.settings, pieces).map(|rules| rules.policy).map_err(|error| error.to_string())
     }
 
     /// The bundles behind the rules.
@@ -270,6 +296,10 @@ fn build(settings: &Settings, pieces: &Pieces) -> Result<Rules, RulesError> {
         })?;
     }
     policy.warm().map_err(RulesError::Endless)?;
+    let policy = match &settings.control.delegate {
+        Some(delegate) => policy.delegating(&delegate.reads),
+        None => policy,
+    };
     Ok(Rules { policy, directory: Arc::new(directory) })
 }
 

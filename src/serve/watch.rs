@@ -18,6 +18,7 @@ use crate::upstream::Upstream;
 
 use super::archive;
 use super::rules::{Keeper, Look};
+use super::systems::ShadowKeeper;
 
 /// Hears every SIGHUP, which asks for everything to be read again. Without anybody who hears it, it would end the
 /// process.
@@ -49,6 +50,7 @@ impl Hangups {
 pub(super) fn rules(
     gate: Arc<Gate>,
     mut keeper: Keeper,
+    mut shadow: Option<ShadowKeeper>,
     settings: &Settings,
     mut hangups: Hangups,
     shutdown: CancellationToken,
@@ -72,15 +74,20 @@ pub(super) fn rules(
             }
             let looked = tokio::task::spawn_blocking(move || {
                 let look = if asked || settled(&keeper) { keeper.look(asked) } else { Look::default() };
-                (keeper, look)
+                let said = shadow.as_mut().and_then(|shadow| shadow.look(&keeper));
+                (keeper, shadow, look, said)
             });
-            let Ok((back, look)) = looked.await else {
+            let Ok((back, beside, look, said)) = looked.await else {
                 tracing::error!("rules.unwatched: looking for changed rules failed; restart the gateway");
                 gate.announce("looking for changed rules failed: changes are not noticed until a restart");
                 return;
             };
-            keeper = back;
+            (keeper, shadow) = (back, beside);
             put_in_force(&gate, &state, look);
+            if let Some(said) = said {
+                tracing::info!("{said}");
+                gate.announce(&said);
+            }
         }
     }
 }

@@ -154,6 +154,12 @@ pub struct TableFact {
     pub columns_filtered: Vec<String>,
     /// Columns that are assigned, ordered.
     pub columns_written: Vec<String>,
+    /// Tags of the relation: words that begin with `@` in its comment, in lower case and without the `@`, ordered.
+    pub tags: Vec<String>,
+    /// Tags of the columns in `columns_read`, by their comments, ordered.
+    pub tags_read: Vec<String>,
+    /// Tags of the columns in `columns_written`, by their comments, ordered.
+    pub tags_written: Vec<String>,
     /// Rows by the catalog's estimate; `-1` where unknown.
     pub row_estimate: i64,
     /// Whether user triggers are installed.

@@ -333,6 +333,7 @@ async fn eval_says_what_would_happen_and_runs_nothing() {
         "kind = \"agent\"\nowner = \"ana\"\n[scope.shop]\nread = [\"public.*\"]\nwrite = [\"public.orders(status)\"]\n\
          [approval]\ngroups = [\"dba\"]\n",
     );
+    place.agent("dora", "kind = \"human\"\ngroups = [\"dba\"]\n");
     let eval = |sql: &str| place.run(&["eval", "--as", "bot", "--database", "shop", sql]);
     let read = eval("SELECT id, ssn FROM customers");
     assert_eq!(read.code, Some(0), "{}{}", read.out, read.err);

@@ -3,6 +3,7 @@
 mod bundles;
 mod pipeline;
 mod server;
+mod systems;
 
 use std::fs;
 use std::path::PathBuf;

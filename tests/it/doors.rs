@@ -1,6 +1,7 @@
 //! The wire door before a real PostgreSQL: what people and programs see, and what they don't.
 
 mod attacks;
+mod decisions;
 mod groups;
 mod keyed;
 mod names;

@@ -1,5 +1,6 @@
 //! `portcullis policy`: the tools of those who write rules. None of them needs a gateway or changes anything.
 
+mod bundle;
 mod check;
 mod coverage;
 mod deps;
@@ -29,6 +30,8 @@ use super::output::Output;
 /// Tests, checks and explains a rulebook
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
+    #[command(subcommand)]
+    Bundle(bundle::Bundle),
     Check(check::Check),
     Test(test::Test),
     Eval(eval::Eval),
@@ -41,6 +44,7 @@ impl Policy {
     /// `verbose` is how often `-v` was given.
     pub(super) async fn run(self, verbose: u8, output: &mut Output) -> anyhow::Result<Exit> {
         match self {
+            Self::Bundle(command) => command.run(output),
             Self::Check(command) => command.run(output),
             Self::Eval(command) => command.run(output).await,
             Self::Explain(command) => command.run(output),

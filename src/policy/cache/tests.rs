@@ -177,7 +177,7 @@ impl Ask {
 fn facts(kind: &str, class: &str, table: &str, access: &str, rows: i64, output: &str) -> Facts {
     let table = json!({"key": format!("public.{table}"), "schema": "public", "name": table, "kind": "table",
         "access": access, "system": false, "via_view": "", "columns_read": [output], "columns_filtered": [],
-        "columns_written": [], "row_estimate": rows, "has_triggers": false, "has_rules": rows == 3});
+        "columns_written": [], "tags": [], "tags_read": [], "tags_written": [], "row_estimate": rows, "has_triggers": false, "has_rules": rows == 3});
     serde_json::from_value(json!({
         "kind": kind, "class": class, "inner": [], "tables": [table], "functions": [],
         "outputs": [{"name": output, "sources": []}],
