@@ -2,6 +2,7 @@
 
 mod checking;
 mod evaluating;
+mod replaying;
 mod testing;
 
 use std::fs;
