@@ -2,6 +2,7 @@
 
 mod checking;
 mod evaluating;
+mod handbook;
 mod replaying;
 mod testing;
 

@@ -1,5 +1,6 @@
 //! `portcullis policy`: the tools of those who write rules. None of them needs a gateway or changes anything.
 
+mod bench;
 mod bundle;
 mod check;
 mod coverage;
@@ -38,6 +39,7 @@ pub(super) enum Policy {
     Explain(explain::Explain),
     Replay(replay::Replay),
     Deps(deps::Deps),
+    Bench(bench::Bench),
 }
 
 impl Policy {
@@ -49,6 +51,7 @@ impl Policy {
             Self::Eval(command) => command.run(output).await,
             Self::Explain(command) => command.run(output),
             Self::Replay(command) => command.run(output),
+            Self::Bench(command) => command.run(output),
             Self::Deps(command) => command.run(output),
             Self::Test(command) => command.run(verbose > 0, output),
         }
