@@ -152,10 +152,11 @@ fn answer_module(vetted: &Vetted) -> String {
                 let declared = paths.filter(|path| vetted.rules.contains(path));
                 let values: Vec<String> =
                     declared.map(|path| format!("[value | value := data.{path}]")).collect();
-                format!("{output:?}: [{}]", values.join(", "))
+                format!("{output:?}: [{}]", values.join(",\n\t"))
             })
             .collect();
-        module.push_str(&format!("\n{name} := {{{}}}\n", fields.join(", ")));
+        // The engine reads no line of more than 1024 characters, and there may be any number of packages.
+        module.push_str(&format!("\n{name} := {{{}}}\n", fields.join(",\n")));
     };
     for point in POINTS {
         add(point.name, &point.outputs().collect::<Vec<_>>(), &[point]);

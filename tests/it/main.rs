@@ -14,6 +14,7 @@ mod compile_fail;
 mod conformance;
 mod console;
 mod control;
+mod cookbook;
 mod doctor;
 mod doors;
 mod facts;

@@ -36,7 +36,7 @@ fn files(root: &Path, folder: &Path, into: &mut Vec<(String, String)>) {
     }
 }
 
-fn shipped_rulebook() -> Vec<Source> {
+pub(crate) fn shipped_rulebook() -> Vec<Source> {
     let root = folder("policies");
     let mut found = Vec::new();
     files(&root, &root, &mut found);
