@@ -253,6 +253,7 @@ fn outcome() -> Record {
             sqlstate: String::new(),
             rows: 1,
             duration_ms: 1,
+            why: String::new(),
             found: Default::default(),
         },
     }

@@ -11,11 +11,11 @@ import data.portcullis.lib.sees_clear
 
 mask contains object.union(
 	{"relation": relation, "column": column},
-	object.get(data.masks, label, {"type": "null"}),
+	object.get(data.masks, secret, {"type": "null"}),
 ) if {
 	not sees_clear
 	some relation, columns in object.get(data.labels, input.database, {})
-	some column, label in columns
+	some column, secret in columns
 }
 
 mask contains object.union(

@@ -26,7 +26,7 @@ pub use chain::{Entry, Fault, hex, redact};
 pub use ledger::{Durability, Ledger, LedgerError, OpenError, Receipt, Settings};
 pub use record::{Event, Evidenced, Record, StatementRecord};
 pub use sink::{Memory, Sink};
-pub use verify::{Verified, VerifyError, tail, verify};
+pub use verify::{Verified, VerifyError, each, tail, verify};
 
 /// A record for tests: a session's opening, statements and their outcomes by turns.
 #[cfg(test)]

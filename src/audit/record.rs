@@ -87,6 +87,9 @@ pub enum Event {
         rows: u64,
         /// From decision to end, in milliseconds.
         duration_ms: u64,
+        /// Why the gateway stopped it; empty where it did not.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        why: String,
         /// In how many values each detector has found something; of COPY in text, in how many lines.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         found: BTreeMap<SmolStr, u64>,

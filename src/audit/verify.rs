@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufRead as _, BufReader, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -99,6 +100,29 @@ pub fn tail(folder: &Path, most: usize, wanted: impl Fn(&Entry) -> bool) -> Resu
         break;
     }
     Ok(kept.into())
+}
+
+/// Shows `see` every record of the ledger in `folder`, oldest first, until it has seen enough. May run beside a writer: a
+/// line that is being written is left out. As with [`tail`], no line's place in the chain is checked.
+///
+/// # Errors
+/// Names the line that can't be read.
+pub fn each(folder: &Path, mut see: impl FnMut(Entry) -> ControlFlow<()>) -> Result<(), VerifyError> {
+    for (_, path) in segments(folder).map_err(|error| VerifyError::io(folder, 0, &error))? {
+        let file = File::open(&path).map_err(|error| VerifyError::io(&path, 0, &error))?;
+        let mut lines = BufReader::new(file);
+        for number in 1.. {
+            let mut line = String::new();
+            lines.read_line(&mut line).map_err(|error| VerifyError::io(&path, number, &error))?;
+            let Some(line) = line.strip_suffix('\n') else { break };
+            let entry =
+                chain::read(line).map_err(|why| VerifyError { file: path.clone(), line: number, why })?;
+            if see(entry).is_break() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A file's whole lines, last first.

@@ -170,13 +170,14 @@ fn summary(event: &Event) -> String {
             let rule = if decided.rule.is_empty() { String::new() } else { format!(" [{}]", decided.rule) };
             format!("{}{rule} {}", decided.decision, cut(&one_line(&decided.statement), 90))
         }
-        Event::Settled { outcome, tag, sqlstate, rows, duration_ms, found } => {
+        Event::Settled { outcome, tag, sqlstate, rows, duration_ms, why, found } => {
+            let why = if why.is_empty() { String::new() } else { format!(": {}", cut(&one_line(why), 90)) };
             let detail = if sqlstate.is_empty() { tag } else { sqlstate };
             // The tag counts the rows that were changed; these are the ones that the client was shown.
             let shown = if *rows == 0 { String::new() } else { format!("{rows} rows shown, ") };
             let found: String =
                 found.iter().map(|(name, count)| format!(", {count} {name} masked")).collect();
-            format!("{outcome} {} ({shown}{duration_ms} ms{found})", one_line(detail))
+            format!("{outcome} {} ({shown}{duration_ms} ms{found}){why}", one_line(detail))
         }
         Event::ApprovalChanged { approval_id, state, by, note, progress } => {
             let by = if by.is_empty() { String::new() } else { format!(" by {}", one_line(by)) };

@@ -1,7 +1,7 @@
 //! The one place that prints.
 
 use std::fmt::{Display, Write as _};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
@@ -30,6 +30,16 @@ impl Output {
     /// Something about the result, for the person who looks on.
     pub(super) fn remark(&mut self, text: impl Display) -> io::Result<()> {
         writeln!(io::stderr().lock(), "{text}")
+    }
+
+    /// How far long work is, on one line that is written over; nothing where nobody looks on. An empty text ends it.
+    pub(super) fn progress(&mut self, text: impl Display) -> io::Result<()> {
+        let mut err = io::stderr().lock();
+        if !err.is_terminal() {
+            return Ok(());
+        }
+        write!(err, "\r{:<40}\r", text.to_string())?;
+        err.flush()
     }
 
     /// An error with its causes. There is nobody left to tell if this fails.

@@ -214,3 +214,89 @@ const ONE_SECRET: &str = "give one of the keys that end with _env, _file and _co
 
 /// Seconds between two looks.
 const POLL: std::ops::RangeInclusive<usize> = 1..=86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    const DATABASE: &str = "[[database]]\nname = \"shop\"\nurl = \"postgres://a@127.0.0.1/shop\"\npassword_command = \"echo x\"\n";
+
+    fn settings(text: &str) -> Result<Settings, String> {
+        let parsed = parse(Path::new("/etc/p.toml"), &format!("{text}\n{DATABASE}"));
+        parsed.map(|settings| settings.control).map_err(|error| error.to_string())
+    }
+
+    fn said(text: &str) -> String {
+        settings(text).unwrap_err()
+    }
+
+    const KEY: &str = "[[policy.key]]\nid = \"release\"\nalgorithm = \"HS256\"\nsecret_command = \"echo s\"\nscope = \"prod\"\n";
+
+    #[test]
+    fn everything_has_its_meaning() {
+        let text = format!(
+            "{KEY}[[policy.bundle]]\nname = \"a\"\nurl = \"https://r.example.com/a\"\nkeys = [\"release\"]\ntoken_command = \"echo t\"\n\
+             [[policy.bundle]]\nname = \"b\"\npath = \"b.tar.gz\"\ngrants = true\nrequired = false\n\
+             [policy.shadow]\nurl = \"http://127.0.0.1:1/next\"\nreplaces = \"a\"\nsample = 0.5\n\
+             [policy.delegate.statement]\nurl = \"http://localhost:8181\"\nreads = [\"identity.name\"]\n\
+             [decision_log]\nurl = \"https://c.example.com\"\nlabels = {{ id = \"g\" }}\n\
+             [alert.pager]\nwebhook = \"https://h.example.com/x\"\n[alert.quiet]\n"
+        );
+        let settings = settings(&text).unwrap();
+        let [a, b] = settings.bundles.as_slice() else { panic!("two bundles") };
+        let verification = a.verification.as_ref().unwrap();
+        assert_eq!(verification.key_id.as_deref(), Some("release"), "the only key is the one");
+        assert_eq!(verification.keys["release"].1, "prod");
+        assert_eq!((a.grants, a.required, b.grants, b.required), (false, true, true, false));
+        assert!(matches!(&b.origin, Origin::Path(path) if path == Path::new("/etc/b.tar.gz")));
+        let shadow = settings.shadow.unwrap();
+        assert_eq!((shadow.replaces.as_deref(), shadow.bundle.name.as_str()), (Some("a"), "a"));
+        assert_eq!(settings.delegate.unwrap().reads, [["identity", "name"]]);
+        assert_eq!(settings.decision_log.unwrap().labels["id"], "g");
+        assert_eq!(settings.alerts.len(), 2);
+        assert!(!format!("{:?}", settings.bundles).contains("echo"), "no secret shows");
+    }
+
+    #[test]
+    fn what_would_be_unsafe_or_means_nothing_is_refused() {
+        let bundle = |more: &str| format!("[[policy.bundle]]\nname = \"a\"\n{more}\n");
+        for (text, part) in [
+            (bundle(""), "needs one place where it is; write `path` or `url`"),
+            (bundle("path = \"a\"\nurl = \"https://x\""), "needs one place"),
+            (bundle("url = \"http://r.example.com/a\""), "could replace the bundle `a`; use https"),
+            (bundle("url = \"ftp://r.example.com/a\""), "is no web address"),
+            (bundle("url = \"https://u:p@r.example.com/a\""), "is no web address"),
+            (bundle("path = \"a\"\nkeys = [\"relaese\"]"), "there is no key `relaese`"),
+            (bundle("path = \"a\"\nkeys = []"), "no key is named"),
+            (bundle("path = \"a\"\npoll_min_s = 0"), "0 is out of bounds"),
+            (bundle("path = \"a\"\npoll_min_s = 9\npoll_max_s = 3"), "`poll_max_s` is less than"),
+            (
+                bundle("path = \"a\"\n[[policy.bundle]]\nname = \"a\"\npath = \"b\""),
+                "there are two bundles named `a`",
+            ),
+            (bundle("path = \"a\"").replace("\"a\"\n", "\"../a\"\n"), "is no name for a bundle"),
+            ("[policy]\npath = \"\"".to_owned(), "there would be no rulebook at all"),
+            (KEY.replace("HS256", "none"), "`none` is no algorithm for signatures"),
+            (KEY.replace("HS256", "RS256"), "BEGIN PUBLIC KEY"),
+            (format!("{KEY}{KEY}"), "there are two keys named `release`"),
+            (KEY.replace("secret_command = \"echo s\"\n", ""), "needs one place where it is"),
+            (
+                "[policy.shadow]\npath = \"n\"\nreplaces = \"x\"".to_owned(),
+                "there is no bundle `x` to replace",
+            ),
+            ("[policy.shadow]\npath = \"n\"\nsample = 2.0".to_owned(), "a share is 0.0 to 1.0"),
+            (
+                "[alert.x]\nwebhook = \"http://h.example.com\"\ntoken_command = \"echo t\"".to_owned(),
+                "the token would travel in clear; use https",
+            ),
+            (
+                "[decision_log]\nurl = \"https://x.example.com\"\nca = \"missing.pem\"".to_owned(),
+                "TLS towards `x.example.com` can't be set up",
+            ),
+        ] {
+            let said = said(&text);
+            assert!(said.contains(part), "{text}\n{said}");
+        }
+    }
+}

@@ -124,7 +124,7 @@ fn the_example_shows_the_defaults() {
 #[test]
 fn a_wrong_key_is_named_with_its_line_and_what_is_allowed() {
     insta::assert_snapshot!(refused(&with("[wire]\nlissten = \"127.0.0.1:1\"\n")), @"portcullis.toml:2:1: unknown key `lissten`; did you mean `listen`? allowed here: listen, auth, tls, max_connections, max_connections_per_identity, max_connections_per_database, handshake_timeout_s, idle_timeout_s, session_timeout_s, max_message_bytes, max_statement_bytes, max_portals, max_statements");
-    insta::assert_snapshot!(refused(&with("[wires]\nlisten = \"127.0.0.1:1\"\n")), @"portcullis.toml:1:2: unknown key `wires`; did you mean `wire`? allowed here: wire, mcp, console, policy, agents, state, ledger, database");
+    insta::assert_snapshot!(refused(&with("[wires]\nlisten = \"127.0.0.1:1\"\n")), @"portcullis.toml:1:2: unknown key `wires`; did you mean `wire`? allowed here: wire, mcp, console, policy, agents, state, ledger, decision_log, alert, database");
     insta::assert_snapshot!(refused(&SHOP.replace("password_command", "passwort_command")), @"portcullis.toml:5:1: unknown key `passwort_command`; did you mean `password_command`? allowed here: name, url, search_path, tls, upstream_user, max_connections, connect_timeout_s, password_env, password_file, password_command, accept, role");
     insta::assert_snapshot!(refused(&format!("{SHOP}[[database.role]]\nname = \"a\"\nuser = \"a\"\ncolour = 1\n")), @"portcullis.toml:9:1: unknown key `colour`; allowed here: name, user, accept, password_env, password_file, password_command");
     insta::assert_snapshot!(refused("[[database]]\nname = \"shop\"\n"), @"portcullis.toml:1:1: key `url` is missing; add `url = ...`");

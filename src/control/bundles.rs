@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -124,10 +125,19 @@ impl Bundles {
     /// # Errors
     /// When a bundle that is required is neither delivered nor kept.
     pub async fn first(&self) -> Result<(), MissingBundle> {
-        let mut looks = futures_util::stream::FuturesUnordered::new();
-        looks.extend(self.slots.iter().map(|slot| self.look(slot)));
-        while futures_util::StreamExt::next(&mut looks).await.is_some() {}
-        self.slots.iter().try_for_each(|slot| self.recall(slot))
+        futures_util::future::join_all(self.slots.iter().map(|slot| self.first_look(slot))).await;
+        self.slots.iter().try_for_each(|slot| slot.suffices())
+    }
+
+    /// A server that hangs delays no start for which there is something else.
+    async fn first_look(&self, slot: &Slot) {
+        slot.recall();
+        if slot.state().kept.is_none() {
+            self.look(slot).await;
+        } else if tokio::time::timeout(FIRST_PATIENCE, self.look(slot)).await.is_err() {
+            let name = &slot.settings.name;
+            tracing::warn!(bundle = name, "bundle.slow: the last good one is used until it comes");
+        }
     }
 
     /// What can be had without asking any server: files, folders, and what is kept.
@@ -139,7 +149,8 @@ impl Bundles {
             if let Origin::Path(path) = &slot.settings.origin {
                 self.delivered(slot, local::read(path).map(|packed| Found::New { packed, etag: None }));
             }
-            self.recall(slot)?;
+            slot.recall();
+            slot.suffices()?;
         }
         Ok(())
     }
@@ -292,35 +303,36 @@ impl Bundles {
         }
         false
     }
-
-    /// Reads what is kept of a bundle. The keys of now must hold for it too.
-    fn recall(&self, slot: &Slot) -> Result<(), MissingBundle> {
-        let kept = local::kept(&slot.path).and_then(|packed| {
-            let Some(packed) = packed else { return Ok(None) };
-            let digest = Sha256::digest(&packed).into();
-            slot.open(packed, digest).map(|delivery| Some(Arc::new(delivery)))
-        });
-        let mut state = slot.state();
-        match kept {
-            Ok(kept) => state.kept = kept,
-            Err(error) => {
-                let name = &slot.settings.name;
-                tracing::error!(bundle = name, error, "bundle.kept_unusable: it is as if there were none");
-            }
-        }
-        if state.newest.is_some() || state.kept.is_some() || !slot.settings.required {
-            return Ok(());
-        }
-        let why = state
-            .refused
-            .clone()
-            .or_else(|| state.unreached.clone())
-            .unwrap_or_else(|| "it was never fetched".to_owned());
-        Err(MissingBundle { name: slot.settings.name.clone(), why })
-    }
 }
 
 impl Slot {
+    /// Reads what is kept of a bundle. The keys of now must hold for it too.
+    fn recall(&self) {
+        let kept = local::kept(&self.path).and_then(|packed| {
+            let Some(packed) = packed else { return Ok(None) };
+            let digest = Sha256::digest(&packed).into();
+            self.open(packed, digest).map(|delivery| Some(Arc::new(delivery)))
+        });
+        match kept {
+            Ok(kept) => self.state().kept = kept,
+            Err(error) => {
+                let name = &self.settings.name;
+                tracing::error!(bundle = name, error, "bundle.kept_unusable: it is as if there were none");
+            }
+        }
+    }
+
+    /// Whether there is something to start with.
+    fn suffices(&self) -> Result<(), MissingBundle> {
+        let state = self.state();
+        if state.newest.is_some() || state.kept.is_some() || !self.settings.required {
+            return Ok(());
+        }
+        let why = state.refused.clone().or_else(|| state.unreached.clone());
+        let why = why.unwrap_or_else(|| "it was never fetched".to_owned());
+        Err(MissingBundle { name: self.settings.name.clone(), why })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -336,5 +348,65 @@ impl Slot {
 impl PartialEq for Delivery {
     fn eq(&self, other: &Self) -> bool {
         self.digest == other.digest && self.bundle.name() == other.bundle.name()
+    }
+}
+
+/// How long a start waits for a bundle of which it has an earlier one.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::super::Origin;
+    use super::*;
+    use crate::policy::Source as Rule;
+    use crate::policy::bundle::{Plan, build};
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    /// A clock that is a year away each time it is looked at, forwards and backwards.
+    #[derive(Debug)]
+    struct Jumping(AtomicI64);
+
+    impl Clock for Jumping {
+        fn now(&self) -> Timestamp {
+            let seconds = self.0.fetch_add(1, Ordering::SeqCst);
+            let year = if seconds % 2 == 0 { 31_536_000 } else { -31_536_000 };
+            Timestamp::from_second(1_700_000_000 + seconds + year).unwrap()
+        }
+    }
+
+    fn packed(rule: &str) -> Vec<u8> {
+        let text = format!("package portcullis.session.a\n\n{rule} := true\n");
+        build(&[Rule::file("a.rego", text)], &Plan::named(rule)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_jumps_keeps_no_bundle_from_coming_and_brings_none_twice() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.tar.gz");
+        std::fs::write(&path, packed("one")).unwrap();
+        let settings = BundleSettings {
+            name: "a".to_owned(),
+            origin: Origin::Path(path.clone()),
+            grants: false,
+            verification: None,
+            poll: (Duration::from_millis(10), Duration::from_millis(30)),
+            required: true,
+        };
+        let clock = Arc::new(Jumping(AtomicI64::new(0)));
+        let bundles = Arc::new(Bundles::new(&[settings], &home.path().join("kept"), clock).unwrap());
+        bundles.first().await.unwrap();
+        let first = bundles.held().pop().and_then(|held| held.newest).unwrap();
+        bundles.in_force(&[Arc::clone(&first)]);
+        let since = bundles.status()[0].since;
+        bundles.in_force(&[first]);
+        assert_eq!(bundles.status()[0].since, since, "the same is in force since then");
+        let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());
+        bundles.spawn(&mut tasks, &shutdown);
+        std::fs::write(&path, packed("two")).unwrap();
+        bundles.changed().await;
+        bundles.changed().await;
+        let newest = bundles.held().pop().and_then(|held| held.newest).unwrap();
+        assert_eq!(newest.bundle.manifest().revision, "two");
+        shutdown.cancel();
     }
 }

@@ -270,3 +270,120 @@ impl fmt::Debug for Remote {
 
 /// How long a connection may wait for the next request.
 const KEPT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { time: Duration::from_secs(20), bytes: 100 };
+
+    /// Answers every connection by `said`, and then says nothing more.
+    async fn answer(mut socket: impl AsyncRead + AsyncWrite + Unpin, said: &str) {
+        let mut request = [0; 1024];
+        if socket.read(&mut request).await.is_ok() {
+            drop(socket.write_all(said.as_bytes()).await);
+            drop(socket.read(&mut request).await);
+        }
+    }
+
+    async fn server(said: &'static str) -> Endpoint {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(answer(socket, said));
+            }
+        });
+        Endpoint::new(format!("http://{address}/"))
+    }
+
+    async fn asked(endpoint: &Endpoint, bounds: Bounds) -> Result<Answer, HttpError> {
+        Remote::new(endpoint).unwrap().ask(Ask::default(), bounds).await
+    }
+
+    #[tokio::test]
+    async fn answers_are_bounded_in_size_and_time() {
+        let long = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n40\r\n\
+                    xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n40\r\n\
+                    xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n";
+        let refused = asked(&server(long).await, BOUNDS).await.unwrap_err();
+        assert!(refused.to_string().ends_with("answers with more than 100 bytes"), "{refused}");
+        let slow = server("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
+        let soon = Bounds { time: Duration::from_millis(50), ..BOUNDS };
+        let refused = asked(&slow, soon).await.unwrap_err();
+        assert!(refused.to_string().ends_with("did not answer within 50 ms"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn redirects_are_answers_and_nobody_is_no_answer() {
+        let moved = "HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(asked(&server(moved).await, BOUNDS).await.unwrap().status, StatusCode::FOUND);
+        let gone = Endpoint::new("http://127.0.0.1:1/");
+        assert!(
+            asked(&gone, BOUNDS).await.unwrap_err().to_string().starts_with("`127.0.0.1:1` can't be reached")
+        );
+        let broken = Endpoint { token: Some(Token::new("two\nlines")), ..gone };
+        assert!(Remote::new(&broken).unwrap_err().to_string().contains("line breaks"));
+    }
+
+    #[tokio::test]
+    async fn a_server_is_believed_by_its_certificate_only() {
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority_key = KeyPair::generate().unwrap();
+        let root = authority.self_signed(&authority_key).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec!["localhost".to_owned()])
+            .unwrap()
+            .signed_by(&key, &Issuer::new(authority, authority_key))
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, root.pem()).unwrap();
+
+        let config = ServerConfig::builder_with_provider(crate::tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            )
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    if let Ok(socket) = acceptor.accept(socket).await {
+                        answer(socket, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
+                    }
+                });
+            }
+        });
+
+        let endpoint = |host: &str, authorities| Endpoint {
+            authorities,
+            ..Endpoint::new(format!("https://{host}:{port}/"))
+        };
+        let answered = asked(&endpoint("localhost", Some(ca.clone())), BOUNDS).await.unwrap();
+        assert_eq!(&answered.body[..], b"hello");
+        for (endpoint, part) in [
+            (endpoint("localhost", None), "UnknownIssuer"),
+            (endpoint("127.0.0.1", Some(ca.clone())), "certificate not valid for name"),
+        ] {
+            let refused = asked(&endpoint, BOUNDS).await.unwrap_err().to_string();
+            assert!(refused.contains(part), "{refused}");
+        }
+    }
+}

@@ -198,3 +198,59 @@ fn differences(input: &Value, active: &Decision, shadow: &Decision) -> Vec<Diffe
 const WAITING: usize = 256;
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::Source;
+
+    /// What `rules` say to a statement of `ana`.
+    fn decided(rules: &str) -> Decision {
+        let sources = [
+            Source::file("statement.rego", format!("package portcullis.statement\n\n{rules}\n")),
+            Source::file("session.rego", "package portcullis.session\n\nallow := true\n"),
+            Source::file("approval.rego", "package portcullis.approval\n\neligible := true\n"),
+        ];
+        let agents = json!({ "ana": {
+            "kind": "human", "disabled": false, "owner": "", "groups": [],
+            "limits": { "rows": 0, "bytes": 0, "statement_timeout_ms": 0 }, "approval": { "groups": [] },
+        } });
+        Snapshot::build(&sources, &agents).unwrap().decide_document(&input())
+    }
+
+    fn input() -> Value {
+        json!({ "identity": { "name": "ana", "kind": "human" }, "statement": { "unresolved": [] } })
+    }
+
+    fn kinds(active: &str, shadow: &str) -> Vec<(&'static str, String)> {
+        let found = differences(&input(), &decided(active), &decided(shadow));
+        assert!(found.iter().all(|difference| difference.identity == "ana"));
+        found.into_iter().map(|difference| (difference.kind, difference.rule)).collect()
+    }
+
+    const ALLOW: &str = "allow := true";
+
+    fn deny(rule: &str) -> String {
+        format!("{ALLOW}\n\ndeny contains {{\"rule\": \"{rule}\", \"message\": \"no\", \"hint\": \"\"}}")
+    }
+
+    #[test]
+    fn each_difference_has_a_kind_and_a_rule_and_the_same_has_none() {
+        assert_eq!(kinds(ALLOW, ALLOW), []);
+        assert_eq!(kinds(&deny("a"), &deny("a")), []);
+        let one = |kind, rule: &str| vec![(kind, rule.to_owned())];
+        assert_eq!(kinds(ALLOW, &deny("a")), one("would deny what is not denied now", "a"));
+        assert_eq!(kinds(&deny("a"), ALLOW), one("would allow what is stopped now", "a"));
+        assert_eq!(kinds(&deny("a"), &deny("b")), one("would deny for another reason", "b"));
+        let limit = format!("{ALLOW}\n\nlimit contains {{\"rows\": 5}}");
+        assert_eq!(kinds(ALLOW, &limit), one("would limit otherwise", ""));
+        let mask = format!(
+            "{ALLOW}\n\nmask contains {{\"relation\": \"public.t\", \"column\": \"c\", \"type\": \"null\"}}"
+        );
+        assert_eq!(kinds(ALLOW, &mask), one("would mask otherwise", ""));
+        let broken = format!("{ALLOW}\n\ndeny contains \"no object\"");
+        assert_eq!(kinds(ALLOW, &broken), one("would deny what is not denied now", "policy_error"));
+    }
+}

@@ -94,20 +94,21 @@ impl Shipping {
 }
 
 impl Shipper {
-    /// Ships until `shutdown`, by the masks of the rulebook that `gate` has in force.
+    /// Ships until `shutdown`, by the masks of the rulebook that `gate` has in force; what waits then gets one more try.
     pub async fn run(mut self, gate: Arc<Gate>, bundles: Arc<Bundles>, shutdown: CancellationToken) {
         let mut failures = 0;
-        let mut packed: Vec<(Vec<u8>, usize)> = Vec::new();
-        loop {
+        let mut packed = Vec::new();
+        while !shutdown.is_cancelled() {
             tokio::select! {
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => {}
                 () = tokio::time::sleep(poll::pause(self.settings.every, failures)) => {}
             }
             if packed.is_empty() {
-                let events = self.take(&gate, &bundles);
-                packed = pack(events, self.settings.chunk_bytes);
+                packed = pack(self.take(&gate, &bundles), self.settings.chunk_bytes);
             }
-            failures = match self.upload(&mut packed).await {
+            let uploaded = tokio::time::timeout(PATIENCE, self.upload(&mut packed)).await;
+            let late = || Err("its server does not answer".to_owned());
+            failures = match uploaded.unwrap_or_else(|_| late()) {
                 Ok(()) => 0,
                 Err(why) => {
                     tracing::error!(error = why, "decision_log.undelivered: it is tried again");
@@ -159,8 +160,8 @@ impl Shipper {
     }
 
     /// Uploads what is packed, in its order; what was delivered is taken out.
-    async fn upload(&self, packed: &mut Vec<(Vec<u8>, usize)>) -> Result<(), String> {
-        while let Some((bytes, _)) = packed.first() {
+    async fn upload(&self, packed: &mut Vec<Vec<u8>>) -> Result<(), String> {
+        while let Some(bytes) = packed.first() {
             let headers =
                 vec![(CONTENT_TYPE, "application/json".to_owned()), (CONTENT_ENCODING, "gzip".to_owned())];
             let ask = Ask { path: "logs".to_owned(), headers, body: Some(Bytes::from(bytes.clone())) };
@@ -220,19 +221,18 @@ fn strip(event: &mut Value, why: &str) {
     fields.insert("error".to_owned(), json!({ "message": why }));
 }
 
-/// Packs events into uploads of at most `limit` bytes, each with how many it holds. An event that is larger by itself
-/// goes without input and result.
-fn pack(mut events: Vec<Value>, limit: usize) -> Vec<(Vec<u8>, usize)> {
+/// Packs events into uploads of at most `limit` bytes. An event that is larger by itself goes without input and result.
+fn pack(mut events: Vec<Value>, limit: usize) -> Vec<Vec<u8>> {
     if events.is_empty() {
         return Vec::new();
     }
     let Ok(packed) = gzip(&events) else { return Vec::new() };
     if packed.len() <= limit {
-        return vec![(packed, events.len())];
+        return vec![packed];
     }
     if let [only] = events.as_mut_slice() {
         strip(only, "the event is larger than an upload");
-        return gzip(&events).map(|packed| vec![(packed, 1)]).unwrap_or_default();
+        return gzip(&events).map(|packed| vec![packed]).unwrap_or_default();
     }
     let rest = events.split_off(events.len() / 2);
     let mut all = pack(events, limit);
@@ -249,4 +249,65 @@ fn gzip(events: &[Value]) -> std::io::Result<Vec<u8>> {
 /// The most events that are packed at once.
 const EVENTS: usize = 10_000;
 
-const BOUNDS: Bounds = Bounds { time: Duration::from_secs(30), bytes: 64 << 10 };
+/// For all that is packed at once; a shutdown waits no longer either.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+const BOUNDS: Bounds = Bounds { time: Duration::from_secs(8), bytes: 64 << 10 };
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn unpacked(uploads: &[Vec<u8>]) -> Vec<Value> {
+        let unpack = |packed: &Vec<u8>| {
+            let mut text = String::new();
+            flate2::read::GzDecoder::new(packed.as_slice()).read_to_string(&mut text).unwrap();
+            serde_json::from_str::<Vec<Value>>(&text).unwrap()
+        };
+        uploads.iter().flat_map(unpack).collect()
+    }
+
+    #[test]
+    fn uploads_keep_to_their_size_and_lose_nothing_but_what_can_not_be_sent() {
+        let noise = |length: usize| (0..length).map(|_| rand::random_range('a'..='z')).collect::<String>();
+        let mut events: Vec<Value> =
+            (0..50).map(|id| json!({ "decision_id": id, "input": noise(300) })).collect();
+        events.push(json!({ "decision_id": 50, "input": noise(9000), "result": {} }));
+        let uploads = pack(events.clone(), 4096);
+        assert!(uploads.len() > 3 && uploads.iter().all(|upload| upload.len() <= 4096));
+        let mut arrived = unpacked(&uploads);
+        let large = arrived.pop().unwrap();
+        assert_eq!(arrived, events[..50]);
+        assert_eq!((&large["decision_id"], &large["erased"]), (&json!(50), &json!(["/input", "/result"])));
+        assert!(large.get("input").is_none() && large.get("result").is_none());
+        assert!(pack(Vec::new(), 4096).is_empty());
+    }
+
+    #[test]
+    fn edits_follow_their_pointers() {
+        let mut event =
+            json!({ "input": { "a/b": 1, "list": [1, 2], "text": "x", "deep": { "c": 1 } }, "result": {} });
+        let edit = |path: &str, value: Option<Value>| Edit { path: path.to_owned(), value };
+        let edits = [
+            edit("/input/a~1b", None),
+            edit("/input/list/1", None),
+            edit("/input/list/7", None),
+            edit("/input/deep/c", Some(json!("***"))),
+            edit("/input/deep/new", Some(json!(0))),
+            edit("/input/nowhere/at/all", None),
+            edit("/input/text/below", Some(json!(0))),
+            edit("/result", None),
+        ];
+        mask(&mut event, &edits);
+        assert_eq!(
+            event,
+            json!({
+                "input": { "list": [1, null], "text": "x", "deep": { "c": "***", "new": 0 } },
+                "erased": ["/input/a~1b", "/input/list/1", "/result"],
+                "masked": ["/input/deep/c", "/input/deep/new"],
+            })
+        );
+    }
+}

@@ -78,6 +78,12 @@ impl Authorized<Run> {
         self.grant().running.guard()
     }
 
+    /// Whether the session ends once it is answered.
+    #[must_use]
+    pub fn ends_session(&self) -> bool {
+        self.grant().running.ends_session
+    }
+
     /// The decision that admitted it: for an answer about a statement that failed later on.
     #[must_use]
     pub fn decision_id(&self) -> &str {
@@ -273,6 +279,20 @@ impl Outcome {
         }
     }
 
+    /// Why the gateway stopped it, as far as it was its result; empty where it did not.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match self {
+            Self::Stopped { stop: Some(Stop::Refused { rule, message, .. }) } => format!("{rule}: {message}"),
+            Self::Stopped { stop: Some(stop) } => stop.to_string(),
+            Self::Completed { .. }
+            | Self::Failed { .. }
+            | Self::Skipped
+            | Self::Stopped { stop: None }
+            | Self::Unknown => String::new(),
+        }
+    }
+
     /// The word in the ledger.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -365,6 +385,7 @@ impl Receipt {
             sqlstate,
             rows,
             duration_ms: elapsed_ms(self.admitted_at, now),
+            why: outcome.why(),
             found: self.found.by_name().map(|(name, count)| (SmolStr::new_static(name), count)).collect(),
         };
         self.ledger.note(record);

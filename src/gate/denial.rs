@@ -72,6 +72,14 @@ impl Denial {
         self
     }
 
+    /// The same denial, which ends the session too where something that was judged with it `ends` that.
+    pub(super) fn ending(mut self, ends: bool) -> Self {
+        if ends {
+            self.aside.get_or_insert_default().ends_session = true;
+        }
+        self
+    }
+
     /// What was decided on, where the rulebook was asked.
     pub(super) fn evidence(&self) -> Option<&Evidence> {
         self.aside.as_ref()?.evidence.as_ref()

@@ -206,26 +206,43 @@ impl Gate {
             let batch = Batch { index, size: analysis.items().len() };
             let has_values = case.via != Via::Prepare && !completed.runs_by_name(index);
             let asked = Asked { rules: &rules, case, item, notes, batch, approvals, has_values };
-            let (decision, made_on) = self.decide_item(&asked).await?;
+            let decided = self.decide_item(&asked).await;
+            let (decision, made_on) = decided.map_err(|denial| denial.ending(ends_session(&decisions)))?;
             decisions.push(self.over(decision, rows.as_ref()));
             evidence.push(made_on);
         }
-        limited_batch(case, &analysis, &decisions)?;
-        pinned::kept(case.context, analysis.items())?;
-        rows::session_stays(case.context, analysis.items())?;
-        self.rows_hold(&completed, &decisions, &catalog)?;
-        let rulings = self.mask(completed, &catalog, decisions).await?;
-        let guarded = rulings.iter().map(|ruling| ruling.rewritten.plan.guard.is_some());
-        definitions::in_order(analysis.items(), guarded)?;
+        let ends = ends_session(&decisions);
+        let ruled = self.ruled(case, completed, &catalog, decisions).await;
+        let rulings = ruled.map_err(|denial| denial.ending(ends))?;
         let revision = rules.policy.revision().into();
         let catalog_version = catalog.version();
         let verdict = Verdict { analysis, read, catalog_version, rulings, evidence, revision };
         match case.prepared {
             Some(prepared) if prepared.sql != verdict.sql() && !verdict.is_commit() => {
-                Err(stale("prepare it again"))
+                Err(stale("prepare it again").ending(ends))
             }
             Some(_) | None => Ok(verdict),
         }
+    }
+
+    /// What holds for statements that the rulebook does not deny, if the gateway can carry it out.
+    async fn ruled(
+        &self,
+        case: &Case<'_>,
+        completed: Completed,
+        catalog: &Arc<Snapshot>,
+        decisions: Vec<Arc<Decision>>,
+    ) -> Result<Vec<Ruling>, Denial> {
+        let analysis = Arc::clone(&completed.analysis);
+        limited_batch(case, &analysis, &decisions)?;
+        ends_last(&decisions)?;
+        pinned::kept(case.context, analysis.items())?;
+        rows::session_stays(case.context, analysis.items())?;
+        self.rows_hold(&completed, &decisions, catalog)?;
+        let rulings = self.mask(completed, catalog, decisions).await?;
+        let guarded = rulings.iter().map(|ruling| ruling.rewritten.plan.guard.is_some());
+        definitions::in_order(analysis.items(), guarded)?;
+        Ok(rulings)
     }
 
     /// Facts by the newest catalog; a name that it does not know makes it load once more.
@@ -483,7 +500,9 @@ fn limited_batch(case: &Case<'_>, analysis: &Analysis, decisions: &[Arc<Decision
     if case.context.is_unjudged() {
         return Ok(());
     }
-    let limited = decisions.iter().any(|decision| decision.limits != Limits::default());
+    // Time is kept while the string runs.
+    let limited = |Limits { rows, bytes, time_ms: _ }: Limits| rows.is_some() || bytes.is_some();
+    let limited = decisions.iter().any(|decision| limited(decision.limits));
     let writes = analysis.items().iter().any(|item| item.facts.class >= Class::Write);
     if analysis.items().len() > 1 && limited && writes {
         return Err(Denial::because(
@@ -494,6 +513,24 @@ fn limited_batch(case: &Case<'_>, analysis: &Analysis, decisions: &[Arc<Decision
         ));
     }
     Ok(())
+}
+
+fn ends_session(decisions: &[Arc<Decision>]) -> bool {
+    decisions.iter().any(|decision| decision.ends_session)
+}
+
+/// Nothing runs behind a statement that ends its session, and the server would run the whole string.
+fn ends_last(decisions: &[Arc<Decision>]) -> Result<(), Denial> {
+    let Some((_, before)) = decisions.split_last() else { return Ok(()) };
+    if !ends_session(before) {
+        return Ok(());
+    }
+    Err(Denial::because(
+        DenialKind::Policy,
+        "end_session",
+        "the rulebook ends the session with a statement that others stand behind",
+        "send it alone",
+    ))
 }
 
 /// Statements that end or undo a transaction are always possible, whatever the rulebook says.

@@ -49,6 +49,22 @@ pub enum Stop {
         /// The ceiling.
         bytes: u64,
     },
+    /// The statement's time is over.
+    #[error("the statement takes longer than {ms} ms, the longest that this identity may take for one")]
+    Time {
+        /// The limit, in milliseconds.
+        ms: u64,
+    },
+    /// The rulebook says no to what is still to come.
+    #[error("{message}")]
+    Refused {
+        /// The rule.
+        rule: String,
+        /// Why.
+        message: String,
+        /// What would work; empty where nothing would.
+        hint: String,
+    },
     /// A row can't be looked through.
     #[error(
         "a row is not made as its description says, so it can't be looked through for what you may not see"

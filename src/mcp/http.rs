@@ -25,13 +25,12 @@ use super::sessions::Sessions;
 /// The service at `/mcp`.
 pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {
     let manager = Arc::new(LocalSessionManager::default());
-    let sessions = Sessions::new(Arc::clone(&manager), settings.max_sessions);
-    let rooms = Arc::new(Rooms::new(Arc::clone(&gate), upstream, settings.max_calls));
+    let sessions = Arc::new(Sessions::new(Arc::clone(&manager), settings.max_sessions));
+    let rooms = Rooms::new(Arc::clone(&gate), upstream, Arc::clone(&sessions), settings.max_calls);
+    let rooms = Arc::new(rooms);
     let service =
         StreamableHttpService::new(move || Ok(Server::new(Arc::clone(&rooms))), manager, config(settings));
-    Router::new()
-        .route_service(ENDPOINT, service)
-        .layer(from_fn_with_state(Guard { gate, sessions: Arc::new(sessions) }, admit))
+    Router::new().route_service(ENDPOINT, service).layer(from_fn_with_state(Guard { gate, sessions }, admit))
 }
 
 /// What stands before the endpoint.

@@ -14,12 +14,14 @@ use crate::identity::Identity;
 use crate::upstream::{ConnectError, Link, Upstream};
 
 use super::caller::Caller;
+use super::sessions::Sessions;
 
 /// What all tool calls share.
 #[derive(Debug)]
 pub(super) struct Rooms {
     pub(super) gate: Arc<Gate>,
     upstream: Arc<Upstream>,
+    sessions: Arc<Sessions>,
     max_calls: usize,
     seats: Mutex<HashMap<String, Arc<Semaphore>>>,
     claims: Arc<Claims>,
@@ -37,9 +39,19 @@ pub(super) struct Claim {
 }
 
 impl Rooms {
-    pub(super) fn new(gate: Arc<Gate>, upstream: Arc<Upstream>, max_calls: usize) -> Self {
-        let seats = Mutex::default();
-        Self { gate, upstream, max_calls, seats, claims: Arc::default() }
+    pub(super) fn new(
+        gate: Arc<Gate>,
+        upstream: Arc<Upstream>,
+        sessions: Arc<Sessions>,
+        max_calls: usize,
+    ) -> Self {
+        Self { gate, upstream, sessions, max_calls, seats: Mutex::default(), claims: Arc::default() }
+    }
+
+    /// The rulebook ends the sessions of whoever made `visit`.
+    pub(super) fn end(&self, visit: &mut Visit) {
+        visit.reason = "the rulebook ends this session";
+        self.sessions.end(visit.identity.name());
     }
 
     /// A seat for one call of `who`; `None` when all are taken.
@@ -109,7 +121,8 @@ impl Rooms {
         };
         let proof = self.gate.admit(&caller.identity, connect, tell).await?;
         let context = Arc::clone(proof.context());
-        let visit = Visit { gate: Arc::clone(&self.gate), identity: caller.identity.clone(), context };
+        let visit =
+            Visit { gate: Arc::clone(&self.gate), identity: caller.identity.clone(), context, reason: ENDED };
         Ok((visit, proof))
     }
 
@@ -144,6 +157,7 @@ pub(super) struct Visit {
     gate: Arc<Gate>,
     identity: Identity,
     context: Arc<Context>,
+    reason: &'static str,
 }
 
 impl Visit {
@@ -155,7 +169,7 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.gate.closed(&self.identity, &self.context, "the tool call ended");
+        self.gate.closed(&self.identity, &self.context, self.reason);
     }
 }
 
@@ -176,3 +190,6 @@ impl Drop for Claim {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Why most visits end.
+const ENDED: &str = "the tool call ended";

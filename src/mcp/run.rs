@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::approval::{ApprovalId, Request, State};
 use crate::gate::{Authorized, Connect, Context, Denial, DenialKind, Explanation, Run, RunMode};
+use crate::mask::Stop;
 use crate::sql::Statement;
 use crate::sql::facts::Class;
 use crate::upstream::{ConnectError, RunError, RunResult, execute};
@@ -15,7 +16,7 @@ use crate::upstream::{ConnectError, RunError, RunResult, execute};
 use super::caller::Caller;
 use super::envelope::{self, Envelope, Refusal, Status};
 use super::rooms::{Claim, Rooms};
-use super::text::{MESSAGE, NOTICE, clean};
+use super::text::{MESSAGE, NAME, NOTICE, clean};
 use super::waiting::Waiting;
 use super::{conceal, render};
 
@@ -42,7 +43,7 @@ pub(super) struct Job {
 /// Runs `job`. Called in a task of its own: it goes on when the client goes away.
 pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Envelope {
     let who = &job.caller.identity;
-    let (visit, connect) = match rooms.visit(&job.caller, &job.database, waiting).await {
+    let (mut visit, connect) = match rooms.visit(&job.caller, &job.database, waiting).await {
         Ok(visit) => visit,
         Err(denial) => return Envelope::denial(&denial, who),
     };
@@ -63,17 +64,25 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
     {
         waiting.expect(&request);
     }
-    match rooms.gate.admit(who, act, waiting).await {
-        Err(denial) => refused(rooms, &job, visit.context(), explanation, denial, waiting).await,
+    let (ends, envelope) = match rooms.gate.admit(who, act, waiting).await {
+        Err(denial) => {
+            let ends = denial.ends_session();
+            (ends, refused(rooms, &job, visit.context(), explanation, denial, waiting).await)
+        }
         Ok(proof) => {
-            let decision_id = proof.decision_id().to_owned();
+            let (ends, decision_id) = (proof.ends_session(), proof.decision_id().to_owned());
             let envelope = perform(rooms, &job, connect, proof, &explanation).await;
             let envelope = envelope.with("decision_id", decision_id);
             keep(rooms, waiting, &envelope);
             drop(job.claim);
-            envelope
+            (ends, envelope)
         }
+    };
+    if !ends {
+        return envelope;
     }
+    rooms.end(&mut visit);
+    envelope.with("session_ended", true)
 }
 
 impl Job {
@@ -261,6 +270,13 @@ fn failed(error: &RunError) -> Envelope {
         RunError::Server { sqlstate, message, hint } => return server_error(sqlstate, message, hint),
         RunError::TooManyAffected { .. } => {
             ("too_many_affected", "narrow the WHERE clause, or raise `max_affected` if you mean them all")
+        }
+        RunError::Stopped(Stop::Time { .. }) => {
+            ("time_limit", "ask for less at once: narrow the WHERE clause, or aggregate; it was rolled back")
+        }
+        RunError::Stopped(Stop::Refused { rule, message, hint }) => {
+            let refusal = Refusal::new("policy", clean(message, MESSAGE), clean(hint, MESSAGE));
+            return Envelope::error(&Refusal { rule: clean(rule, NAME), ..refusal });
         }
         RunError::Stopped(_) => ("limit", "select fewer rows or columns, or aggregate"),
         RunError::Broken(_) => ("connection_broken", "try again"),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rmcp::transport::streamable_http_server::SessionManager as _;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -46,12 +47,36 @@ impl Sessions {
         }
     }
 
+    /// Ends all sessions of `who`: no further message in them is taken from now on, and they are closed once what was
+    /// under way had time to be answered.
+    pub(super) fn end(&self, who: &str) {
+        let ended = self.owners().end(who);
+        let manager = Arc::clone(&self.manager);
+        if ended.is_empty() {
+            return;
+        }
+        tokio::spawn(async move {
+            tokio::time::sleep(LAST_ANSWER).await;
+            for id in ended {
+                if let Err(error) = manager.close_session(&id.into()).await {
+                    tracing::debug!(error = %error, "mcp.session_not_closed");
+                }
+            }
+        });
+    }
+
     fn owners(&self) -> MutexGuard<'_, Owners> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Owners {
+    /// Forgets the sessions of `who`; returns their ids.
+    fn end(&mut self, who: &str) -> Vec<String> {
+        let ended = self.by_id.extract_if(.., |_, (_, owner)| owner == who).map(|(id, _)| id);
+        ended.collect()
+    }
+
     /// Returns the ids to close. `open` is sorted; ids opened since it was taken are kept too.
     fn open(&mut self, id: &str, who: &str, open: &[String], max_each: usize) -> Vec<String> {
         let before = self.opened;
@@ -75,6 +100,8 @@ impl Owners {
     }
 }
 
+/// How long the last answer of a session that is ended may be on its way.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// So many of the newest sessions are kept without asking whether they still exist: they may have been opened
 /// while the list of open ones was on its way.
 const RECENT: u64 = 64;
@@ -100,6 +127,16 @@ mod tests {
         assert!(owners.open("b", "robin", &[], 2).is_empty());
         assert_eq!(owners.open("c", "robin", &[], 2), ["z"]);
         assert_eq!(owners.by_id.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn the_end_of_ones_own_sessions_leaves_everybody_elses() {
+        let mut owners = Owners::default();
+        for (id, who) in [("a", "mallory"), ("b", "robin"), ("c", "mallory")] {
+            owners.open(id, who, &[], 4);
+        }
+        assert_eq!(owners.end("mallory"), ["a", "c"]);
+        assert_eq!(owners.by_id.keys().collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]

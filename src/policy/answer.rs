@@ -393,6 +393,7 @@ fn is_label(label: &str) -> bool {
 struct Because {
     rule: String,
     message: String,
+    #[serde(default)]
     hint: String,
     public: Option<bool>,
 }
@@ -410,6 +411,7 @@ impl Because {
 struct Raised {
     rule: String,
     message: String,
+    #[serde(default)]
     hint: String,
     sink: Option<String>,
 }

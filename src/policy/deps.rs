@@ -73,8 +73,9 @@ impl PointDependencies {
     }
 }
 
-/// Whether whoever reads `read` learns something of `path`.
-fn touches(read: &str, path: &str) -> bool {
+/// Whether whoever reads `read` learns something of `path`: both as rules write them.
+#[must_use]
+pub fn touches(read: &str, path: &str) -> bool {
     let below = |long: &str, short: &str| {
         long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };

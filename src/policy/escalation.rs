@@ -235,6 +235,7 @@ impl<'a> Electorate<'a> {
 struct Written {
     rule: String,
     message: String,
+    #[serde(default)]
     hint: String,
     ttl_s: u64,
     #[serde(default, deserialize_with = "given")]

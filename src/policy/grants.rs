@@ -7,6 +7,7 @@ use super::vocabulary::{self, Member};
 
 /// Refuses the first declaration that gives something and stands where nothing may be given.
 pub(super) fn check(modules: &[Module], sources: &[&Source]) -> Result<(), RulebookError> {
+    apart(modules, sources)?;
     for module in modules {
         let Some((point, member)) = vocabulary::point_of(&module.package) else { continue };
         let source = sources.iter().find(|source| source.name() == module.site.file);
@@ -16,7 +17,7 @@ pub(super) fn check(modules: &[Module], sources: &[&Source]) -> Result<(), Ruleb
             continue;
         }
         let own = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
-        let giving = module.rules.iter().find(|rule| point.values.contains(&own(&rule.path).as_str()));
+        let giving = module.rules.iter().find(|rule| point.gives(&own(&rule.path)));
         let Some(rule) = giving else { continue };
         let name = own(&rule.path);
         return Err(rule.site.error(match lets {
@@ -30,6 +31,25 @@ pub(super) fn check(modules: &[Module], sources: &[&Source]) -> Result<(), Ruleb
         }));
     }
     Ok(())
+}
+
+/// What may not grant has packages of its own: one more `is_dba` in somebody else's package would be a grant too, and one
+/// more `is_exempt` would lift a denial.
+fn apart(modules: &[Module], sources: &[&Source]) -> Result<(), RulebookError> {
+    let lets =
+        |module: &Module| sources.iter().any(|source| source.grants && source.name() == module.site.file);
+    let (granting, others): (Vec<&Module>, Vec<&Module>) = modules.iter().partition(|module| lets(module));
+    let shared = others.into_iter().find_map(|module| {
+        let same = granting.iter().find(|other| other.package == module.package)?;
+        Some((module, same))
+    });
+    match shared {
+        None => Ok(()),
+        Some((module, same)) => Err(module.site.error(format!(
+            "`{}` is the package of {} too, and this bundle may not grant: give it a name below it, as `{}.NAME`",
+            module.package, same.site.file, module.package
+        ))),
+    }
 }
 
 /// Whether the block of metadata in front of `package` has `grants: true` below `custom:`.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::answer::{self, PolicyError};
 use super::coverage::Coverage;
-use super::input::{ApprovalEvidence, Batch, BindInput, IdentityInput, StatementInput};
+use super::input::{ApprovalEvidence, IdentityInput, StatementInput, Time};
 use super::load;
 use super::trace::{self, TracedRule};
 use super::vocabulary::{self, POINTS};
@@ -201,25 +201,13 @@ impl Outline {
         &'a self,
         facts: &'a Facts,
         approvals: &'a [ApprovalEvidence],
-        time: super::input::Time,
+        time: Time,
     ) -> StatementInput<'a> {
+        let who = IdentityInput::named(&self.identity.name, self.identity.kind);
         StatementInput {
-            identity: IdentityInput::named(&self.identity.name, self.identity.kind),
-            database: "",
-            door: "",
-            via: "",
-            name: "",
-            tool: "",
-            arguments: super::input::Arguments::default(),
-            session: super::input::SessionFacts::default(),
-            statement: facts,
-            batch: Batch { index: 0, size: 1 },
             approvals,
-            bind: BindInput::default(),
-            budget: super::input::Budget::default(),
-            labels: super::input::LabelsInput::default(),
             unjudged: self.unjudged,
-            time,
+            ..StatementInput::plain(who, "", "", facts, time)
         }
     }
 }

@@ -141,7 +141,7 @@ fn an_error_beats_everything() {
         "allow := true\nallow := false",
         "allow := \"yes\"",
         "allow := true\ndeny contains 1",
-        "allow := true\ndeny contains {\"rule\": \"r\", \"message\": \"m\"}",
+        "allow := true\ndeny contains {\"rule\": \"r\", \"hint\": \"h\"}",
         "allow := true\ndeny contains {\"rule\": \"r\", \"message\": \"m\", \"hint\": \"h\", \"more\": 1}",
         "allow := true\nmask contains {\"relation\": \"a.b\", \"column\": \"c\", \"type\": \"blur\"}",
         "allow := true\nmask contains {\"relation\": \"b\", \"column\": \"c\", \"type\": \"null\"}",

@@ -119,7 +119,7 @@ fn look<'a>(modules: &'a [Module], sources: &[&Source], data: &'a Map<String, Va
     for module in modules {
         problems.extend(book.check_package(module).err());
         problems.extend(book.check_imports(module, modules).err());
-        problems.extend(book.check_defaults(module).err());
+        problems.extend(book.check_defaults(module, modules).err());
         for rule in &module.rules {
             book.check_rule(module, rule, &mut problems);
         }
@@ -232,9 +232,14 @@ impl Book<'_> {
         )))
     }
 
-    /// The engine takes two defaults of one rule, and a last one wins.
-    fn check_defaults(&self, module: &Module) -> Result<(), RulebookError> {
-        let mut seen = BTreeSet::new();
+    /// The engine takes two defaults of one rule, in one file or in two, and a last one wins.
+    fn check_defaults(&self, module: &Module, modules: &[Module]) -> Result<(), RulebookError> {
+        let before = modules.iter().take_while(|other| other.site.file != module.site.file);
+        let mut seen: BTreeSet<&String> = before
+            .flat_map(|other| &other.rules)
+            .filter(|rule| rule.default)
+            .map(|rule| &rule.path)
+            .collect();
         let mut defaults = module.rules.iter().filter(|rule| rule.default);
         match defaults.find(|rule| !seen.insert(&rule.path)) {
             None => Ok(()),

@@ -17,8 +17,10 @@ pub(super) struct Point {
     pub(super) package: &'static str,
     /// Declarations that are partial sets.
     pub(super) sets: &'static [&'static str],
-    /// Declarations that have one value. They give something, so only packages that may grant have them.
+    /// Declarations that have one value. They give something.
     pub(super) values: &'static [&'static str],
+    /// Sets that give something too: rows, settings, what the ledger does not show.
+    pub(super) giving: &'static [&'static str],
     /// What must be declared, because nothing would ever be allowed otherwise.
     pub(super) required: Option<&'static str>,
 }
@@ -27,6 +29,11 @@ impl Point {
     /// Everything that the gateway reads of the package.
     pub(super) fn outputs(&self) -> impl Iterator<Item = &'static str> {
         self.values.iter().chain(self.sets).copied()
+    }
+
+    /// Whether only packages that may grant declare `name`.
+    pub(super) fn gives(&self, name: &str) -> bool {
+        self.values.contains(&name) || self.giving.contains(&name)
     }
 
     /// Whether `package` is this point's, and if so whether it is its base or an add-on.
@@ -55,6 +62,7 @@ pub(super) const POINTS: &[Point] = &[
         package: "portcullis.connect",
         values: &["allow"],
         sets: &["deny", "alert"],
+        giving: &[],
         required: None,
     },
     Point {
@@ -62,6 +70,7 @@ pub(super) const POINTS: &[Point] = &[
         package: "portcullis.session",
         values: &["allow", "role", "read_only", "unjudged", "allow_replication"],
         sets: &["deny", "alert", "lifetime_s", "setting", rows::VALUES],
+        giving: &[rows::VALUES, "setting"],
         required: Some("allow"),
     },
     Point {
@@ -69,6 +78,7 @@ pub(super) const POINTS: &[Point] = &[
         package: STATEMENT,
         values: &["allow"],
         sets: &["deny", "escalate", "mask", "detect", "limit", "alert", "label", "redact", "oblige"],
+        giving: &["redact"],
         required: Some("allow"),
     },
     Point {
@@ -76,6 +86,7 @@ pub(super) const POINTS: &[Point] = &[
         package: BIND,
         values: &[],
         sets: &["deny", "escalate", "limit", "alert", "label", "redact", "oblige"],
+        giving: &["redact"],
         required: None,
     },
     Point {
@@ -83,6 +94,7 @@ pub(super) const POINTS: &[Point] = &[
         package: "portcullis.result",
         values: &[],
         sets: &["deny", "alert", "label"],
+        giving: &[],
         required: None,
     },
     Point {
@@ -90,6 +102,7 @@ pub(super) const POINTS: &[Point] = &[
         package: "portcullis.approval",
         values: &["eligible"],
         sets: &["deny", "missing"],
+        giving: &[],
         required: Some("eligible"),
     },
     Point {
@@ -97,6 +110,7 @@ pub(super) const POINTS: &[Point] = &[
         package: "portcullis.row_filter",
         values: &[],
         sets: &[rows::DEFINE],
+        giving: &[rows::DEFINE],
         required: None,
     },
 ];

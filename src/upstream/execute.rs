@@ -101,7 +101,7 @@ pub async fn execute(link: &mut Link, proof: Authorized<Run>) -> Result<RunResul
     let Running { release, receipt, facts, limits, ends_session: _, change: _, warning: _ } =
         conversation.outbox().run(proof, fetched_at_most(mode));
     let mut collector = Collector::new(release, limits, receipt.decision_id(), mode);
-    let done = conversation.carry_out(mode, &facts, &mut collector).await;
+    let done = conversation.within(limits.time_ms).carry_out(mode, &facts, &mut collector).await;
     conversation.part(&done).await;
     let receipt = receipt.with_findings(collector.findings());
     match done {

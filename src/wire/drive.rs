@@ -28,6 +28,7 @@ use super::handshake::{Opened, hear_out};
 use super::listener::Shared;
 use super::refusals;
 use super::session::{Answer, Session, Violation};
+use super::stopwatch::Stopwatch;
 use super::stream::Stream;
 
 /// Runs an opened session to its end.
@@ -55,6 +56,9 @@ struct Drive {
     holds: mpsc::Receiver<Hold>,
     is_held: bool,
     deadlines: Deadlines,
+    stopwatch: Stopwatch,
+    /// How long the client of a session that the rulebook ends may still take.
+    ending: Option<Working<()>>,
     stopping: Option<Working<()>>,
     /// Whether the server has closed the connection because its client said goodbye.
     is_over: bool,
@@ -81,6 +85,10 @@ pub(super) enum End {
     Idle,
     /// The session has lasted as long as it may.
     Expired,
+    /// The server does not let go of a statement whose time is over.
+    Overtime,
+    /// The rulebook ends the session, by this rule.
+    Ended(String),
 }
 
 impl Drive {
@@ -88,6 +96,7 @@ impl Drive {
         let Opened { who, link, registration, input, out } = opened;
         let (sender, holds) = mpsc::channel(4);
         let context = Arc::clone(link.context());
+        let lifetime = context.lifetime();
         let mut session = Session::new(Arc::clone(&context), link.parameters(), shared.settings.limits());
         session.client_bytes().extend_from_slice(&out);
         Self {
@@ -107,7 +116,9 @@ impl Drive {
             tell: Arc::new(Notifier(sender)),
             holds,
             is_held: false,
-            deadlines: Deadlines::new(&shared.settings),
+            deadlines: Deadlines::new(&shared.settings, lifetime),
+            stopwatch: Stopwatch::default(),
+            ending: None,
             stopping: None,
             is_over: false,
         }
@@ -124,6 +135,9 @@ impl Drive {
                 Err(end) => return Poll::Ready(end),
             };
             if let Some(end) = self.ended() {
+                return Poll::Ready(end);
+            }
+            if let Poll::Ready(end) = self.poll_ending(waking) {
                 return Poll::Ready(end);
             }
             if !moved {
@@ -157,6 +171,9 @@ impl Drive {
     /// Moves everything once that can move. Whether anything did.
     fn turn(&mut self, waking: &mut Waking<'_>) -> Result<bool, End> {
         let mut moved = false;
+        if self.stopwatch.poll(waking, &mut self.session).is_ready() {
+            return Err(End::Overtime);
+        }
         // What the gate knows already it answers at once, so that a whole series goes up in one piece.
         while self.feed()? | self.poll_gate(waking) {
             moved = true;
@@ -305,6 +322,20 @@ impl Drive {
         (self.at_eof && told && self.starves()).then_some(End::Client)
     }
 
+    /// Whether the client of a session that the rulebook ends has had its answer, or has taken too long for it.
+    fn poll_ending(&mut self, waking: &mut Waking<'_>) -> Poll<End> {
+        let Some(rule) = self.session.is_ending().map(str::to_owned) else {
+            self.ending = None;
+            return Poll::Pending;
+        };
+        let told = self.session.client_bytes().is_empty();
+        if self.session.ended_by().is_none() || !told {
+            let patience = self.ending.get_or_insert_with(|| Box::pin(tokio::time::sleep(GRACE)));
+            ready!(patience.as_mut().poll(waking));
+        }
+        Poll::Ready(End::Ended(rule))
+    }
+
     fn cancel(&mut self, request: Request) {
         if self.session.cancelled() || self.session.is_idle() || self.cancelling.is_some() {
             drop(request);
@@ -357,6 +388,8 @@ impl Drive {
             End::Shutdown => refusals::shutdown(),
             End::Idle => refusals::idle(),
             End::Expired => refusals::expired(),
+            End::Overtime => refusals::overtime(),
+            End::Ended(rule) => refusals::ended(rule),
         };
         if matches!(end, End::Frame(_) | End::Violation(Violation::Client { .. })) {
             self.gate.malformed(Door::Wire, self.context.client(), Some(&self.who), fields.message());
@@ -387,7 +420,7 @@ impl Tell for Notifier {
 
 /// How many bytes may wait in one direction before its source is no longer read.
 const MOST_WAITING: usize = 64 * 1024;
-/// How long sessions may go on after the gateway was told to stop.
+/// How long sessions may go on after the gateway was told to stop, or the rulebook ended them.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a peer may take to hear the last words.
 const GOODBYE: Duration = Duration::from_secs(5);

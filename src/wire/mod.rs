@@ -18,6 +18,7 @@ pub mod replies;
 pub mod session;
 mod settings;
 pub mod startup;
+mod stopwatch;
 mod stream;
 
 pub use listener::Wire;

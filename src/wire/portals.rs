@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -53,6 +54,11 @@ pub(super) struct Flow {
     is_once: bool,
     /// How many characters of our own stood before its text.
     ahead: usize,
+    /// How long the server may work on it, in milliseconds.
+    time_ms: Option<u64>,
+    /// How long it has.
+    spent: Duration,
+    ends_session: bool,
 }
 
 /// What names mean: as confirmed, and what was sent since.
@@ -244,7 +250,40 @@ impl Flow {
             is_named: false,
             is_once: false,
             ahead: 0,
+            time_ms: running.limits.time_ms,
+            spent: Duration::ZERO,
+            ends_session: running.ends_session,
         }
+    }
+
+    /// How long the server may work on it, in milliseconds.
+    pub(super) fn time_ms(&self) -> Option<u64> {
+        self.time_ms
+    }
+
+    /// Lets the server work on it for `ms` at most.
+    pub(super) fn limit_time(&mut self, ms: u64) {
+        self.time_ms = Some(self.time_ms.map_or(ms, |limit| limit.min(ms)));
+    }
+
+    /// How long the server has worked on it.
+    pub(super) fn spent(&self) -> Duration {
+        self.spent
+    }
+
+    /// Notes that the server has worked on it.
+    pub(super) fn spend(&mut self, time: Duration) {
+        self.spent = self.spent.saturating_add(time);
+    }
+
+    /// Notes why it is stopped.
+    pub(super) fn stopped_by(&mut self, stop: Stop) {
+        self.stopped = Some(stop);
+    }
+
+    /// What it changes about names, once the server has confirmed it.
+    pub(super) fn change(&self) -> Option<&NameChange> {
+        self.change.as_ref()
     }
 
     /// Notes that the server is asked for the result's description. True if nobody has asked before.
@@ -288,12 +327,18 @@ impl Flow {
     }
 
     /// Whether whoever runs it must wait for its end: because it decides what names and transactions mean, or
-    /// because it must be possible to undo it when its result breaks a ceiling, or because COPY data may follow.
+    /// because it must be possible to undo it when its result breaks a ceiling, or because COPY data may follow, or
+    /// because nothing may stand behind it that a cancel could hit, or that must not run.
     pub(super) fn holds_client(&self) -> bool {
         let writes = self.facts.class >= Class::Write;
         let kind = self.facts.kind.as_str();
         let unknown = !self.facts.unresolved.is_empty();
-        unknown || (self.limited && writes) || HOLDING.contains(&kind) || kind.starts_with(DISCARD)
+        let is_alone = self.time_ms.is_some() || self.ends_session;
+        is_alone
+            || unknown
+            || (self.limited && writes)
+            || HOLDING.contains(&kind)
+            || kind.starts_with(DISCARD)
     }
 
     /// Whether it stands for a string that nobody could read, of any number of statements.

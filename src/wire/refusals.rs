@@ -58,6 +58,15 @@ pub fn held(hold: &Hold) -> ErrorFields {
 #[must_use]
 pub fn stopped(stop: &Stop) -> ErrorFields {
     let (code, hint) = match stop {
+        Stop::Refused { rule, message, hint } => {
+            return ErrorFields::new(Severity::Error, sqlstate::INSUFFICIENT_PRIVILEGE, message)
+                .with_detail(format!("rule {rule}"))
+                .with_hint(hint);
+        }
+        Stop::Time { .. } => (
+            sqlstate::QUERY_CANCELED,
+            "ask for less at once; the gateway keeps this limit, whatever a session sets",
+        ),
         Stop::Rows { .. } | Stop::Bytes { .. } => {
             (sqlstate::CONFIGURATION_LIMIT_EXCEEDED, "add a LIMIT, or ask for fewer columns or rows")
         }
@@ -159,6 +168,22 @@ pub fn idle() -> ErrorFields {
 pub fn expired() -> ErrorFields {
     fatal(sqlstate::ADMIN_SHUTDOWN, "terminating connection: the session has lasted as long as it may")
         .with_hint("connect again")
+}
+
+/// The end of a session that the rulebook ends, by `rule`.
+#[must_use]
+pub fn ended(rule: &str) -> ErrorFields {
+    fatal(sqlstate::ADMIN_SHUTDOWN, format!("the rulebook ends this session: {rule}"))
+        .with_hint("what was not committed is rolled back")
+}
+
+/// The end of a session whose server does not let go of a statement after its time is over.
+#[must_use]
+pub fn overtime() -> ErrorFields {
+    fatal(
+        sqlstate::QUERY_CANCELED,
+        "terminating connection: a statement takes longer than it may, and could not be cancelled",
+    )
 }
 
 /// An end to the session.

@@ -161,6 +161,17 @@ impl<T> Replies<T> {
         }
     }
 
+    /// What was sent first, of what is not yet answered.
+    #[must_use]
+    pub fn first_kind(&self) -> Option<Kind> {
+        self.queue.front().map(|entry| entry.kind)
+    }
+
+    /// What is kept with all entries, in order.
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        self.queue.iter().map(|entry| &entry.payload)
+    }
+
     /// What is kept with the first entry.
     #[must_use]
     pub fn first(&self) -> Option<&T> {

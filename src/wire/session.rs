@@ -8,9 +8,11 @@
 //! pipeline.) The session never awaits, never reads a clock, never names policy.
 
 mod client;
+mod ending;
 mod guarded;
 mod names;
 mod server;
+mod time;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,6 +31,10 @@ use crate::sql::Statement;
 use crate::upstream::{Bound, Outbox};
 
 pub use server::check_setting;
+pub use time::{Task, Work};
+
+use ending::{Ending, OBLIGED};
+use time::Time;
 
 use super::guards::Guards;
 use super::portals::{Flow, PortalId, Portals};
@@ -67,6 +73,9 @@ pub struct Session {
     cancel: bool,
     /// Whether a governed statement ran in this transaction: what its COMMIT complains about is withheld too.
     governed: bool,
+    time: Time,
+    /// Whether the rulebook ends the session, and how soon.
+    ending: Option<Ending>,
     /// What is looked for in whatever the server says: all that was looked for in a result of this session.
     detectors: Detectors,
     /// Whether the server has told the client that it ends the session.
@@ -246,6 +255,8 @@ impl Session {
             stop: None,
             cancel: false,
             governed: false,
+            time: Time::default(),
+            ending: None,
             detectors: Detectors::default(),
             goodbye: false,
             channels: HashSet::new(),
@@ -256,26 +267,28 @@ impl Session {
     /// Takes in what the gate says to the open question. An answer to a withdrawn question is dropped.
     pub fn answer(&mut self, answer: Answer) {
         let Some(asking) = self.asking.take() else { return };
-        match answer {
-            Answer::Query(Ok(proof)) => self.send_query(proof),
-            Answer::Query(Err(denial)) => self.refuse(asking, refusals::denied(&denial)),
+        let denial = match answer {
+            Answer::Query(Ok(proof)) => return self.send_query(proof),
+            Answer::Query(Err(denial)) => denial,
             Answer::Prepare(answer) => match *answer {
-                Ok(proof) => self.send_parse(proof),
-                Err(denial) => self.refuse(asking, refusals::denied(&denial)),
+                Ok(proof) => return self.send_parse(proof),
+                Err(denial) => denial,
             },
             Answer::Bind(answer) => match *answer {
-                Ok(proof) => self.send_bind(proof),
-                Err(denial) => self.refuse(asking, refusals::denied(&denial)),
+                Ok(proof) => return self.send_bind(proof),
+                Err(denial) => denial,
             },
             Answer::Fetch(answer) => match *answer {
-                Ok(proof) => self.send_fetch(proof),
-                Err(denial) => self.refuse(asking, refusals::denied(&denial)),
+                Ok(proof) => return self.send_fetch(proof),
+                Err(denial) => denial,
             },
             Answer::Call(answer) => match *answer {
-                Ok(proof) => self.send_call(proof),
-                Err(denial) => self.refuse(asking, refusals::denied(&denial)),
+                Ok(proof) => return self.send_call(proof),
+                Err(denial) => denial,
             },
-        }
+        };
+        self.may_end(&denial, asking == Asking::Query);
+        self.refuse(asking, refusals::denied(&denial));
     }
 
     /// Tells the client that the statement of the open question waits for approval.
@@ -300,6 +313,7 @@ impl Session {
         match self.mode {
             Mode::CopyIn => true,
             Mode::Closed => false,
+            Mode::Normal | Mode::Skipping if self.is_last() => false,
             Mode::Normal | Mode::Skipping => {
                 self.asking.is_none() && !self.replies.is_closed() && !self.holding && !self.draining
             }
@@ -376,7 +390,11 @@ impl Session {
     fn send_query(&mut self, proof: Authorized<Query>) {
         let guards = self.prepare_guards(&proof.guards());
         let (running, ahead) = self.outbox.query(proof, &guards);
-        let flows: Vec<Flow> = running.into_iter().map(|running| Flow::behind(running, ahead)).collect();
+        if running.iter().any(|running| running.ends_session) {
+            self.ends_with_string(OBLIGED);
+        }
+        let mut flows: Vec<Flow> = running.into_iter().map(|running| Flow::behind(running, ahead)).collect();
+        self.time_string(&mut flows);
         self.governed |= flows.iter().any(Flow::is_governed);
         self.detectors = flows.iter().fold(self.detectors, |all, flow| all.and(flow.detectors()));
         flows.iter().for_each(|flow| self.guards.sent(flow.facts()));
@@ -402,16 +420,25 @@ impl Session {
             self.sent(Kind::Parse, Owed::Own);
         }
         self.guards.sent(&running.facts);
+        let ends_session = running.ends_session;
         let portal = self.portals.bind_sent(name, prepared, running);
-        self.runs(portal);
+        let is_timed = self.runs(portal);
         self.sent(Kind::Bind, Owed::Portal(portal));
+        if is_timed {
+            // Its time is what the server takes, not what its client does.
+            self.outbox.flush();
+        }
+        if ends_session {
+            self.ends_with_portal(portal);
+        }
     }
 
-    /// Notes what holds from now on, because a portal's statement may run.
-    fn runs(&mut self, portal: PortalId) {
-        let Some(flow) = self.portals.flow_mut(portal) else { return };
+    /// Notes what holds from now on, because a portal's statement may run. Whether its time is limited.
+    fn runs(&mut self, portal: PortalId) -> bool {
+        let Some(flow) = self.portals.flow_mut(portal) else { return false };
         self.governed |= flow.is_governed();
         self.detectors = self.detectors.and(flow.detectors());
+        self.time.start(flow)
     }
 
     /// Notes that a message of the extended protocol was sent.

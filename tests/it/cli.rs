@@ -1,5 +1,6 @@
 //! The program as it is used: arguments in, words and an exit code out.
 
+mod bundle;
 mod discover;
 mod hangup;
 

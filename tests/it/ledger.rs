@@ -69,6 +69,7 @@ fn settled(rows: u64) -> Record {
         sqlstate: String::new(),
         rows,
         duration_ms: 1,
+        why: String::new(),
         found: std::collections::BTreeMap::new(),
     })
 }

@@ -2,6 +2,8 @@
 
 mod checking;
 mod evaluating;
+mod handbook;
+mod replaying;
 mod testing;
 
 use std::fs;

@@ -12,7 +12,7 @@ use crate::gate::Explanation;
 use crate::identity::directory::Directory;
 use crate::policy::input::Time;
 use crate::policy::rehearse::{self, Rehearsal, Verdict};
-use crate::policy::{Snapshot, Source};
+use crate::policy::{Reason, Snapshot, Source};
 use crate::sql::Facts;
 
 use super::super::eval;
@@ -234,12 +234,19 @@ fn flattened(values: &Value) -> Vec<&Value> {
     values.iter().flat_map(flattened).collect()
 }
 
+/// Reasons with their places, which documents for requesters don't have.
+pub(super) fn reasons(rehearsal: &Rehearsal) -> Vec<Value> {
+    let document = |reason: &Reason| {
+        let Reason { rule, message, hint, private, place } = reason;
+        json!({ "rule": rule, "message": message, "hint": hint, "public": !private, "place": place })
+    };
+    rehearsal.reasons.iter().map(document).collect()
+}
+
 fn document(snapshot: &Snapshot, rehearsal: &Rehearsal) -> Value {
     json!({
         "verdict": rehearsal.verdict,
-        "reasons": rehearsal.reasons.iter().map(|reason| json!({
-            "rule": reason.rule, "message": reason.message, "hint": reason.hint, "place": reason.place,
-        })).collect::<Vec<_>>(),
+        "reasons": reasons(rehearsal),
         "decision": rehearsal.decision, "declared": rehearsal.declared, "trace": rehearsal.trace,
         "prints": rehearsal.prints, "revision": snapshot.revision(),
     })

@@ -1,11 +1,18 @@
 //! `portcullis policy`: the tools of those who write rules. None of them needs a gateway or changes anything.
 
+mod bench;
 mod bundle;
 mod check;
 mod coverage;
 mod deps;
+mod difference;
 mod eval;
+mod explain;
 mod junit;
+mod recorded;
+mod replay;
+mod report;
+mod revisions;
 mod test;
 mod trace;
 
@@ -29,7 +36,10 @@ pub(super) enum Policy {
     Check(check::Check),
     Test(test::Test),
     Eval(eval::Eval),
+    Explain(explain::Explain),
+    Replay(replay::Replay),
     Deps(deps::Deps),
+    Bench(bench::Bench),
 }
 
 impl Policy {
@@ -39,6 +49,9 @@ impl Policy {
             Self::Bundle(command) => command.run(output),
             Self::Check(command) => command.run(output),
             Self::Eval(command) => command.run(output).await,
+            Self::Explain(command) => command.run(output),
+            Self::Replay(command) => command.run(output),
+            Self::Bench(command) => command.run(output),
             Self::Deps(command) => command.run(output),
             Self::Test(command) => command.run(verbose > 0, output),
         }

@@ -1,6 +1,8 @@
 //! A remembered decision is the one that would be made: over the rulebook that ships, and over rulebooks that read
 //! their input in every roundabout way.
 
+mod random;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

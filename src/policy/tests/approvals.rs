@@ -151,7 +151,7 @@ fn the_rulebook_says_what_is_missing_and_an_error_is_missing_too() {
     assert_eq!(missing(&two_votes.replace("< 2", "< 1")), [] as [&str; 0]);
     for wrong in [
         r#"missing contains "something""#,
-        r#"missing contains {"rule": "r", "message": "m"}"#,
+        r#"missing contains {"rule": "r", "hint": "h"}"#,
         r#"missing contains {"rule": "r", "message": "m", "hint": "h"} if startswith(input.votes[0].unix, "x")"#,
     ] {
         assert_eq!(missing(wrong), ["policy_error"], "{wrong}");

@@ -54,13 +54,19 @@ fn a_bundle_that_may_not_grant_grants_nothing_whatever_it_says() {
         ];
         Snapshot::build(&sources, &agents())
     };
+    let session = "# METADATA\n# custom:\n#   grants: true\npackage portcullis.session.x\n";
     for text in [
         format!("{GRANTING}allow := true"),
         "package portcullis.statement\nallow := true".to_owned(),
-        "package portcullis.session\nrole := \"full\"".to_owned(),
+        // One more definition of a rule that the base goes by.
+        format!("package portcullis.statement\n{DENY} if not is_exempt\nis_exempt := true"),
         "package portcullis.session\nunjudged := true".to_owned(),
         "package portcullis.approval\neligible := true".to_owned(),
         "package portcullis.connect\nallow := true".to_owned(),
+        format!("{session}role := \"full\""),
+        format!("{session}row_values contains {{\"filter\": \"tenant\", \"all\": true}}"),
+        format!("{session}setting contains {{\"name\": \"app.tenant\", \"value\": \"1\"}}"),
+        format!("{ADD_ON}redact contains \"parameters\""),
     ] {
         let refused = bundle(&text, false).unwrap_err();
         assert!(refused.what.contains("this bundle may not"), "{text}: {refused}");

@@ -173,6 +173,31 @@ fn functions_that_come_back_to_themselves_by_any_way_are_refused() {
 }
 
 #[test]
+fn a_rule_has_one_default_wherever_they_stand() {
+    let files = |other: &str| {
+        build(&[
+            ("a.rego", "package portcullis.statement\ndefault allow := false\n"),
+            ("b.rego", &format!("package portcullis.statement\n{other}\n")),
+        ])
+    };
+    let refusal = files("default allow := true").unwrap_err().to_string();
+    assert_eq!(refusal, "b.rego:2: `portcullis.statement.allow` has two defaults: keep one");
+    assert!(files("allow if input.door == \"wire\"").is_ok());
+    assert!(!taken("default f(x) := 1\ndefault f(x) := 2\nallow if f(1)"));
+}
+
+/// Rules of one name in two files that say different things at once are an error, and an error is a deny.
+#[test]
+fn what_contradicts_itself_is_a_deny() {
+    let snapshot = build(&[
+        ("a.rego", "package portcullis.statement\nallow := true\n"),
+        ("b.rego", "package portcullis.statement\nallow := false\n"),
+    ]);
+    let decision = decide_as(&snapshot.unwrap(), identity("bot", Kind::Agent), &[]);
+    assert_eq!((decision.effect.clone(), first_rule(&decision)), (Effect::Deny, "policy_error"));
+}
+
+#[test]
 fn a_width_in_a_format_is_refused_however_it_comes() {
     for format in [
         "sprintf(\"%099999999d\", [1])",

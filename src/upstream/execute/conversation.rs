@@ -1,6 +1,10 @@
 //! The exchange with the server: BEGIN, the statement, COMMIT. Every answer is awaited before what follows is sent,
 //! so that a statement never runs outside the transaction that was made for it.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
 use crate::gate::RunMode;
 use crate::protocol::backend::ErrorFields;
 use crate::protocol::body::{Body, BodyError};
@@ -21,6 +25,14 @@ pub(super) struct Conversation<'a> {
     link: &'a mut Link,
     canceller: Canceller,
     outbox: Outbox,
+    deadline: Option<Deadline>,
+}
+
+/// When the statement's time is over.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    ms: u64,
 }
 
 /// The answer to our own constant SQL.
@@ -34,12 +46,19 @@ struct Answer {
 impl<'a> Conversation<'a> {
     pub(super) fn on(link: &'a mut Link) -> Self {
         let canceller = link.canceller();
-        Self { link, canceller, outbox: Outbox::new() }
+        Self { link, canceller, outbox: Outbox::new(), deadline: None }
     }
 
     /// What will be sent next.
     pub(super) fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
+    }
+
+    /// The same, in which the statement that waits in the outbox has `time_ms` milliseconds from now on.
+    pub(super) fn within(&mut self, time_ms: Option<u64>) -> &mut Self {
+        let deadline = |ms| Some(Deadline { at: Instant::now().checked_add(Duration::from_millis(ms))?, ms });
+        self.deadline = time_ms.and_then(deadline);
+        self
     }
 
     /// Opens the transaction.
@@ -92,7 +111,12 @@ impl<'a> Conversation<'a> {
                 "use DELETE, or set no limit on affected rows",
             ));
         }
-        self.run(collector).await?;
+        match self.deadline {
+            None => self.run(collector).await?,
+            Some(Deadline { at, ms }) => {
+                timeout_at(at, self.run(collector)).await.unwrap_or_else(|_| Err(Stop::Time { ms }.into()))?
+            }
+        }
         if let Some(allowed) = most_affected {
             self.check_affected(allowed, facts, collector).await?;
         }
@@ -180,11 +204,31 @@ impl<'a> Conversation<'a> {
     }
 
     async fn commit(&mut self, collector: &Collector) -> Result<(), RunError> {
-        let (answer, _) = self.ask(House::Commit).await.map_err(RunError::Unknown)?;
-        match answer {
-            Answer { error: Some(error), .. } => Err(collector.server_error(&error)),
-            Answer { tag, .. } if tag == "COMMIT" => Ok(()),
-            Answer { tag, .. } => Err(RunError::Broken(broken(&format!("it answered COMMIT with `{tag}`")))),
+        let (deadline, canceller) = (self.deadline, self.canceller.clone());
+        let mut answering = std::pin::pin!(self.ask(House::Commit));
+        let answered = match deadline {
+            None => answering.await,
+            Some(Deadline { at, .. }) => match timeout_at(at, &mut answering).await {
+                Ok(answered) => answered,
+                // Whether it is committed by now is the server's to say.
+                Err(_) => {
+                    canceller.cancel().await;
+                    answering.await
+                }
+            },
+        };
+        let (answer, _) = answered.map_err(RunError::Unknown)?;
+        match (answer, deadline) {
+            (Answer { error: Some(error), .. }, Some(Deadline { at, ms }))
+                if error.sqlstate() == sqlstate::QUERY_CANCELED && Instant::now() >= at =>
+            {
+                Err(Stop::Time { ms }.into())
+            }
+            (Answer { error: Some(error), .. }, _) => Err(collector.server_error(&error)),
+            (Answer { tag, .. }, _) if tag == "COMMIT" => Ok(()),
+            (Answer { tag, .. }, _) => {
+                Err(RunError::Broken(broken(&format!("it answered COMMIT with `{tag}`"))))
+            }
         }
     }
 

@@ -23,6 +23,9 @@ impl Session {
             Ok(message) => message,
             Err(error) => return self.malformed(frame.tag, &error),
         };
+        if !self.may_follow(&message) {
+            return Ok(());
+        }
         match (self.mode, message) {
             (Mode::Closed, _) => {}
             (_, Message::Terminate) => {

@@ -8,6 +8,7 @@ use crate::protocol::frontend::CallMessage;
 use crate::protocol::results::{notification_channel, parameter_status};
 use crate::sql::{Statement, StatementError};
 
+use super::ending::OBLIGED;
 use super::server::{check_setting, server};
 use super::{Ask, Asking, Flow, Kind, Owed, Session, Violation, refusals};
 
@@ -61,6 +62,9 @@ impl Session {
             self.outbox.describe_portal(&proof.act().portal);
         }
         let running = self.outbox.fetch(proof);
+        if running.ends_session {
+            self.ends_with_series(OBLIGED);
+        }
         let portal = self.portals.fetch_sent(running);
         self.runs(portal);
         if is_checked {
@@ -83,7 +87,12 @@ impl Session {
     }
 
     pub(super) fn send_call(&mut self, proof: Authorized<Call>) {
-        let flow = Flow::new(self.outbox.call(proof));
+        let running = self.outbox.call(proof);
+        if running.ends_session {
+            self.ends_with_string(OBLIGED);
+        }
+        let mut flow = Flow::new(running);
+        self.time_string(std::slice::from_mut(&mut flow));
         self.detectors = self.detectors.and(flow.detectors());
         self.replies.expect(Kind::Call, Owed::Call(Box::new(flow)));
     }

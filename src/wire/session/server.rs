@@ -146,6 +146,7 @@ impl Session {
     fn executed(&mut self, portal: super::PortalId, frame: &Frame) -> Result<(), Violation> {
         self.holding = false;
         self.cancel = false;
+        self.in_time();
         if self.mode == Mode::CopyIn {
             self.mode = Mode::Normal;
         }
@@ -258,8 +259,10 @@ impl Session {
         self.in_series = false;
         self.holding = false;
         self.cancel = false;
+        self.in_time();
         self.mode = if self.mode == Mode::Closed { Mode::Closed } else { Mode::Normal };
         if status == TransactionStatus::Idle {
+            self.committed();
             self.portals.end_transaction();
             self.guards.released();
             self.governed = false;
@@ -277,6 +280,7 @@ impl Session {
     fn error(&mut self, frame: &Frame) -> Result<(), Violation> {
         let fields = self.said(frame)?;
         self.goodbye |= fields.is_fatal();
+        let overtime = self.overtime(&fields);
         let shown = match self.replies.receive(frame.tag)? {
             Received::Failed { payload, skipped, .. } => self.failed(payload, skipped, fields),
             Received::Broken(_) => self.broken(fields),
@@ -285,7 +289,7 @@ impl Session {
                 self.scrubbed(fields, self.governed, true)
             }
         };
-        self.stop.take().unwrap_or(shown).put_error(&mut self.client);
+        self.stop.take().or(overtime).unwrap_or(shown).put_error(&mut self.client);
         Ok(())
     }
 
@@ -441,7 +445,7 @@ impl Session {
     }
 
     /// The statement whose result is coming.
-    fn current(&mut self) -> Option<&mut Flow> {
+    pub(super) fn current(&mut self) -> Option<&mut Flow> {
         match self.replies.first_mut()? {
             Owed::Query(flows) => flows.first_mut(),
             Owed::Call(flow) => Some(flow),

@@ -61,10 +61,11 @@ async fn a_bad_bundle_changes_nothing_and_is_announced_once() {
         server.publish(bad);
         running.refuses("central", part).await;
         assert_eq!(running.denied().await, ["one"], "{part}");
-        let before = server.asked().len();
-        until("the server is asked again", async || server.asked().len() > before + 1).await;
         until("it is announced", async || running.times_announced(part) == 1).await;
     }
+    let before = server.asked().len();
+    until("the server is asked again", async || server.asked().len() > before + 1).await;
+    assert_eq!(running.times_announced("is not gzip"), 1, "{:?}", running.announced());
     server.publish(denying("three"));
     until("a good one is in force", async || running.denied().await == ["three"]).await;
     until("nothing is wrong any more", async || running.error_of("central").is_none()).await;

@@ -141,8 +141,7 @@ async fn a_budget_is_one_for_all_sessions_doors_and_restarts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purpose_and_what_a_session_begins_with_come_from_where_it_is_opened() {
     let statement = "deny contains {\"rule\": \"purpose\", \"message\": \"say what it is for\", \"hint\": \"-c portcullis.purpose=support\"} if {\n\tinput.session.purpose != \"support\"\n}";
-    let session =
-        "package portcullis.session.time\nsetting contains {\"name\": \"lock_timeout\", \"value\": \"7s\"}\n";
+    let session = "# METADATA\n# custom:\n#   grants: true\npackage portcullis.session.time\nsetting contains {\"name\": \"lock_timeout\", \"value\": \"7s\"}\n";
     let extra = format!("package portcullis.statement.extra\n{statement}\n");
     let stand = with_files(&[("extra.rego", &extra), ("time.rego", session)]).await;
     assert!(refused(&stand.wire("ana").await, "SELECT 1").await.contains("say what it is for"));

@@ -3,6 +3,7 @@
 use portcullis::cli::demo::shop;
 use tokio_postgres::Client;
 
+use crate::faults::until;
 use crate::support::gateway::Stand;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,6 +101,12 @@ async fn hashing() -> Stand {
     .await;
     let grant = format!("GRANT SELECT (ssn) ON customers TO {}", shop::SERVICE_USER);
     stand.cluster.execute_sql("shop", &grant).await.unwrap();
+    // The grant changes the table's definition, which the gateway may have read before.
+    let client = stand.wire("ana").await;
+    until("the grant is known", async || {
+        client.query("SELECT ssn FROM customers LIMIT 1", &[]).await.is_ok()
+    })
+    .await;
     stand
 }
 

@@ -78,3 +78,29 @@ fn what_a_decision_point_reads_and_why_it_is_remembered_or_not() {
     desk.write("policies/statement.rego", "package portcullis.statement\n\nallow if nosuch(1)\n");
     assert_eq!(desk.run(&["deps"]).code, Some(3));
 }
+
+/// Figures are not held to anything here: the machine is shared.
+#[test]
+fn a_bench_measures_misses_and_hits_with_few_and_many_grants() {
+    let desk = Desk::open(&[]);
+    let shipped = shipped();
+    let small = ["--agents", "3", "--tables", "20", "--grants", "2", "--count", "5"];
+    let arguments = ["bench", shipped.to_str().unwrap()].into_iter().chain(small);
+    let ran = desk.run(&arguments.clone().chain(["--json"]).collect::<Vec<_>>());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let measured = ran.json()["measured"].clone();
+    let sorts: Vec<_> =
+        measured.as_array().unwrap().iter().map(|one| (one["what"].clone(), one["grants"].clone())).collect();
+    assert_eq!(
+        sorts,
+        [("miss", 2), ("hit", 2), ("miss", 200), ("hit", 200)]
+            .map(|(what, grants)| (what.into(), grants.into()))
+    );
+    assert!(measured.as_array().unwrap().iter().all(|one| one["median_us"].as_f64().unwrap() > 0.0));
+    let ran = desk.run(&arguments.collect::<Vec<_>>());
+    assert!(ran.out.starts_with("3 identities, 20 tables, 5 decisions each"), "{}", ran.out);
+    assert_eq!(desk.run(&["bench", "--count", "0"]).code, Some(1));
+    desk.write("policies/statement.rego", "package portcullis.statement\n\nallow := 1\n");
+    let failing = desk.run(&["bench", "--count", "1"]);
+    assert!(failing.code == Some(1) && failing.err.contains("a decision fails"), "{}", failing.err);
+}

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::support::Database;
 
 const RULES: &str = r#"package portcullis.statement
 
@@ -125,4 +126,37 @@ fn other_decision_points_answer_too() {
     assert_eq!(desk.run(&["eval", "session", "--input", "login.json"]).code, Some(0));
     let ran = desk.run(&["eval", "nosuch", "--input", "login.json"]);
     assert!(ran.code == Some(1) && ran.err.contains("there is no decision point `nosuch`"), "{}", ran.err);
+}
+
+/// As `portcullis eval`, by way of the database's catalog.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_is_decided_and_traced_without_an_input() {
+    let database = Database::with(
+        "CREATE TABLE people (id int);
+         CREATE ROLE pe_reader LOGIN PASSWORD 'pw'; GRANT SELECT, DELETE ON people TO pe_reader",
+    )
+    .await;
+    let desk = desk("read", 12);
+    desk.write("password", "pw");
+    desk.write(
+        "portcullis.toml",
+        &format!(
+            "[policy]\npath = \"policies\"\n[agents]\npath = \"agents\"\n[[database]]\nname = \"shop\"\n\
+             url = \"postgres://pe_reader@127.0.0.1:{}/{}\"\npassword_file = \"password\"\n",
+            database.cluster.port(),
+            database.name
+        ),
+    );
+    let rules = desk.folder.path().join("policies/statement.rego");
+    let text = fs::read_to_string(&rules).unwrap();
+    fs::write(&rules, text.replace("input.time.hour < 6", "input.time.hour < 0")).unwrap();
+    let sql = |sql: &str| desk.run(&["eval", "--sql", sql, "--as", "bot", "--database", "shop", "--trace"]);
+    let ran = sql("SELECT id FROM people");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("      3    statement.allow held\n"), "{}", ran.out);
+    let ran = sql("DELETE FROM people");
+    assert_eq!(ran.code, Some(4), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("     10    statement.escalate held\n"), "{}", ran.out);
+    assert!(ran.out.contains("facts      delete (write) delete public.people\n"), "{}", ran.out);
+    assert_eq!(desk.run(&["eval", "--sql", "SELECT 1", "--as", "bot"]).code, Some(2), "which database?");
 }
