@@ -30,9 +30,7 @@ pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Setting
     let rooms = Arc::new(rooms);
     let service =
         StreamableHttpService::new(move || Ok(Server::new(Arc::clone(&rooms))), manager, config(settings));
-    Router::new()
-        .route_service(ENDPOINT, service)
-        .layer(from_fn_with_state(Guard { gate, sessions }, admit))
+    Router::new().route_service(ENDPOINT, service).layer(from_fn_with_state(Guard { gate, sessions }, admit))
 }
 
 /// What stands before the endpoint.

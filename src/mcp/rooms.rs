@@ -121,7 +121,8 @@ impl Rooms {
         };
         let proof = self.gate.admit(&caller.identity, connect, tell).await?;
         let context = Arc::clone(proof.context());
-        let visit = Visit { gate: Arc::clone(&self.gate), identity: caller.identity.clone(), context, reason: ENDED };
+        let visit =
+            Visit { gate: Arc::clone(&self.gate), identity: caller.identity.clone(), context, reason: ENDED };
         Ok((visit, proof))
     }
 

@@ -3,6 +3,7 @@
 mod attacks;
 mod groups;
 mod keyed;
+mod limits;
 mod names;
 mod read_only;
 mod redefined;
