@@ -13,6 +13,7 @@ use crate::sql::Item;
 
 use super::act::{Judged, Parameters};
 use super::authorized::{Clearance, PrepareClearance, QueryClearance};
+use super::course::{Course, Grounds};
 use super::definitions::Watch;
 use super::escalate::{Errand, Passed, Values};
 use super::evidence::Evidence;
@@ -38,7 +39,8 @@ impl Judged for Prepare {
             name: &self.name,
             ..Case::to_run(who, &self.context, &self.sql, Via::Prepare, &self.names)
         };
-        let Admitted { sql, mut running, passed, decision_id } = gate.admitted(who, &case, tell, "").await?;
+        let Admitted { sql, mut running, grounds, decision_id } = gate.admitted(who, &case, tell, "").await?;
+        let passed = &grounds.passed;
         let plan = passed.verdict.rulings.first().map(|ruling| ruling.rewritten.plan.clone());
         let prepared = Prepared {
             statement: self.sql.clone(),
@@ -122,7 +124,7 @@ impl Judged for Approve {
 pub(super) struct Admitted {
     sql: String,
     running: Vec<Running>,
-    passed: Passed,
+    grounds: Arc<Grounds>,
     decision_id: SmolStr,
 }
 
@@ -255,7 +257,7 @@ impl Gate {
         let sql = passed.verdict.sql().into_owned();
         let catalog_version = passed.verdict.catalog_version;
         let items = passed.verdict.analysis.items().iter().zip(&mut passed.verdict.rulings);
-        let running = items
+        let mut running: Vec<Running> = items
             .map(|(item, ruling)| {
                 let limits = ruling.decision.limits;
                 let release = match context.is_unjudged() {
@@ -274,12 +276,17 @@ impl Gate {
                     facts: Arc::clone(&item.facts),
                     limits,
                     ends_session: ruling.decision.ends_session,
+                    course: None,
                     change: ruling.change.take().map(|change| change.decided(catalog_version, &decision_id)),
                     warning: None,
                 }
             })
             .collect();
-        Admitted { sql, running, passed, decision_id }
+        let grounds = Arc::new(Grounds::of(case, passed));
+        for (index, running) in running.iter_mut().enumerate() {
+            running.course = Some(Course::new(&grounds, index));
+        }
+        Admitted { sql, running, grounds, decision_id }
     }
 
     /// What still runs when the ledger does not: the end of a transaction, and only by undoing it. Its record is
@@ -346,6 +353,7 @@ impl Gate {
             facts: Arc::new(crate::sql::Facts::empty()),
             limits: crate::policy::Limits::default(),
             ends_session: false,
+            course: None,
             change: None,
             warning: None,
         }

@@ -18,7 +18,7 @@ use crate::sql::{Analysis, Facts, Statement};
 use super::budget::Budgets;
 use super::definitions::Watch;
 use super::memory::Reading;
-use super::{Act, Bind, Connect, Context, Denial, NameChange, Query, Run};
+use super::{Act, Bind, Connect, Context, Course, Denial, NameChange, Query, Run};
 
 /// Proof that an act passed the gate. Spent by value: one proof, one send.
 #[derive(Debug)]
@@ -62,6 +62,14 @@ impl Authorized<Query> {
     /// What must run before it, for definitions to be those that its statements were judged by.
     pub(crate) fn guards(&self) -> Vec<Guard> {
         self.grant().running.iter().filter_map(Running::guard).cloned().collect()
+    }
+}
+
+impl<A: Act<Grant = Clearance>> Authorized<A> {
+    /// Whether its time is limited.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.grant().running.limits.time_ms.is_some()
     }
 }
 
@@ -226,6 +234,8 @@ pub struct Running {
     pub limits: Limits,
     /// Whether the session ends once it is answered.
     pub ends_session: bool,
+    /// What it goes on by; `None` where nothing can come of it.
+    pub course: Option<Course>,
     /// What it changes about names, once the server has confirmed it.
     pub change: Option<NameChange>,
     /// What keeps it from running as it was written, so that something weaker runs in its place: the requester

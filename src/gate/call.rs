@@ -24,7 +24,7 @@ impl Judged for Call {
             Some(catalog) => catalog,
             None => gate.refreshed(database).await?,
         };
-        let prepared = self.known(&catalog);
+        let prepared = Arc::new(self.known(&catalog));
         let names = Names::default();
         let case = Case {
             parameters: shown(&self.parameters),

@@ -19,7 +19,7 @@ use super::judge::{Case, Via, is_way_out, or_default, unresolved};
 use super::memory::Notes;
 use super::ports::{Heard, Raised};
 use super::values::decoded;
-use super::{Denial, DenialKind, Gate, Prepared, Rules, pinned};
+use super::{Denial, DenialKind, Gate, Rules, pinned};
 
 /// One statement of a string, as the rulebook is asked about it.
 pub(super) struct Asked<'a> {
@@ -103,14 +103,17 @@ impl Gate {
             Labels { session, day }
         });
         let parameters = match wants.parameters && asked.has_values {
-            true => decoded(&case.values, case.prepared.map(Prepared::parameter_types).unwrap_or_default()),
+            true => decoded(
+                &case.values,
+                case.prepared.map(|prepared| prepared.parameter_types()).unwrap_or_default(),
+            ),
             false => Vec::new(),
         };
         Known { time: rules.policy.time(now), budget, labels, parameters }
     }
 
     /// Tells operators, and the ledger.
-    fn raise(&self, case: &Case<'_>, alerts: &[Alert]) {
+    pub(super) fn raise(&self, case: &Case<'_>, alerts: &[Alert]) {
         for Alert { reason, sink } in alerts {
             self.alert(&Raised {
                 identity: case.principal,

@@ -266,7 +266,7 @@ impl Drop for Withdrawal<'_> {
 }
 
 /// Everybody who said yes, as evidence for the rulebook.
-fn evidence(approval: &Approval) -> Vec<ApprovalEvidence> {
+pub(super) fn evidence(approval: &Approval) -> Vec<ApprovalEvidence> {
     let id = approval.id().as_str();
     let given = approval.votes().iter().map(|ballot| ApprovalEvidence::new(id, &ballot.by, &ballot.groups));
     given.collect()

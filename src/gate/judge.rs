@@ -38,7 +38,7 @@ pub(super) struct Case<'a> {
     /// Bind values as text, as far as they are known.
     pub(super) parameters: Vec<Option<String>>,
     /// The statement as it was prepared, if it was: its facts still hold while the catalog is the same.
-    pub(super) prepared: Option<&'a Prepared>,
+    pub(super) prepared: Option<&'a Arc<Prepared>>,
     /// What names mean.
     pub(super) names: &'a Names,
     /// Bind values as they came in.

@@ -18,6 +18,7 @@ mod budget;
 mod call;
 mod complete;
 mod connect;
+mod course;
 mod decide;
 mod decline;
 mod definitions;
@@ -37,6 +38,7 @@ mod values;
 mod vote;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -58,6 +60,7 @@ pub use act::{
     RunMode,
 };
 pub use authorized::{Authorized, Outcome, Prepared, Receipt, Running};
+pub use course::{Course, InForce, Shown, Step};
 pub use denial::{Denial, DenialKind, Missing};
 pub use knock::{Encrypted, Knock};
 pub use names::{NameChange, Names};
@@ -71,6 +74,8 @@ pub use workers::Workers;
 pub struct Gate {
     catalogs: Arc<dyn Catalogs>,
     rules: ArcSwap<Rules>,
+    /// How often they were replaced.
+    generation: AtomicU64,
     desk: Desk,
     journal: Journal,
     clock: Arc<dyn Clock>,
@@ -122,6 +127,7 @@ impl Gate {
         Ok(Self {
             catalogs: parts.catalogs,
             rules: ArcSwap::from_pointee(parts.rules),
+            generation: AtomicU64::new(0),
             desk: parts.desk,
             journal,
             clock: parts.clock,
@@ -164,6 +170,7 @@ impl Gate {
     pub fn replace_rules(&self, rules: Rules) {
         let what = format!("rules replaced: revision {}", rules.policy.revision());
         self.rules.store(Arc::new(rules));
+        self.generation.fetch_add(1, Ordering::AcqRel);
         self.journal.note(&Scene::default(), &NONE, Event::Gateway { what });
     }
 

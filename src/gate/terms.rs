@@ -34,5 +34,23 @@ impl Verdict {
     }
 }
 
+/// What makes a result that `then` allowed show more, or more of it, than what holds `now`. Ceilings and detectors that
+/// were stricter then do no harm.
+pub(super) fn differing(then: &Verdict, now: &Verdict) -> Vec<&'static str> {
+    let (before, after) = (then.terms(), now.terms());
+    let is_same = |part: &&str| before.get(*part) == after.get(*part);
+    let mut differing: Vec<&'static str> = SHOWING.into_iter().filter(|part| !is_same(part)).collect();
+    let rulings = || then.rulings.iter().zip(&now.rulings);
+    if rulings().any(|(then, now)| then.decision.limits.and(now.decision.limits) != then.decision.limits) {
+        differing.push("limits");
+    }
+    if rulings().any(|(then, now)| then.decision.detect.and(now.decision.detect) != then.decision.detect) {
+        differing.push("detect");
+    }
+    differing
+}
+
+/// The parts that have to be the same for what is shown to be the same.
+const SHOWING: [&str; 5] = ["sent", "masked", "released", "row_filters", "runs"];
 /// The names of the parts.
 pub(super) const PARTS: [&str; 7] = ["sent", "limits", "masked", "released", "row_filters", "detect", "runs"];

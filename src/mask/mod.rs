@@ -41,7 +41,7 @@ pub use governance::Governed;
 pub use guard::Guard;
 pub use held::NOT_IN_FORCE;
 pub use key::Key;
-pub use release::{Release, Released, Stop};
+pub use release::{Release, Released, STEP_BYTES, STEP_ROWS, Stop};
 pub use rewrite::{Plan, Refusal, Rewritten, rewrite, rewrite_as};
 pub use rows::{RowFilters, RowGrants, RowValues, Rows};
 pub use selector::Selector;

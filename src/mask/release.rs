@@ -80,6 +80,10 @@ pub enum Stop {
     },
 }
 
+/// What has left since the last step; `None` before the first one.
+#[derive(Debug, Default)]
+struct Since(Option<(u64, u64)>);
+
 /// The state of one result on its way out.
 #[derive(Debug)]
 pub struct Release {
@@ -88,7 +92,12 @@ pub struct Release {
     max_bytes: Option<u64>,
     described: bool,
     rows: u64,
+    /// Bytes of the messages that have begun to leave, where there is a ceiling.
+    announced: u64,
+    /// Bytes that have left.
     bytes: u64,
+    /// Since the last step.
+    since: Since,
     /// What looks through the rows, where anything is looked for.
     cells: Option<Box<Cells>>,
 }
@@ -97,7 +106,17 @@ impl Release {
     /// A result that is held against `plan`, of at most `max_rows` rows and `max_bytes` bytes of row data.
     #[must_use]
     pub fn new(plan: Plan, max_rows: Option<u64>, max_bytes: Option<u64>) -> Self {
-        Self { plan, max_rows, max_bytes, described: false, rows: 0, bytes: 0, cells: None }
+        Self {
+            plan,
+            max_rows,
+            max_bytes,
+            described: false,
+            rows: 0,
+            announced: 0,
+            bytes: 0,
+            since: Since::default(),
+            cells: None,
+        }
     }
 
     /// A result about which nothing was planned, because nothing is masked: its rows need no description.
@@ -170,6 +189,8 @@ impl Release {
             }
         };
         self.rows = self.rows.saturating_add(run.begun());
+        self.bytes = self.bytes.saturating_add(u64::try_from(run.len()).unwrap_or(u64::MAX));
+        self.since.add(&run);
         let Some(cells) = &mut self.cells else { return (Released(run.into_bytes()), stop) };
         let (bytes, broken) = cells.pass(run.into_bytes());
         let broken = broken.map(|broken| match broken {
@@ -190,8 +211,8 @@ impl Release {
         let most = self.max_rows.map_or(u64::MAX, |rows| rows.saturating_sub(self.rows));
         if let Some(max) = self.max_bytes {
             for (count, size) in (0..most).zip(run.sizes()) {
-                self.bytes = self.bytes.saturating_add(u64::try_from(size).unwrap_or(u64::MAX));
-                if self.bytes > max {
+                self.announced = self.announced.saturating_add(u64::try_from(size).unwrap_or(u64::MAX));
+                if self.announced > max {
                     return Err((count, Stop::Bytes { bytes: max }));
                 }
             }
@@ -200,6 +221,27 @@ impl Release {
             Some(rows) => Err((most, Stop::Rows { rows })),
             None => Ok(()),
         }
+    }
+
+    /// How many of the messages that begin in `run` may leave before the next step is due: one each [`STEP_ROWS`] rows
+    /// or [`STEP_BYTES`] bytes, and one before the first of all.
+    #[must_use]
+    pub fn before_step(&self, run: &Run) -> u64 {
+        let Some((rows, mut bytes)) = self.since.0 else { return 0 };
+        let mut count = 0;
+        for size in run.sizes() {
+            if rows.saturating_add(count) >= STEP_ROWS || bytes >= STEP_BYTES {
+                break;
+            }
+            bytes = bytes.saturating_add(u64::try_from(size).unwrap_or(u64::MAX));
+            count += 1;
+        }
+        count
+    }
+
+    /// Notes that a step was taken.
+    pub fn stepped(&mut self) {
+        self.since = Since(Some((0, 0)));
     }
 
     /// Whether a description was checked, so that rows may leave.
@@ -227,6 +269,19 @@ impl Release {
     }
 }
 
+impl Since {
+    fn add(&mut self, run: &Run) {
+        if let Some((rows, bytes)) = &mut self.0 {
+            *rows = rows.saturating_add(run.begun());
+            *bytes = bytes.saturating_add(u64::try_from(run.len()).unwrap_or(u64::MAX));
+        }
+    }
+}
+
+/// Rows between two steps of a result.
+pub const STEP_ROWS: u64 = 1000;
+/// Bytes of row data between two steps of a result: a row that has begun leaves to its end.
+pub const STEP_BYTES: u64 = 1 << 20;
 /// The length of a FunctionCall's value.
 const VALUE_HEAD: usize = 4;
 

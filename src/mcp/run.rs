@@ -216,7 +216,7 @@ async fn perform(
     };
     let started = tokio::time::Instant::now();
     let canceller = link.canceller();
-    let mut running = std::pin::pin!(execute(&mut link, proof));
+    let mut running = std::pin::pin!(execute(&mut link, proof, &rooms.gate, &job.caller.identity));
     let outcome = match job.mode {
         RunMode::Write { .. } => running.await,
         RunMode::Read { .. } => tokio::select! {

@@ -149,6 +149,18 @@ impl Run {
         self.lead > 0
     }
 
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The bytes.
     #[must_use]
     pub fn into_bytes(self) -> BytesMut {
@@ -175,6 +187,22 @@ impl Run {
         self.bytes.truncate(self.lead + size);
         self.begun = count;
         self.is_whole = true;
+    }
+
+    /// Takes off all but the rest of the earlier message and the first `count` messages that begin in it; `None` if there
+    /// is no more.
+    pub fn split_off(&mut self, count: u64) -> Option<Self> {
+        if count >= self.begun {
+            return None;
+        }
+        let kept = usize::try_from(count).unwrap_or(usize::MAX);
+        let size: usize = self.sizes().take(kept).sum();
+        let bytes = self.bytes.split_off(self.lead.saturating_add(size).min(self.bytes.len()));
+        let behind =
+            Self { tag: self.tag, bytes, lead: 0, begun: self.begun - count, is_whole: self.is_whole };
+        self.begun = count;
+        self.is_whole = true;
+        Some(behind)
     }
 
     /// Forgets every message that begins in it.
@@ -276,6 +304,26 @@ mod tests {
             buffer.extend_from_slice(&length.to_be_bytes());
             let mut frames = Frames::new(Leg::Backend);
             assert_eq!(frames.next(&mut buffer), Err(FrameError::Length { tag: b'D', length }));
+        }
+    }
+
+    #[test]
+    fn a_run_is_taken_apart_where_a_message_begins_and_nothing_is_lost() {
+        let bytes = [message(b'D', b"first"), message(b'D', b"second"), message(b'D', b"third")].concat();
+        for (count, arrived) in (0..4).flat_map(|count| [(count, bytes.len()), (count, bytes.len() - 3)]) {
+            let mut buffer = BytesMut::from(&bytes[..arrived]);
+            let Some(Piece::Run(mut run)) = Frames::new(Leg::Backend).next(&mut buffer).unwrap() else {
+                panic!("no run")
+            };
+            let is_whole = run.is_whole();
+            let behind = run.split_off(count);
+            assert_eq!(run.begun(), count.min(3));
+            assert_eq!(behind.is_some(), count < 3);
+            let last = behind.as_ref().unwrap_or(&run);
+            assert_eq!(last.is_whole(), is_whole);
+            let mut all = run.into_bytes();
+            all.extend(behind.into_iter().flat_map(Run::into_bytes));
+            assert_eq!(all, bytes[..arrived]);
         }
     }
 

@@ -3,12 +3,13 @@
 mod collector;
 mod conversation;
 
-use crate::gate::{Authorized, Outcome, Run, RunMode, Running};
+use crate::gate::{Authorized, Gate, Outcome, Run, RunMode, Running};
+use crate::identity::Identity;
 use crate::protocol::sqlstate;
 
 use super::{Link, LinkError};
 use collector::Collector;
-use conversation::Conversation;
+use conversation::{Conversation, Overseer};
 
 /// The result of a [`Run`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,15 +78,22 @@ pub enum RunError {
 /// Runs an admitted statement in a transaction of its own. The link is used up: drop it afterwards. If this future is
 /// dropped, the statement may still be running: cancel it by the link's [`Canceller`](super::Canceller).
 ///
+/// `gate` is asked on behalf of `who` whether the result may go on, as it is at the wire door.
+///
 /// A statement with `max_affected` is rolled back if it affects more rows. What counts is the command tag of INSERT,
 /// UPDATE, DELETE and MERGE; where rows can change without being in the tag (a data-modifying WITH, a function that is
 /// called), the server's own count of this transaction.
 ///
 /// # Errors
 /// See [`RunError`].
-pub async fn execute(link: &mut Link, proof: Authorized<Run>) -> Result<RunResult, RunError> {
+pub async fn execute(
+    link: &mut Link,
+    proof: Authorized<Run>,
+    gate: &Gate,
+    who: &Identity,
+) -> Result<RunResult, RunError> {
     let mode = proof.act().mode;
-    let mut conversation = Conversation::on(link);
+    let mut conversation = Conversation::on(link, Overseer { gate, who });
     let mut ready = conversation.begin(mode).await;
     if let (Ok(()), Some(guard)) = (&ready, proof.guard()) {
         ready = conversation.hold(guard).await;
@@ -98,9 +106,9 @@ pub async fn execute(link: &mut Link, proof: Authorized<Run>) -> Result<RunResul
         return Err(error);
     }
     // A tool brings no COMMIT, so nothing weaker ever runs in the place of what it brought.
-    let Running { release, receipt, facts, limits, ends_session: _, change: _, warning: _ } =
+    let Running { release, receipt, facts, limits, ends_session: _, course, change: _, warning: _ } =
         conversation.outbox().run(proof, fetched_at_most(mode));
-    let mut collector = Collector::new(release, limits, receipt.decision_id(), mode);
+    let mut collector = Collector::new(release, limits, receipt.decision_id(), mode).on(course);
     let done = conversation.within(limits.time_ms).carry_out(mode, &facts, &mut collector).await;
     conversation.part(&done).await;
     let receipt = receipt.with_findings(collector.findings());

@@ -15,8 +15,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 
 use crate::flow::{Intake, poll_drain};
-use crate::gate::{Context, Door, Gate, Hold, Patience, Tell};
+use crate::gate::{Context, Course, Denial, Door, Gate, Hold, Patience, Tell};
 use crate::identity::Identity;
+use crate::mask::Stop;
 use crate::protocol::frame::{FrameError, Leg};
 use crate::protocol::run::{Frames, Piece};
 use crate::protocol::sqlstate;
@@ -49,6 +50,10 @@ struct Drive {
     at_eof: bool,
     link: Link,
     judging: Option<Working<Answer>>,
+    /// Whether the result that is coming may go on.
+    stepping: Option<Working<Result<Course, Stop>>>,
+    /// How often rules had been replaced when the session was last told of those in force.
+    generation: u64,
     canceller: Canceller,
     cancelling: Option<Working<()>>,
     registration: Registration,
@@ -89,6 +94,8 @@ pub(super) enum End {
     Overtime,
     /// The rulebook ends the session, by this rule.
     Ended(String),
+    /// The rules were replaced, and give no such session.
+    Unwelcome(Denial),
 }
 
 impl Drive {
@@ -99,6 +106,8 @@ impl Drive {
         let lifetime = context.lifetime();
         let mut session = Session::new(Arc::clone(&context), link.parameters(), shared.settings.limits());
         session.client_bytes().extend_from_slice(&out);
+        let in_force = shared.gate.rules_in_force();
+        session.rules(in_force.clone());
         Self {
             session,
             gate: Arc::clone(&shared.gate),
@@ -111,6 +120,8 @@ impl Drive {
             canceller: link.canceller(),
             link,
             judging: None,
+            stepping: None,
+            generation: in_force.generation,
             cancelling: None,
             registration,
             tell: Arc::new(Notifier(sender)),
@@ -164,8 +175,22 @@ impl Drive {
             ready!(grace.as_mut().poll(waking));
             return Poll::Ready(End::Shutdown);
         }
+        if let Err(denial) = self.keep_up() {
+            return Poll::Ready(End::Unwelcome(denial));
+        }
         let is_waiting = self.session.is_idle() && !self.session.is_in_transaction();
         self.deadlines.poll(waking, is_waiting)
+    }
+
+    /// Takes in that rules were replaced.
+    fn keep_up(&mut self) -> Result<(), Denial> {
+        if self.generation == self.gate.generation() {
+            return Ok(());
+        }
+        let in_force = self.gate.rules_in_force();
+        self.generation = in_force.generation;
+        self.session.rules(in_force);
+        self.gate.stays(&self.who, &self.context)
     }
 
     /// Moves everything once that can move. Whether anything did.
@@ -180,6 +205,7 @@ impl Drive {
         }
         moved |= self.poll_cancelling(waking);
         moved |= self.poll_server(waking)?;
+        moved |= self.poll_stepping(waking);
         moved |= self.poll_client(waking)?;
         Ok(moved)
     }
@@ -236,6 +262,19 @@ impl Drive {
         moved
     }
 
+    /// Asks the gate whether the result that is coming may go on.
+    fn poll_stepping(&mut self, waking: &mut Waking<'_>) -> bool {
+        if let Some(step) = self.session.take_step() {
+            let (gate, who) = (self.gate.clone(), self.who.clone());
+            self.stepping = Some(Box::pin(async move { gate.goes_on(&who, step).await }));
+        }
+        let Some(stepping) = &mut self.stepping else { return false };
+        let Poll::Ready(answer) = stepping.as_mut().poll(waking) else { return false };
+        self.stepping = None;
+        self.session.stepped(answer);
+        true
+    }
+
     fn poll_cancelling(&mut self, waking: &mut Waking<'_>) -> bool {
         if self.session.take_cancel() && self.cancelling.is_none() {
             let canceller = self.canceller.clone();
@@ -261,7 +300,7 @@ impl Drive {
             // What the client has sent already may have waited for the room: nobody else wakes the session for it.
             moved = was_full;
         }
-        if self.session.client_bytes().len() >= MOST_WAITING {
+        if self.session.client_bytes().len() >= MOST_WAITING || self.session.is_paused() {
             return Ok(moved);
         }
         match self.link.poll_fill(waking) {
@@ -273,7 +312,9 @@ impl Drive {
             }
             Poll::Pending => {}
         }
-        while let Some(piece) = self.link.piece().map_err(End::Server)? {
+        while !self.session.is_paused()
+            && let Some(piece) = self.link.piece().map_err(End::Server)?
+        {
             moved = true;
             match piece {
                 Piece::Run(run) => self.session.server_run(run).map_err(End::Violation)?,
@@ -390,6 +431,7 @@ impl Drive {
             End::Expired => refusals::expired(),
             End::Overtime => refusals::overtime(),
             End::Ended(rule) => refusals::ended(rule),
+            End::Unwelcome(denial) => refusals::no_longer(denial),
         };
         if matches!(end, End::Frame(_) | End::Violation(Violation::Client { .. })) {
             self.gate.malformed(Door::Wire, self.context.client(), Some(&self.who), fields.message());

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::gate::{self, Denial, NameChange, Outcome, Prepared, Receipt, Running};
+use crate::gate::{
+    self, Course, Denial, InForce, NameChange, Outcome, Prepared, Receipt, Running, Shown, Step,
+};
 use crate::mask::{Detectors, Field, Release, Released, Stop};
 use crate::protocol::results::Format;
 use crate::protocol::run::Run;
@@ -59,6 +61,10 @@ pub(super) struct Flow {
     /// How long it has.
     spent: Duration,
     ends_session: bool,
+    /// What its result goes on by.
+    course: Option<Course>,
+    /// The names of its columns.
+    columns: Vec<String>,
 }
 
 /// What names mean: as confirmed, and what was sent since.
@@ -253,7 +259,46 @@ impl Flow {
             time_ms: running.limits.time_ms,
             spent: Duration::ZERO,
             ends_session: running.ends_session,
+            course: running.course,
+            columns: Vec::new(),
         }
+    }
+
+    /// What its result goes on by.
+    pub(super) fn course(&self) -> Option<&Course> {
+        self.course.as_ref()
+    }
+
+    /// Whether it was judged by other rules than those in force.
+    pub(super) fn is_of_other_rules(&self, in_force: &InForce) -> bool {
+        self.course.as_ref().is_some_and(|course| !course.is_by(in_force))
+    }
+
+    /// Whether the gate is to be asked before anything leaves.
+    pub(super) fn is_asked_about(&self, in_force: &InForce) -> bool {
+        self.course.is_some() && (in_force.asks_result || self.is_of_other_rules(in_force))
+    }
+
+    /// How many of the rows that begin in `run` may leave before the gate is asked; `None` where it need not be.
+    pub(super) fn before_step(&self, run: &Run, in_force: &InForce) -> Option<u64> {
+        match (self.is_of_other_rules(in_force), self.is_asked_about(in_force)) {
+            (true, _) => Some(0),
+            (false, true) => Some(self.release.before_step(run)),
+            (false, false) => None,
+        }
+    }
+
+    /// Takes in that the gate lets it go on, and by what.
+    pub(super) fn goes_on(&mut self, course: Course) {
+        self.course = Some(course);
+        self.release.stepped();
+    }
+
+    /// The step that it has come to, if anybody can be asked.
+    pub(super) fn step(&self) -> Option<Step> {
+        let columns = self.columns.clone();
+        let shown = Shown { columns, rows: self.release.rows(), bytes: self.release.bytes() };
+        Some(Step { course: self.course.clone()?, shown: Some(shown) })
     }
 
     /// How long the server may work on it, in milliseconds.
@@ -298,6 +343,7 @@ impl Flow {
 
     /// Checks the result's description.
     pub(super) fn describe(&mut self, fields: &[Field]) -> Result<(), Stop> {
+        self.columns = fields.iter().map(|field| field.name.clone()).collect();
         let checked = self.release.describe(fields);
         self.note(checked)
     }

@@ -177,6 +177,14 @@ pub fn ended(rule: &str) -> ErrorFields {
         .with_hint("what was not committed is rolled back")
 }
 
+/// The end of a session that the rules in force would not have opened.
+#[must_use]
+pub fn no_longer(denial: &Denial) -> ErrorFields {
+    let why = denial.reason().map_or("", |reason| reason.message.as_str());
+    fatal(sqlstate::ADMIN_SHUTDOWN, format!("the rules changed, and end this session: {why}"))
+        .with_detail(detail(denial))
+}
+
 /// The end of a session whose server does not let go of a statement after its time is over.
 #[must_use]
 pub fn overtime() -> ErrorFields {

@@ -12,6 +12,7 @@ mod ending;
 mod guarded;
 mod names;
 mod server;
+mod steps;
 mod time;
 
 use std::collections::HashSet;
@@ -20,10 +21,11 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use crate::gate::{
-    Authorized, Bind, Call, Context, Denial, Fetch, Gate, Hold, Prepare, Prepared, Query, Receipt, Tell,
+    Authorized, Bind, Call, Context, Course, Denial, Fetch, Gate, Hold, InForce, Prepare, Prepared, Query,
+    Receipt, Step, Tell,
 };
 use crate::identity::Identity;
-use crate::mask::Detectors;
+use crate::mask::{Detectors, Stop};
 use crate::protocol::backend::{ErrorFields, ready_for_query};
 use crate::protocol::results::TransactionStatus;
 use crate::protocol::sqlstate;
@@ -34,6 +36,7 @@ pub use server::check_setting;
 pub use time::{Task, Work};
 
 use ending::{Ending, OBLIGED};
+use steps::Parked;
 use time::Time;
 
 use super::guards::Guards;
@@ -74,6 +77,12 @@ pub struct Session {
     /// Whether a governed statement ran in this transaction: what its COMMIT complains about is withheld too.
     governed: bool,
     time: Time,
+    /// The rules in force; `None` where nobody tells.
+    in_force: Option<InForce>,
+    /// What waits for the gate to say that it may go on.
+    parked: Option<Parked>,
+    /// What the gate is to be asked about it.
+    step: Option<Step>,
     /// Whether the rulebook ends the session, and how soon.
     ending: Option<Ending>,
     /// What is looked for in whatever the server says: all that was looked for in a result of this session.
@@ -118,6 +127,8 @@ pub enum Ask {
     Fetch(Fetch),
     /// A function to call.
     Call(Call),
+    /// A portal that is to go on although the rules are others by now.
+    Resume(Box<Step>),
 }
 
 impl Ask {
@@ -129,6 +140,7 @@ impl Ask {
             Self::Bind(act) => Answer::Bind(Box::new(gate.admit(who, act, tell).await)),
             Self::Fetch(act) => Answer::Fetch(Box::new(gate.admit(who, act, tell).await)),
             Self::Call(act) => Answer::Call(Box::new(gate.admit(who, act, tell).await)),
+            Self::Resume(step) => Answer::Resume(Box::new(gate.goes_on(who, *step).await)),
         }
     }
 }
@@ -146,6 +158,8 @@ pub enum Answer {
     Fetch(Box<Result<Authorized<Fetch>, Denial>>),
     /// To [`Ask::Call`].
     Call(Box<Result<Authorized<Call>, Denial>>),
+    /// To [`Ask::Resume`].
+    Resume(Box<Result<Course, Stop>>),
 }
 
 /// Why a session must end at once.
@@ -192,6 +206,7 @@ enum Asking {
     Query,
     Parse { name: String },
     Bind,
+    Execute { name: String, max_rows: u32 },
 }
 
 /// What is kept with each reply that the server owes.
@@ -256,6 +271,9 @@ impl Session {
             cancel: false,
             governed: false,
             time: Time::default(),
+            in_force: None,
+            parked: None,
+            step: None,
             ending: None,
             detectors: Detectors::default(),
             goodbye: false,
@@ -286,6 +304,7 @@ impl Session {
                 Ok(proof) => return self.send_call(proof),
                 Err(denial) => denial,
             },
+            Answer::Resume(answer) => return self.resumed(asking, *answer),
         };
         self.may_end(&denial, asking == Asking::Query);
         self.refuse(asking, refusals::denied(&denial));
@@ -311,7 +330,7 @@ impl Session {
     #[must_use]
     pub fn wants_client(&self) -> bool {
         match self.mode {
-            Mode::CopyIn => true,
+            Mode::CopyIn => self.parked.is_none(),
             Mode::Closed => false,
             Mode::Normal | Mode::Skipping if self.is_last() => false,
             Mode::Normal | Mode::Skipping => {
@@ -414,6 +433,11 @@ impl Session {
         let name = proof.act().portal.clone();
         let prepared = Arc::clone(&proof.act().prepared);
         self.send_guards(&proof.guards());
+        let is_timed = proof.is_timed();
+        if is_timed {
+            // By the answers it shows when the server begins with it.
+            self.outbox.flush();
+        }
         let Bound { running, is_prepared_anew } = self.outbox.bind(proof);
         if is_prepared_anew {
             self.sent(Kind::Close, Owed::Own);
@@ -422,10 +446,10 @@ impl Session {
         self.guards.sent(&running.facts);
         let ends_session = running.ends_session;
         let portal = self.portals.bind_sent(name, prepared, running);
-        let is_timed = self.runs(portal);
+        self.runs(portal);
         self.sent(Kind::Bind, Owed::Portal(portal));
         if is_timed {
-            // Its time is what the server takes, not what its client does.
+            // And when it is done, whenever its client asks for that.
             self.outbox.flush();
         }
         if ends_session {
@@ -433,12 +457,12 @@ impl Session {
         }
     }
 
-    /// Notes what holds from now on, because a portal's statement may run. Whether its time is limited.
-    fn runs(&mut self, portal: PortalId) -> bool {
-        let Some(flow) = self.portals.flow_mut(portal) else { return false };
+    /// Notes what holds from now on, because a portal's statement may run.
+    fn runs(&mut self, portal: PortalId) {
+        let Some(flow) = self.portals.flow_mut(portal) else { return };
         self.governed |= flow.is_governed();
         self.detectors = self.detectors.and(flow.detectors());
-        self.time.start(flow)
+        self.time.start(flow);
     }
 
     /// Notes that a message of the extended protocol was sent.
@@ -461,7 +485,7 @@ impl Session {
                 self.sent(Kind::Refusal, Owed::Refused { error, unnamed_parse: name.is_empty() });
                 self.mode = Mode::Skipping;
             }
-            Asking::Bind => self.refuse_portal(error),
+            Asking::Bind | Asking::Execute { .. } => self.refuse_portal(error),
         }
     }
 

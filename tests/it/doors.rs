@@ -4,6 +4,7 @@ mod attacks;
 mod decisions;
 mod groups;
 mod keyed;
+mod limits;
 mod names;
 mod read_only;
 mod redefined;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::gate::RunMode;
+use crate::gate::{Course, Gate, InForce, RunMode, Shown, Step};
 use crate::mask::detect::Findings;
 use crate::mask::{Field, Release, Stop};
 use crate::policy::Limits;
@@ -21,6 +21,8 @@ pub(super) struct Collector {
     most_rows: u64,
     bytes: u64,
     described: bool,
+    course: Option<Course>,
+    in_force: Option<InForce>,
     result: RunResult,
 }
 
@@ -48,7 +50,34 @@ impl Collector {
             affected: 0,
             notices: Vec::new(),
         };
-        Self { release, most_rows, bytes: 0, described: false, result }
+        Self { release, most_rows, bytes: 0, described: false, course: None, in_force: None, result }
+    }
+
+    /// The same, which goes on by `course`.
+    pub(super) fn on(self, course: Option<Course>) -> Self {
+        Self { course, ..self }
+    }
+
+    /// What `gate` has to be asked before a row may be taken.
+    pub(super) fn step(&mut self, row: &Frame, gate: &Gate) -> Option<Step> {
+        let course = self.course.as_ref()?;
+        if self.in_force.as_ref().is_none_or(|known| known.generation != gate.generation()) {
+            self.in_force = Some(gate.rules_in_force());
+        }
+        let in_force = self.in_force.as_ref()?;
+        let is_due = || in_force.asks_result && self.release.before_step(&Run::of(row)) == 0;
+        if course.is_by(in_force) && !is_due() {
+            return None;
+        }
+        let columns = self.result.columns.iter().map(|column| column.name.clone()).collect();
+        let shown = Shown { columns, rows: self.release.rows(), bytes: self.release.bytes() };
+        Some(Step { course: course.clone(), shown: Some(shown) })
+    }
+
+    /// Takes in that the result may go on.
+    pub(super) fn goes_on(&mut self, course: Course) {
+        self.course = Some(course);
+        self.release.stepped();
     }
 
     /// Takes a RowDescription.

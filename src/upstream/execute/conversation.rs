@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::gate::RunMode;
+use crate::gate::{Gate, RunMode};
+use crate::identity::Identity;
 use crate::protocol::backend::ErrorFields;
 use crate::protocol::body::{Body, BodyError};
 use crate::protocol::frame::Frame;
@@ -26,6 +27,14 @@ pub(super) struct Conversation<'a> {
     canceller: Canceller,
     outbox: Outbox,
     deadline: Option<Deadline>,
+    overseer: Overseer<'a>,
+}
+
+/// Whom to ask whether a result may go on, and for whom.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Overseer<'a> {
+    pub(super) gate: &'a Gate,
+    pub(super) who: &'a Identity,
 }
 
 /// When the statement's time is over.
@@ -44,9 +53,9 @@ struct Answer {
 }
 
 impl<'a> Conversation<'a> {
-    pub(super) fn on(link: &'a mut Link) -> Self {
+    pub(super) fn on(link: &'a mut Link, overseer: Overseer<'a>) -> Self {
         let canceller = link.canceller();
-        Self { link, canceller, outbox: Outbox::new(), deadline: None }
+        Self { link, canceller, outbox: Outbox::new(), deadline: None, overseer }
     }
 
     /// What will be sent next.
@@ -147,6 +156,10 @@ impl<'a> Conversation<'a> {
         loop {
             let Frame { tag, body } = match self.receive().await.map_err(RunError::Broken)? {
                 Some(frame) if frame.tag == b'D' => {
+                    let Overseer { gate, who } = self.overseer;
+                    if let Some(step) = collector.step(&frame, gate) {
+                        collector.goes_on(gate.goes_on(who, step).await?);
+                    }
                     collector.row(&frame)?;
                     continue;
                 }

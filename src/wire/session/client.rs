@@ -69,6 +69,7 @@ impl Session {
             (Mode::Normal | Mode::Skipping | Mode::Closed, true) => run.keep_lead(),
             (Mode::Normal | Mode::Skipping | Mode::Closed, false) => return,
         }
+        let Some(run) = self.copy_in(run) else { return };
         self.is_copying = !run.is_whole();
         self.outbox.copy_data(run);
     }
@@ -171,18 +172,29 @@ impl Session {
     /// client has not described is described before: no row passes unchecked.
     fn execute(&mut self, name: String, max_rows: u32) {
         let Some(name) = self.name(name, |_| Asking::Bind) else { return };
+        match self.resumption(&name) {
+            Some(step) => self.ask(Ask::Resume(Box::new(step)), Asking::Execute { name, max_rows }),
+            None => self.run_portal(name, max_rows),
+        }
+    }
+
+    /// As [`Session::execute`], by the rules in force.
+    pub(super) fn run_portal(&mut self, name: String, max_rows: u32) {
         let Some((portal, flow)) = self.portals.portal_mut(&name) else {
             if self.portals.is_cursor(&name) || self.may_be_known(&name) {
                 return self.fetch(name, max_rows);
             }
             return self.refuse_portal(refusals::unknown_portal(&name));
         };
-        let holds_client = flow.holds_client();
+        let (holds_client, is_timed) = (flow.holds_client(), flow.time_ms().is_some());
         // It may have been bound long before, and guards have run since.
         self.guards.sent(flow.facts());
         if flow.ask_description() {
             self.outbox.describe_portal(&name);
             self.sent(Kind::Check, Owed::Portal(portal));
+        }
+        if is_timed {
+            self.outbox.flush();
         }
         self.outbox.execute(&name, max_rows);
         self.sent(Kind::Execute, Owed::Portal(portal));

@@ -61,6 +61,9 @@ impl Session {
         if is_checked {
             self.outbox.describe_portal(&proof.act().portal);
         }
+        if proof.is_timed() {
+            self.outbox.flush();
+        }
         let running = self.outbox.fetch(proof);
         if running.ends_session {
             self.ends_with_series(OBLIGED);

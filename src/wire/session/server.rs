@@ -56,13 +56,9 @@ impl Session {
                 self.next_result(&Outcome::Completed { tag: String::new() }, frame)
             }
             (Kind::Call, b'V') => {
-                let Some(flow) = self.current() else {
-                    self.stop(&Stop::Undescribed);
-                    return Ok(());
-                };
-                let value = Frame { body: flow.value(frame.body.clone()), ..*frame };
-                flow.settle(&Outcome::Completed { tag: String::new() });
-                self.relay(&value);
+                if !self.parks_value(frame) {
+                    self.pass_value(frame);
+                }
             }
             (Kind::DescribeStatement, b't') => {
                 if let Some(Owed::Description(prepared)) = self.replies.first_mut() {
@@ -214,15 +210,28 @@ impl Session {
             // Rows leave the order of the answers as it is, so that one look holds for all of them.
             self.replies.receive(run.tag())?;
         }
-        let is_whole = run.is_whole();
-        self.rows(run);
-        if is_whole {
-            append(&mut self.client, std::mem::take(&mut self.aside));
-        }
+        self.pass(run);
         Ok(())
     }
 
-    fn rows(&mut self, run: Run) {
+    /// Lets the value of a FunctionCall go.
+    pub(super) fn pass_value(&mut self, frame: &Frame) {
+        let Some(flow) = self.current() else { return self.stop(&Stop::Undescribed) };
+        let value = Frame { body: flow.value(frame.body.clone()), ..*frame };
+        flow.settle(&Outcome::Completed { tag: String::new() });
+        self.relay(&value);
+    }
+
+    /// Lets rows go, as far as they have arrived, and behind them what was to be said aside.
+    pub(super) fn rows(&mut self, run: Run) {
+        let is_whole = run.is_whole();
+        self.release(run);
+        if is_whole {
+            append(&mut self.client, std::mem::take(&mut self.aside));
+        }
+    }
+
+    fn release(&mut self, run: Run) {
         self.is_midway = false;
         if self.stop.is_some() {
             return;
@@ -241,7 +250,7 @@ impl Session {
     }
 
     /// Lets nothing further out, and makes the server fail so that its state and ours stay one.
-    fn stop(&mut self, stop: &Stop) {
+    pub(super) fn stop(&mut self, stop: &Stop) {
         if self.stop.is_some() {
             return;
         }

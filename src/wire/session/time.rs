@@ -139,18 +139,17 @@ impl Session {
 }
 
 impl Time {
-    /// Notes the limit of a statement that was sent. Whether it has one.
-    pub(super) fn start(&mut self, flow: &mut Flow) -> bool {
+    /// Notes the limit of a statement that was sent.
+    pub(super) fn start(&mut self, flow: &mut Flow) {
         if flow.ends_transaction()
             && let Some(ms) = self.commit_ms
         {
             flow.limit_time(ms);
         }
-        let Some(ms) = flow.time_ms() else { return false };
+        let Some(ms) = flow.time_ms() else { return };
         self.is_limited = true;
         if matches!(flow.change(), Some(NameChange::Opened { holds: true, .. })) {
             self.commit_ms = Some(self.commit_ms.map_or(ms, |least| least.min(ms)));
         }
-        true
     }
 }

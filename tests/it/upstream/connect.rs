@@ -106,12 +106,12 @@ async fn the_end_of_a_connection_is_told_to_its_reader() {
 #[tokio::test]
 async fn a_cancel_stops_what_runs_on_its_own_session_only() {
     let stand = Stand::with("").await;
-    let mut victim = stand.open().await.unwrap();
+    let victim = stand.open().await.unwrap();
     let bystander = stand.open().await.unwrap();
     let context = std::sync::Arc::clone(victim.context());
     let proof = stand.admit(&context, "SELECT pg_sleep(15)", RunMode::Read { max_rows: 1 }).await;
     let canceller = victim.canceller();
-    let running = tokio::spawn(async move { execute(&mut victim, proof).await });
+    let running = stand.start(victim, proof);
     bystander.canceller().cancel().await;
     let sleeping =
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(15)%' AND state = 'active'

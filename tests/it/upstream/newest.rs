@@ -28,14 +28,14 @@ async fn sessions_results_and_cancels_work_with_its_long_keys() {
     let result = stand.read("SELECT n FROM t ORDER BY n").await.unwrap();
     assert_eq!(result.rows, [[Some("1".to_owned())], [Some("2".to_owned())]]);
 
-    let mut link = stand.open().await.unwrap();
+    let link = stand.open().await.unwrap();
     assert!(
         link.parameters().iter().any(|(name, value)| name == "server_version" && value.starts_with("18"))
     );
     let context = std::sync::Arc::clone(link.context());
     let proof = stand.admit(&context, "SELECT pg_sleep(15)", RunMode::Read { max_rows: 1 }).await;
     let canceller = link.canceller();
-    let running = tokio::spawn(async move { execute(&mut link, proof).await });
+    let running = stand.start(link, proof);
     let sleeping =
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(15)%' AND state = 'active'
                     AND application_name LIKE 'portcullis:%'";

@@ -155,11 +155,11 @@ async fn a_verified_server_is_spoken_to_and_cancelled_by_tls() {
     }
     let stand = server.stand("bound", server.tls(Verification::Full)).await;
     // The catalog came by TLS too: the role has no other way in.
-    let mut link = stand.open().await.unwrap();
+    let link = stand.open().await.unwrap();
     let context = Arc::clone(link.context());
     let proof = stand.admit(&context, "SELECT pg_sleep(15)", RunMode::Read { max_rows: 1 }).await;
     let canceller = link.canceller();
-    let running = tokio::spawn(async move { execute(&mut link, proof).await });
+    let running = stand.start(link, proof);
     let sleeping =
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(15)%' AND state = 'active'
                     AND usename = 'bound'";

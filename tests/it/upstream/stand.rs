@@ -19,6 +19,7 @@ use portcullis::store::Store;
 use portcullis::upstream::{
     ConnectError, DatabaseSettings, Kind, Link, RoleSettings, RunError, RunResult, Upstream, execute,
 };
+use tokio::task::JoinHandle;
 
 use crate::support::Database;
 
@@ -27,8 +28,8 @@ pub(super) struct Stand {
     pub(super) database: Database,
     pub(super) ledger: Memory,
     upstream: Arc<Upstream>,
-    gate: Gate,
-    ana: Identity,
+    pub(super) gate: Arc<Gate>,
+    pub(super) ana: Identity,
 }
 
 impl Stand {
@@ -88,7 +89,7 @@ impl Stand {
         })
         .unwrap();
         let ana = gate.authenticate(token.reveal(), Door::Mcp, "").unwrap();
-        Self { database, ledger, upstream, gate, ana }
+        Self { database, ledger, upstream, gate: Arc::new(gate), ana }
     }
 
     pub(super) async fn open(&self) -> Result<Link, ConnectError> {
@@ -126,7 +127,17 @@ impl Stand {
         let mut link = self.open().await.unwrap();
         let context = Arc::clone(link.context());
         let proof = self.admit(&context, sql, mode).await;
-        execute(&mut link, proof).await
+        execute(&mut link, proof, &self.gate, &self.ana).await
+    }
+
+    /// Runs what `proof` allows in a task of its own.
+    pub(super) fn start(
+        &self,
+        mut link: Link,
+        proof: Authorized<Run>,
+    ) -> JoinHandle<Result<RunResult, RunError>> {
+        let (gate, who) = (Arc::clone(&self.gate), self.ana.clone());
+        tokio::spawn(async move { execute(&mut link, proof, &gate, &who).await })
     }
 
     /// Reads at most 100 rows.

@@ -29,7 +29,13 @@ async fn every_spelling_of_a_time_limit_means_what_postgresql_means_by_it() {
         let proof = stand
             .admit(&context, "SELECT current_setting('statement_timeout')", RunMode::Read { max_rows: 1 })
             .await;
-        let in_force = execute(&mut link, proof).await.unwrap().rows.remove(0).remove(0).unwrap();
+        let in_force = execute(&mut link, proof, &stand.gate, &stand.ana)
+            .await
+            .unwrap()
+            .rows
+            .remove(0)
+            .remove(0)
+            .unwrap();
         // `ana` may take 20 s; 0 is no limit.
         let asked: i64 = client.query_one(MILLISECONDS, &[]).await.unwrap().get(0);
         if asked == 0 || asked > 20_000 {

@@ -235,6 +235,7 @@ impl Client {
         self.served += bytes.len();
         let mut heard = Ok(());
         while heard.is_ok()
+            && !self.session.is_paused()
             && let Some(piece) = self.server_frames.next(&mut self.arrived).map_err(no_frame)?
         {
             self.seen.server(&piece);
@@ -242,6 +243,9 @@ impl Client {
                 Piece::Run(run) => self.session.server_run(run),
                 Piece::Frame(frame) => self.session.server(&frame),
             };
+            while let Some(step) = self.session.take_step() {
+                self.session.stepped(ready(self.gate.goes_on(&self.who, step)));
+            }
         }
         let bytes = self.session.client_bytes().split();
         self.output.extend_from_slice(&bytes);
