@@ -1,5 +1,7 @@
 # METADATA
 # title: How long sessions last
+# custom:
+#   grants: true
 package portcullis.session.session_settings
 
 import data.portcullis.lib.me

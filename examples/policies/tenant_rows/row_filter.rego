@@ -1,5 +1,7 @@
 # METADATA
 # title: Notes belong to a tenant
+# custom:
+#   grants: true
 package portcullis.row_filter.tenant_rows
 
 define contains {

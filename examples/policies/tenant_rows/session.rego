@@ -1,5 +1,7 @@
 # METADATA
 # title: Whose notes a session shows
+# custom:
+#   grants: true
 package portcullis.session.tenant_rows
 
 row_values contains {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::pin::pin;
 use std::time::Duration;
 
 use portcullis::approval::Vote;
@@ -131,10 +130,10 @@ impl<'a> Play<'a> {
                 }
             }
         }
-        let client = &self.sessions[&key];
-        let mut outcome = pin!(run(client, step));
+        let mut closed = false;
+        let mut outcome = Box::pin(run(&self.sessions[&key], step));
         let answer = match step.votes.as_slice() {
-            [] => outcome.await,
+            [] => outcome.as_mut().await,
             votes => tokio::select! {
                 biased;
                 answer = &mut outcome => answer,
@@ -143,16 +142,23 @@ impl<'a> Play<'a> {
                     for vote in votes {
                         said.line(&voted(self.stand, &request, vote).await);
                     }
-                    match tokio::time::timeout(PATIENCE, outcome).await {
+                    match tokio::time::timeout(PATIENCE, &mut outcome).await {
                         Ok(answer) => answer,
                         Err(_) => panic!("it still waits after these votes:\n{}", said.text()),
                     }
                 }
             },
         };
+        drop(outcome);
         match answer {
             Ok(shown) => said.line(&shown),
+            // Whether a client still reads the last words of a session depends on when it looks.
+            Err(error) if error.is_closed() || is_fatal(&error) => closed = true,
             Err(error) => failed(&error, &mut said),
+        }
+        if closed {
+            said.line("server closed the connection");
+            drop(self.sessions.remove(&key));
         }
         said.text()
     }
@@ -232,6 +238,10 @@ async fn voted(stand: &Stand, request: &portcullis::approval::Request, vote: &st
         Ok(after) => format!("-- {who} {word}: {}", after.standing()),
         Err(why) => format!("-- {who} has no vote: {why}"),
     }
+}
+
+fn is_fatal(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| error.severity() == "FATAL")
 }
 
 fn failed(error: &tokio_postgres::Error, said: &mut Transcript) {
