@@ -120,7 +120,6 @@ fn envelope() -> Map<String, Value> {
         "error": refusal,
         "content_trust": {"type": "string", "enum": ["untrusted"]},
         "notice": {"type": "string"},
-        "session_ended": {"type": "boolean"},
     });
     fields.as_object().cloned().unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use portcullis::gate::RunMode;
-use portcullis::upstream::{ConnectError, LinkError, Outbox, RunError, execute};
+use portcullis::upstream::{ConnectError, LinkError, Outbox, RunError};
 
 use super::stand::Stand;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use portcullis::cli::demo::cluster::{Cluster, Installation};
 use portcullis::gate::RunMode;
-use portcullis::upstream::{RunError, execute};
+use portcullis::upstream::RunError;
 
 use super::stand::Stand;
 

@@ -9,7 +9,7 @@ use portcullis::cli::demo::cluster::Cluster;
 use portcullis::gate::RunMode;
 use portcullis::tls::client::{Client, Settings, Verification};
 use portcullis::upstream::{
-    ChannelBinding, ConnectError, DatabaseSettings, RoleSettings, RunError, UpstreamUser, execute,
+    ChannelBinding, ConnectError, DatabaseSettings, RoleSettings, RunError, UpstreamUser,
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;

@@ -140,6 +140,7 @@ async fn what_is_denied_by_new_rules_does_not_go_on() {
     copy.send(&message(b'd', |body| body.extend_from_slice(b"one\n"))).await;
     assert_eq!(copy.until_ready().await, "E(42501) Z(I)");
     assert_eq!(copy.ask(&query("SELECT 1")).await, "T D C(SELECT 1) Z(I)");
+    portal.ask(&query("ROLLBACK")).await;
     let whys = whys(&stand).await;
     assert!(
         whys.len() >= 3 && whys.iter().all(|why| why.contains("the rules changed while it ran")),
