@@ -324,7 +324,7 @@ pub struct Receipt {
     clock: Arc<dyn Clock>,
     record: Option<Record>,
     watch: Option<Watch>,
-    account: Option<(Budgets, SmolStr)>,
+    account: Option<Account>,
     admitted_at: Timestamp,
     decision_id: SmolStr,
     is_sent: bool,
@@ -343,8 +343,23 @@ impl Receipt {
 
     /// Counts the rows for `identity`, once it is known how many there are.
     pub(super) fn charged_to(mut self, budgets: Budgets, identity: SmolStr) -> Self {
-        self.account = Some((budgets, identity));
+        self.account = Some(Account { budgets, identity, charged: Spent::default() });
         self
+    }
+
+    /// Counts what the client has got so far, while there may be more: a portal that is never closed is no way around a
+    /// budget.
+    pub fn charge(&mut self, rows: u64, bytes: u64) {
+        let now = self.clock.now();
+        if let Some(account) = &mut self.account {
+            account.charge(rows, bytes, now);
+        }
+    }
+
+    /// Lets go of it with what the client has got: its session has ended.
+    pub fn abandon(mut self, rows: u64, bytes: u64) {
+        let outcome = if self.is_sent { Outcome::Unknown } else { Outcome::Skipped };
+        self.write(&outcome, rows, bytes);
     }
 
     /// Lets `watch` hear of the outcome too.
@@ -373,12 +388,7 @@ impl Receipt {
 
     fn write(&mut self, outcome: &Outcome, rows: u64, bytes: u64) {
         let Some(mut record) = self.record.take() else { return };
-        if let Some((budgets, identity)) = self.account.take() {
-            let rows = rows.max(affected(outcome.tag()));
-            if rows > 0 || bytes > 0 {
-                budgets.add(&identity, Spent { rows, bytes, ..Spent::default() }, self.clock.now());
-            }
-        }
+        self.charge(rows.max(affected(outcome.tag())), bytes);
         if let Some(watch) = self.watch.take() {
             watch.settled(outcome);
         }
@@ -406,6 +416,28 @@ impl Drop for Receipt {
     fn drop(&mut self) {
         let outcome = if self.is_sent { Outcome::Unknown } else { Outcome::Skipped };
         self.write(&outcome, 0, 0);
+    }
+}
+
+/// Whose budget a statement's result is charged to, and what of it was.
+#[derive(Debug)]
+struct Account {
+    budgets: Budgets,
+    identity: SmolStr,
+    charged: Spent,
+}
+
+impl Account {
+    fn charge(&mut self, rows: u64, bytes: u64, now: Timestamp) {
+        let more = Spent {
+            rows: rows.saturating_sub(self.charged.rows),
+            bytes: bytes.saturating_sub(self.charged.bytes),
+            ..Spent::default()
+        };
+        if more != Spent::default() {
+            self.budgets.add(&self.identity, more, now);
+            self.charged = Spent { rows, bytes, ..Spent::default() };
+        }
     }
 }
 

@@ -67,6 +67,15 @@ pub(super) struct Flow {
     columns: Vec<String>,
 }
 
+/// A session that ends in the middle of a result still had it.
+impl Drop for Flow {
+    fn drop(&mut self) {
+        if let Some(receipt) = self.receipt.take() {
+            receipt.abandon(self.release.rows(), self.release.bytes());
+        }
+    }
+}
+
 /// What names mean: as confirmed, and what was sent since.
 #[derive(Debug)]
 struct Names<T> {
@@ -145,7 +154,9 @@ impl Portals {
 
     /// A Bind of `prepared` was sent.
     pub(super) fn bind_sent(&mut self, name: String, prepared: Arc<Prepared>, running: Running) -> PortalId {
-        let id = self.add(Flow { is_named: !name.is_empty(), ..Flow::new(running) });
+        let mut flow = Flow::new(running);
+        flow.is_named = !name.is_empty();
+        let id = self.add(flow);
         if !name.is_empty() {
             let name = name.clone();
             self.names.send(NameChange::Opened { name, opened_as: prepared, holds: false });
@@ -156,7 +167,9 @@ impl Portals {
 
     /// An Execute of a cursor was sent, which is good for this once.
     pub(super) fn fetch_sent(&mut self, running: Running) -> PortalId {
-        self.add(Flow { is_once: true, ..Flow::new(running) })
+        let mut flow = Flow::new(running);
+        flow.is_once = true;
+        self.add(flow)
     }
 
     /// The server confirmed the oldest Bind or Close of a portal, which was of an unnamed one or not.
@@ -236,7 +249,9 @@ impl Portals {
 impl Flow {
     /// The way of a statement that was sent with this many characters of our own before its text.
     pub(super) fn behind(running: Running, ahead: usize) -> Self {
-        Self { ahead, ..Self::new(running) }
+        let mut flow = Self::new(running);
+        flow.ahead = ahead;
+        flow
     }
 
     /// The way of a statement that was sent.
@@ -288,8 +303,17 @@ impl Flow {
         }
     }
 
+    /// Counts for the identity's budget what the client has got so far.
+    pub(super) fn charge(&mut self) {
+        let (rows, bytes) = (self.release.rows(), self.release.bytes());
+        if let Some(receipt) = &mut self.receipt {
+            receipt.charge(rows, bytes);
+        }
+    }
+
     /// Takes in that the gate lets it go on, and by what.
     pub(super) fn goes_on(&mut self, course: Course) {
+        self.charge();
         self.course = Some(course);
         self.release.stepped();
     }

@@ -149,6 +149,7 @@ impl Session {
         let Some(flow) = self.portals.flow_mut(portal) else { return Ok(()) };
         flow.execute();
         if frame.tag == b's' {
+            flow.charge();
             if flow.is_once() {
                 self.portals.end(portal);
             }

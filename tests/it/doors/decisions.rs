@@ -6,7 +6,9 @@ use portcullis::audit::{Event, StatementRecord};
 use serde_json::json;
 use tokio_postgres::{Client, NoTls};
 
+use crate::faults::until;
 use crate::support::gateway::Stand;
+use crate::wire_sim::rig::query;
 
 /// A stand with one more file in its rulebook, an add-on of the statement's decision point.
 async fn with(rules: &str) -> Stand {
@@ -136,6 +138,28 @@ async fn a_budget_is_one_for_all_sessions_doors_and_restarts() {
     let client = stand.wire("support-bot").await;
     assert!(refused(&client, sql).await.contains("you had 5 rows today"), "after a restart");
     client.simple_query("ROLLBACK").await.expect("the way out is always open");
+}
+
+/// A portal that is never closed, and a connection that is dropped in the middle of a result, are no ways around.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_count_however_the_result_ends() {
+    let rules = "deny contains {\"rule\": \"budget\", \"message\": sprintf(\"you had %d rows today\", [input.budget.day.rows]), \"hint\": \"\"} if input.budget.day.rows >= 2";
+    let stand = with(rules).await;
+    let mut client = stand.wire("support-bot").await;
+    let transaction = client.transaction().await.unwrap();
+    let portal = transaction.bind("SELECT id FROM products ORDER BY id", &[]).await.unwrap();
+    assert_eq!(transaction.query_portal(&portal, 2).await.unwrap().len(), 2);
+    let other = stand.wire("support-bot").await;
+    assert!(refused(&other, "SELECT 1").await.contains("you had 2 rows today"), "while it is open");
+
+    let stand = with(rules).await;
+    let mut raw = crate::wire_real::Raw::session(&stand, "support-bot").await;
+    raw.send(&query("SELECT id FROM products ORDER BY id")).await;
+    let first = raw.frame().await.unwrap();
+    assert_eq!(first.tag, b'T');
+    drop(raw);
+    let other = stand.wire("support-bot").await;
+    until("it is counted", async || other.simple_query("SELECT 1").await.is_err()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
