@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use portcullis::catalog;
 use portcullis::gate::{Catalogs as _, Denial, DenialKind, Rules};
-use portcullis::policy::input::{
-    Budget, IdentityInput, LabelsInput, ResultColumn, ResultFacts, SessionFacts,
-};
-use portcullis::policy::{Alert, Effect, Reason, ResultInput, StatementInput};
+use portcullis::policy::input::{IdentityInput, SessionFacts};
+use portcullis::policy::{Alert, Effect, Reason, StatementInput};
 use portcullis::sql::{Facts, Statement, analyze};
 use portcullis::upstream::Upstream;
 
@@ -36,15 +34,8 @@ impl Bench {
     pub(super) fn judge(&self, step: &Step, into: &mut Transcript) -> Vec<String> {
         into.prompt(step);
         let facts = self.facts(&step.sql);
-        match step.result_rows {
-            Some(rows) => self.result(step, &facts, rows, into),
-            None => self.statement(step, &facts, into),
-        }
-    }
-
-    fn statement(&self, step: &Step, facts: &Facts, into: &mut Transcript) -> Vec<String> {
         let time = self.rules.policy.time(step.at.unwrap());
-        let plain = StatementInput::plain(self.identity(&step.who), &self.database, "wire", facts, time);
+        let plain = StatementInput::plain(self.identity(&step.who), &self.database, "wire", &facts, time);
         let decision = self.rules.policy.decide(&StatementInput { session: session(step), ..plain });
         match &decision.effect {
             Effect::Allow => into.line("-- runs"),
@@ -57,29 +48,6 @@ impl Bench {
             into.line("-- the session ends");
         }
         decision.alerts.iter().map(heard).collect()
-    }
-
-    fn result(&self, step: &Step, facts: &Facts, rows: u64, into: &mut Transcript) -> Vec<String> {
-        let columns = facts.outputs.iter();
-        let columns: Vec<ResultColumn> = columns
-            .map(|output| ResultColumn { name: output.name.clone(), sources: output.sources.clone() })
-            .collect();
-        let consent = self.rules.policy.result(&ResultInput {
-            identity: self.identity(&step.who),
-            database: &self.database,
-            door: "wire",
-            session: session(step),
-            statement: facts,
-            result: ResultFacts { columns: &columns, rows, bytes: 0 },
-            budget: Budget::default(),
-            labels: LabelsInput::default(),
-            time: self.rules.policy.time(jiff::Timestamp::UNIX_EPOCH),
-        });
-        match consent.reasons.is_empty() {
-            true => into.line("-- goes on"),
-            false => refuse(consent.reasons, into),
-        }
-        consent.alerts.iter().map(heard).collect()
     }
 
     fn identity<'a>(&'a self, name: &'a str) -> IdentityInput<'a> {

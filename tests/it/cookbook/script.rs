@@ -69,8 +69,6 @@ pub(super) struct Step {
     pub(super) copy: bool,
     /// When: then the rulebook is asked about that moment, and nothing runs.
     pub(super) at: Option<jiff::Timestamp>,
-    /// After how many rows of the result the rulebook is asked about it; nothing runs.
-    pub(super) result_rows: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

@@ -22,7 +22,6 @@ impl Transcript {
         }
         let times = if step.times > 1 { format!("{} times", step.times) } else { String::new() };
         let at = step.at.map(|at| at.to_string()).unwrap_or_default();
-        let after = step.result_rows.map(|rows| format!("after {rows} rows")).unwrap_or_default();
         let purpose = match step.purpose.as_str() {
             "" => String::new(),
             purpose => format!("portcullis.purpose={purpose}"),
@@ -31,7 +30,7 @@ impl Transcript {
             "" => String::new(),
             application => format!("application_name={application}"),
         };
-        let notes = [at, step.note.clone(), purpose, application, times, after];
+        let notes = [at, step.note.clone(), purpose, application, times];
         let notes: Vec<String> = notes.into_iter().filter(|note| !note.is_empty()).collect();
         if !notes.is_empty() {
             self.line(&format!("-- {}", notes.join(", ")));
