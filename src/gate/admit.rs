@@ -189,7 +189,11 @@ impl Gate {
             message: reason.map(|reason| reason.message).unwrap_or_default(),
             revision: self.rules().policy.revision().into(),
             approval_id,
-            ..journal::statement(case.via.as_str(), text, kept(case, denial.redacts()))
+            ..journal::statement(
+                case.via.as_str(),
+                text,
+                kept(case, denial.redacts().unwrap_or_else(|| self.rules().policy.may_redact())),
+            )
         };
         let rule = record.rule.as_str();
         tracing::info!(%decision_id, identity = case.principal, rule, "decision.denied");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::audit::Event;
 use crate::identity::Identity;
 use crate::policy::input::SessionFacts;
-use crate::policy::{Alert, SessionDecision, SessionInput};
+use crate::policy::{Alert, Reason, SessionDecision, SessionInput};
 
 use super::act::{self, Judged, Origin};
 use super::definitions::Redefined;
@@ -44,7 +44,7 @@ impl Judged for Connect {
         let scene = Scene::identity(who, self.door, &self.client);
         let Terms { role, unjudged, settings, filtered, read_only, origin } =
             terms.inspect_err(|denial| {
-                let reason = denial.reason().map(|reason| reason.message.clone()).unwrap_or_default();
+                let reason = denial.recorded().map(in_full).unwrap_or_default();
                 gate.refused(self.door, &self.client, who.name(), &self.database, &reason);
             })?;
         let session_id = journal::decision_id();
@@ -172,8 +172,16 @@ impl Gate {
         tracing::info!(identity = name, database, "session.denied");
         match !settings.is_empty() && decide(&[])?.allow {
             true => Err(Denial::of(DenialKind::Policy, decision.reasons)),
-            false => Err(unknown(database)),
+            false => Err(unknown(database).though(decision.reasons)),
         }
+    }
+}
+
+/// A reason as the ledger keeps it: whoever is refused may be told less.
+fn in_full(reason: &Reason) -> String {
+    match reason.place.as_str() {
+        "" => reason.message.clone(),
+        place => format!("{}: {} ({place})", reason.rule, reason.message),
     }
 }
 

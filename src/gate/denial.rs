@@ -80,14 +80,22 @@ impl Denial {
         self
     }
 
+    /// The same denial, which has `reasons` that only the ledger hears of.
+    pub(super) fn though(mut self, reasons: Vec<Reason>) -> Self {
+        self.aside.get_or_insert_default().unshown.extend(reasons);
+        self
+    }
+
     /// What was decided on, where the rulebook was asked.
     pub(super) fn evidence(&self) -> Option<&Evidence> {
         self.aside.as_ref()?.evidence.as_ref()
     }
 
-    /// Whether the rulebook keeps bind values out of the ledger.
-    pub(super) fn redacts(&self) -> bool {
-        self.aside.as_ref().is_some_and(|aside| aside.redact_parameters)
+    /// Whether the rulebook keeps bind values out of the ledger; `None` where it was not asked, or could not say.
+    pub(super) fn redacts(&self) -> Option<bool> {
+        let is_error = self.reasons.iter().any(|reason| reason.rule == "policy_error");
+        let aside = self.aside.as_ref().filter(|aside| aside.evidence.is_some() && !is_error)?;
+        Some(aside.redact_parameters)
     }
 
     /// Whether the session ends once this is answered.

@@ -79,7 +79,8 @@ impl Gate {
         if case.via == Via::Prepare {
             return Ok(Passed { verdict, approval: None });
         }
-        let approval = self.approval(case, &verdict, requirement, errand).await?;
+        let approval = self.approval(case, &verdict, requirement, errand).await;
+        let approval = approval.map_err(|denial| verdict.denied_as(denial))?;
         let verdict = self.judge(case, &evidence(&approval)).await?;
         self.still_approved(&verdict, &approval, errand)?;
         self.still_as_approved(&verdict, &approval)?;

@@ -145,6 +145,16 @@ impl Verdict {
         Some(requirements.fold(first, Requirement::and))
     }
 
+    /// `denial` of what this verdict would let run, with what it was decided on.
+    pub(super) fn denied_as(&self, denial: Denial) -> Denial {
+        let escalated = |ruling: &Ruling| matches!(ruling.decision.effect, Effect::Escalate(_));
+        let mut decided = self.rulings.iter().zip(&self.evidence).filter(|(ruling, _)| escalated(ruling));
+        match decided.next() {
+            Some((ruling, evidence)) => denial.on(evidence.clone(), &ruling.decision),
+            None => denial,
+        }
+    }
+
     /// The reason that asks for approval first.
     pub(super) fn escalation(&self) -> Option<&Reason> {
         let escalated = |ruling: &&Ruling| matches!(ruling.decision.effect, Effect::Escalate(_));

@@ -13,13 +13,16 @@ pub(super) fn decoded(values: &Values<'_>, types: &[u32]) -> Vec<Parameter> {
         Values::None => Vec::new(),
         Values::Called(values) => {
             let texts = values.iter().enumerate();
-            texts.map(|(at, text)| parameter(at, "", text.as_ref().map(|text| Some(json!(text))))).collect()
+            texts.map(|(at, text)| untyped(at, text.as_deref())).collect()
         }
         Values::Bound(parameters) => {
             let values = parameters.values.iter().enumerate();
             values
                 .map(|(at, value)| {
                     let oid = types.get(at).copied().unwrap_or(0);
+                    if oid == 0 && parameters.format(at) == 0 {
+                        return untyped(at, value.as_deref().map(String::from_utf8_lossy).as_deref());
+                    }
                     let read = |bytes: &bytes::Bytes| read(parameters, at, oid, bytes);
                     parameter(at, type_name(oid), value.as_ref().map(read))
                 })
@@ -38,6 +41,14 @@ fn parameter(at: usize, type_name: &str, value: Option<Option<Value>>) -> Parame
         known: null || value.is_some(),
         null,
         value: value.unwrap_or_else(|| json!("")),
+    }
+}
+
+/// A text of which only the server knows what it is: `7` may be a number, and `1e3` a thousand.
+fn untyped(at: usize, text: Option<&str>) -> Parameter {
+    match text {
+        None => parameter(at, "", None),
+        Some(text) => Parameter { known: false, value: json!(text), ..parameter(at, "", Some(None)) },
     }
 }
 
@@ -60,8 +71,25 @@ fn from_text(oid: u32, text: &str) -> Option<Value> {
         },
         INT2 | INT4 | INT8 | OID => trimmed.parse::<i64>().ok().map(|number| json!(number)),
         FLOAT4 | FLOAT8 => float(trimmed.parse().ok()?),
-        _ => Some(json!(text)),
+        // Only as PostgreSQL writes them itself: these types have many ways to write one value.
+        NUMERIC => is_plain_number(text).then(|| json!(text)),
+        UUID => is_plain_uuid(text).then(|| json!(text)),
+        DATE => text.parse::<jiff::civil::Date>().ok().map(|date| json!(date.to_string())),
+        TEXT | VARCHAR | NAME | JSON | XML => Some(json!(text)),
+        _ => None,
     }
+}
+
+fn is_plain_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits(whole) && all_digits(fraction) && (whole == "0" || !whole.starts_with('0'))
+}
+
+fn is_plain_uuid(text: &str) -> bool {
+    let parts: Vec<usize> = text.split('-').map(str::len).collect();
+    parts == [8, 4, 4, 4, 12] && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
 }
 
 fn from_binary(oid: u32, bytes: &[u8]) -> Option<Value> {

@@ -33,6 +33,38 @@ pub(super) fn read(source: &Source) -> Result<(Vec<&str>, Value), RulebookError>
     Ok((path, value))
 }
 
+/// What may not grant has documents of its own: one more entry in a list that rules go by would be a grant too.
+pub(super) fn apart(sources: &[&Source]) -> Result<(), RulebookError> {
+    let roots = |source: &Source| -> Vec<String> {
+        match read(source) {
+            Ok((folders, document)) => match (folders.first(), document) {
+                (Some(root), _) => vec![(*root).to_owned()],
+                (None, Value::Object(fields)) => fields.into_iter().map(|(name, _)| name).collect(),
+                (None, _) => Vec::new(),
+            },
+            Err(_) => Vec::new(),
+        }
+    };
+    let documents = || sources.iter().filter(|source| source.path.ends_with(".json"));
+    if documents().all(|source| source.grants) {
+        return Ok(());
+    }
+    let granted: Vec<String> =
+        documents().filter(|source| source.grants).flat_map(|source| roots(source)).collect();
+    for source in documents().filter(|source| !source.grants) {
+        if let Some(root) = roots(source).iter().find(|root| granted.contains(root)) {
+            return Err(error(
+                source,
+                0,
+                format!(
+                    "`data.{root}` belongs to the rulebook, and this bundle may not grant: choose another name"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The names below `data` that lead to a file's document; `None` where it has no place.
 fn place_of(source: &Source) -> Option<Vec<&str>> {
     let path = source.path.strip_suffix(".json")?;

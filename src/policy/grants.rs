@@ -9,6 +9,13 @@ use super::vocabulary::{self, Member};
 pub(super) fn check(modules: &[Module], sources: &[&Source]) -> Result<(), RulebookError> {
     apart(modules, sources)?;
     for module in modules {
+        let may = sources.iter().any(|source| source.grants && source.name() == module.site.file);
+        if module.package == vocabulary::LOG && !may {
+            return Err(module.site.error(
+                "what is kept out of decision logs is not for this bundle to say: it may not grant"
+                    .to_owned(),
+            ));
+        }
         let Some((point, member)) = vocabulary::point_of(&module.package) else { continue };
         let source = sources.iter().find(|source| source.name() == module.site.file);
         let says_so = source.is_some_and(|source| says_that_it_grants(&source.text));

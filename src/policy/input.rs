@@ -225,12 +225,13 @@ pub struct Parameter {
     /// The type as PostgreSQL calls it (`int4`, `text`, `timestamptz`, ...); empty where the client leaves it to the
     /// server.
     pub type_name: String,
-    /// Whether `value` is what the server will read: false where bytes are of a type that is not decoded.
+    /// Whether `value` is what the server will read: false where the type is not known (tools never say it), or is not
+    /// decoded, or has other ways to write the same value than this one. Rules should take such a value for the worst.
     pub known: bool,
     /// Whether it is NULL.
     pub null: bool,
     /// A boolean, a number (integers of up to 64 bits, floating point), an array of these, or a text: of numerics,
-    /// dates and all else as PostgreSQL writes it. The empty text where it is NULL or not known.
+    /// dates and all else as PostgreSQL writes it. Where it is not known the text as it came, or the empty text.
     pub value: serde_json::Value,
 }
 

@@ -14,7 +14,7 @@ use super::documents;
 use super::nesting;
 use super::snapshot::{RulebookError, Source};
 use super::vet::{self, Vetted};
-use super::vocabulary::{BIND, LOG, POINTS, Point, STATEMENT};
+use super::vocabulary::{BIND, LOG, POINTS, Point, STATEMENT, point_of};
 
 /// Whether a file holds tests of the rulebook.
 pub(super) fn is_test(source: &Source) -> bool {
@@ -29,6 +29,23 @@ pub(super) fn is_test_file(path: &str) -> bool {
 /// Whether a file of this name holds rules that decide: neither tests nor what the gateway generates.
 pub(super) fn is_written(path: &str) -> bool {
     !is_test_file(path) && path != ANSWER_FILE
+}
+
+/// Refuses rules of a decision point in a file of tests: they would be left out with the tests.
+pub(super) fn tests_decide_nothing(sources: &[Source]) -> Result<(), RulebookError> {
+    for source in sources.iter().filter(|source| is_test(source)) {
+        let lines = source.text.lines().enumerate();
+        let mut packages =
+            lines.filter_map(|(at, line)| Some((at + 1, line.strip_prefix("package ")?.trim())));
+        if let Some((line, package)) = packages.find(|(_, package)| point_of(package).is_some()) {
+            let what = format!(
+                "tests are left out of what decides, so rules of `{package}` don't belong into `{}`: name the package `{package}_test`, or the file otherwise",
+                source.path
+            );
+            return Err(error(source, line, what));
+        }
+    }
+    Ok(())
 }
 
 /// The rule that answers for a decision point.
@@ -105,6 +122,7 @@ pub(super) fn read(sources: &[&Source], agents: &Value) -> (Engine, Map<String, 
         };
         problems.extend(taken.err());
     }
+    problems.extend(documents::apart(sources).err());
     data.insert(AGENTS.to_owned(), agents.clone());
     (engine, data, problems)
 }
@@ -112,6 +130,11 @@ pub(super) fn read(sources: &[&Source], agents: &Value) -> (Engine, Map<String, 
 fn take(engine: &mut Engine, data: &mut Map<String, Value>, source: &Source) -> Result<(), RulebookError> {
     let wrong = |line: usize, what: &str| error(source, line, what.to_owned());
     if source.path.ends_with(".rego") {
+        // The engine takes a NUL for the end of the file, and a lone carriage return for the end of nothing: what stands
+        // behind either would be no rule, without a word.
+        if let Some(line) = unreadable(&source.text) {
+            return Err(wrong(line, "a control character that no policy needs: take it out"));
+        }
         if let Some(line) = nesting::too_deep(&source.text) {
             return Err(wrong(line, "nested too deeply: give parts of it names of their own"));
         }
@@ -124,6 +147,14 @@ fn take(engine: &mut Engine, data: &mut Map<String, Value>, source: &Source) -> 
     } else {
         Err(wrong(0, "a rulebook holds `.rego` and `.json` files only"))
     }
+}
+
+/// The line, from 1, of the first character that a policy can't have.
+fn unreadable(text: &str) -> Option<usize> {
+    let allowed = |c: char| !c.is_control() || c == '\t';
+    let at =
+        text.split('\n').position(|line| !line.strip_suffix('\r').unwrap_or(line).chars().all(allowed))?;
+    Some(at + 1)
 }
 
 /// Adds what asks the decision points, and compiles every rule, so that no decision pays for it and no broken rule

@@ -87,6 +87,7 @@ pub struct Snapshot {
     places: Places,
     zones: Vec<TimeZone>,
     packages: BTreeSet<String>,
+    may_redact: bool,
     delegated: Option<Paths>,
     pub(super) row_filters: rows::Known,
 }
@@ -115,6 +116,7 @@ impl Snapshot {
     /// # Errors
     /// Names the first file and line that can't be used.
     pub fn build(sources: &[Source], agents: &Value) -> Result<Self, RulebookError> {
+        load::tests_decide_nothing(sources)?;
         let rulebook: Vec<&Source> = sources.iter().filter(|source| !load::is_test(source)).collect();
         let (engine, vetted) = load::engine(&rulebook, agents)?;
         let revision = load::revision(&rulebook, agents);
@@ -128,6 +130,10 @@ impl Snapshot {
             decisions: Decisions::new(),
             places: vetted.places,
             zones: vetted.zones,
+            may_redact: vetted
+                .packages
+                .iter()
+                .any(|package| vetted.rules.contains(&format!("{package}.redact"))),
             packages: vetted.packages,
             delegated: None,
             row_filters: rows::Known::default(),
@@ -162,6 +168,12 @@ impl Snapshot {
     #[must_use]
     pub fn time(&self, now: Timestamp) -> Time {
         Time::at(now, &self.zones)
+    }
+
+    /// Whether any rule keeps bind values out of the ledger: what was not decided on might have been kept out too.
+    #[must_use]
+    pub fn may_redact(&self) -> bool {
+        self.may_redact
     }
 
     /// Which parts of an input have to be looked up, because a rule reads them.

@@ -64,9 +64,27 @@ impl Module {
             unread(format!("an expression is nested too deeply to be vetted: {problem}"))
         })?;
         let read = modules.iter().map(Self::read).collect::<Option<Vec<_>>>();
-        read.ok_or_else(|| {
+        let mut read = read.ok_or_else(|| {
             unread("the policy engine's syntax tree has changed: this gateway can't vet it".to_owned())
-        })
+        })?;
+        Self::share_imports(&mut read);
+        Ok(read)
+    }
+
+    /// The engine keeps imports by package: a name means in every file of one what any of them imports.
+    fn share_imports(modules: &mut [Self]) {
+        let mut known: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
+        for module in modules.iter() {
+            let names = known.entry(module.package.clone()).or_default();
+            for (name, target) in &module.imports {
+                names.entry(name.clone()).or_insert_with(|| target.clone());
+            }
+        }
+        for module in modules {
+            for (name, target) in known.get(&module.package).into_iter().flatten() {
+                module.imports.entry(name.clone()).or_insert_with(|| target.clone());
+            }
+        }
     }
 
     fn read(module: &Value) -> Option<Self> {

@@ -187,6 +187,19 @@ impl Book<'_> {
     fn check_package(&self, module: &Module) -> Result<(), RulebookError> {
         let inside =
             module.package == ROOT || module.package.starts_with("portcullis.") || module.package == LOG;
+        let stray = module.rules.iter().find(|rule| {
+            let name = rule.path.rsplit('.').next().unwrap_or_default();
+            rule.is_set && matches!(name, "deny" | "escalate" | "mask" | "limit")
+        });
+        let is_read =
+            module.is_test || module.package == LOG || vocabulary::point_of(&module.package).is_some();
+        if let Some(rule) = stray.filter(|_| inside && !is_read) {
+            return Err(rule.site.error(format!(
+                "nobody asks the package `{}`, so this would never hold: decision points are {}, and what is one name below",
+                module.package,
+                POINTS.iter().map(|point| point.package).collect::<Vec<_>>().join(", ")
+            )));
+        }
         if inside {
             return Ok(());
         }
@@ -265,7 +278,7 @@ impl Book<'_> {
             problems.extend(check_value(reference).err());
             // What rules of decision logs read is an event, which holds an input among others.
             if !module.is_test && module.package != LOG {
-                problems.extend(check_input(&module.package, reference).err());
+                problems.extend(check_input(module, reference).err());
             }
         }
         for call in &rule.calls {
@@ -429,7 +442,7 @@ fn no_recursion(modules: &[Module], calls: &Calls<'_>) -> Result<(), RulebookErr
     let circular =
         modules.iter().flat_map(|module| &module.rules).find(|rule| left.contains_key(rule.path.as_str()));
     match circular {
-        None => Ok(()),
+        None => not_too_deep(modules, calls),
         Some(rule) => {
             let circle: Vec<&str> = left.keys().copied().collect();
             Err(rule.site.error(format!(
@@ -441,11 +454,45 @@ fn no_recursion(modules: &[Module], calls: &Calls<'_>) -> Result<(), RulebookErr
     }
 }
 
+/// The engine evaluates a rule inside of the one that refers to it, and so does its stack grow. `calls` has no circles.
+fn not_too_deep(modules: &[Module], calls: &Calls<'_>) -> Result<(), RulebookError> {
+    let mut depths: BTreeMap<&str, usize> = BTreeMap::new();
+    for _ in 0..=MOST_DEPTH {
+        let deeper: Vec<(&str, usize)> = calls
+            .iter()
+            .map(|(caller, callees)| {
+                let below = callees.iter().filter_map(|callee| depths.get(callee.as_str())).max();
+                (*caller, below.map_or(0, |depth| depth + 1))
+            })
+            .filter(|(caller, depth)| depths.get(caller) != Some(depth))
+            .collect();
+        if deeper.is_empty() {
+            return Ok(());
+        }
+        depths.extend(deeper);
+    }
+    let deepest = depths.iter().max_by_key(|(_, depth)| **depth).map(|(path, _)| *path).unwrap_or_default();
+    let rule = modules.iter().flat_map(|module| &module.rules).find(|rule| rule.path == deepest);
+    match rule {
+        None => Ok(()),
+        Some(rule) => Err(rule.site.error(format!(
+            "`{deepest}` leads through more than {MOST_DEPTH} rules, one behind the other: the engine can't follow so far"
+        ))),
+    }
+}
+
 /// A path below `input` that no input has would be undefined for ever.
-fn check_input(package: &str, reference: &Reference) -> Result<(), RulebookError> {
-    let Some(("input", path)) = reference.path.split_first().map(|(root, path)| (root.as_str(), path)) else {
-        return Ok(());
+fn check_input(module: &Module, reference: &Reference) -> Result<(), RulebookError> {
+    let package = module.package.as_str();
+    let Some((root, rest)) = reference.path.split_first() else { return Ok(()) };
+    let imported =
+        module.imports.get(root).filter(|target| target.first().is_some_and(|root| root == "input"));
+    let below: Vec<String> = match imported {
+        Some(target) => target.iter().skip(1).chain(rest).cloned().collect(),
+        None if root == "input" => rest.to_vec(),
+        None => return Ok(()),
     };
+    let path = below.as_slice();
     if vocabulary::has_input(package, path) {
         return Ok(());
     }
@@ -515,3 +562,6 @@ impl Site {
 
 /// How like a name must be to be suggested, from 0 to 1: one letter too many or two that changed places are.
 const LIKE_ENOUGH: f64 = 0.9;
+
+/// Rules that lead to one another, one behind the other.
+const MOST_DEPTH: usize = 100;

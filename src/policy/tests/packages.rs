@@ -1,6 +1,7 @@
 //! Several packages on one decision point, and what each may say.
 
 use super::*;
+use crate::policy::Digested;
 use crate::policy::input::{BindInput, Budget, LabelsInput, Parameter, Spent, ZoneTime};
 
 const ADD_ON: &str = "package portcullis.statement.security\n";
@@ -238,4 +239,102 @@ fn budgets_and_labels_are_what_the_input_says() {
     assert_eq!(decided(10, &[], &[]), Effect::Deny);
     assert_eq!(decided(0, &["pii"], &[]), Effect::Deny);
     assert_eq!(decided(0, &[], &["web"]), Effect::Deny);
+}
+
+#[test]
+fn what_stands_behind_a_character_that_ends_the_file_is_not_left_out() {
+    for (text, line) in [
+        ("allow := true\n\u{0}\ndeny contains 1", 3),
+        ("allow := true # \rdeny contains 1\n", 2),
+        ("allow := true\u{b}", 2),
+    ] {
+        let said = refused(text);
+        assert!(said.contains(&format!("statement.rego:{line}: a control character")), "{said}");
+    }
+    assert_eq!(decide("allow := true\r\n\tused := 1\r\nallow if used == 2\r\n").effect, Effect::Allow);
+}
+
+/// The engine keeps imports by package: what another file imports is read all the same.
+#[test]
+fn an_import_of_another_file_is_seen_wherever_its_name_is_used() {
+    let snapshot = build(&[
+        ("statement.rego", "package portcullis.statement\nallow := true\n"),
+        ("lib.rego", "package portcullis.lib\nlate if input.session.application == \"bad\"\n"),
+        ("a.rego", "package portcullis.statement.x\nimport data.portcullis.lib.late as is_late\nalert contains {\"rule\": \"r\", \"message\": \"m\"} if is_late\n"),
+        ("b.rego", &format!("package portcullis.statement.x\n{DENY} if is_late\n")),
+    ])
+    .unwrap();
+    let facts = std::sync::Arc::new(facts());
+    let digested = Digested::new(std::sync::Arc::clone(&facts));
+    let by = |application| {
+        let plain = StatementInput::plain(identity("bot", Kind::Agent), "shop", "wire", &facts, time());
+        let session = SessionFacts { application, ..SessionFacts::default() };
+        snapshot.recall_or_decide(&StatementInput { session, ..plain }, &digested).effect.clone()
+    };
+    assert_eq!((by("good"), by("bad")), (Effect::Allow, Effect::Deny));
+    let circle = build(&[
+        ("statement.rego", "package portcullis.statement\nallow := true\n"),
+        ("a.rego", "package portcullis.statement.x\nimport data.portcullis.lib.f as g\nx := 1\n"),
+        ("b.rego", &format!("package portcullis.statement.x\n{DENY} if g(1)\n")),
+        (
+            "lib.rego",
+            "package portcullis.lib\nimport data.portcullis.statement.x.deny as d\nf(n) if count(d) == n\n",
+        ),
+    ]);
+    assert!(circle.unwrap_err().what.contains("refers to itself"));
+}
+
+#[test]
+fn a_bundle_that_may_not_grant_adds_to_nobody_elses_documents() {
+    let built = |path: &str, text: &str, grants: bool| {
+        let sources = [
+            source("session.rego", SESSION),
+            source("approval.rego", APPROVAL),
+            source("statement.rego", OPEN),
+            source("data/lists.json", "{\"yes\": {\"x\": 1}}"),
+            Source { bundle: "acme".to_owned(), grants, ..Source::file(path, text) },
+        ];
+        Snapshot::build(&sources, &agents()).map(drop).map_err(|error| error.what)
+    };
+    for (path, text) in [
+        ("lists/data.json", "{\"no\": 1}"),
+        ("data.json", "{\"lists\": {\"yes\": {\"y\": 1}}}"),
+        ("lists/yes/data.json", "{\"y\": 1}"),
+    ] {
+        assert!(built(path, text, false).unwrap_err().contains("`data.lists` belongs to"), "{path}");
+        assert_eq!(built(path, text, true), Ok(()), "{path}");
+    }
+    assert_eq!(built("acme/data.json", "{\"no\": 1}", false), Ok(()));
+    let log = built("log.rego", "package system.log\nmask contains \"/input/bind\"\n", false);
+    assert!(log.unwrap_err().contains("decision logs"));
+}
+
+#[test]
+fn rules_that_nobody_would_ask_are_refused() {
+    for (path, text) in [
+        ("x.rego", format!("package portcullis.statement.x.y\n{DENY}\n")),
+        ("x.rego", format!("package portcullis.statment\n{DENY}\n")),
+        ("x.rego", format!("package portcullis.lib\n{DENY}\n")),
+    ] {
+        let said = with("allow := true", path, &text).unwrap_err();
+        assert!(said.what.contains("nobody asks the package"), "{said}");
+    }
+    let said = with("allow := true", "x_test.rego", &format!("{ADD_ON}{DENY}\n")).unwrap_err();
+    assert!(said.what.contains("tests are left out") && said.line == 1, "{said}");
+}
+
+#[test]
+fn a_chain_of_rules_that_the_engine_can_not_follow_is_refused() {
+    let chain = |length: usize| {
+        let links = (0..length).map(|at| format!("r{at} if r{}\n", at + 1));
+        format!("allow if r0\n{}r{length} := true", links.collect::<String>())
+    };
+    assert_eq!(decide(&chain(50)).effect, Effect::Allow);
+    assert!(refused(&chain(700)).contains("more than 100 rules"), "{}", refused(&chain(700)));
+}
+
+#[test]
+fn a_misspelt_field_is_found_behind_an_import_too() {
+    let said = refused("import input.identity as who\nallow if who.nmae == \"ana\"");
+    assert!(said.contains("no input of"), "{said}");
 }

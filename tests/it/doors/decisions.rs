@@ -77,6 +77,24 @@ async fn nobody_who_may_not_knock_is_asked_for_a_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn why_a_session_is_refused_is_the_ledgers_to_say() {
+    let rules = "package portcullis.session.nets\ndeny contains {\"rule\": \"nets\", \"message\": \"not from here\"}\n";
+    let stand = with_files(&[("nets.rego", rules)]).await;
+    let error = stand.wire_config("ana").connect(NoTls).await.map(drop).unwrap_err();
+    assert!(
+        words(&error).starts_with("3D000 database `shop` does not exist or is not yours"),
+        "{}",
+        words(&error)
+    );
+    stand.gateway.gate().close_ledger().await.unwrap();
+    let refusals = stand.ledger().into_iter().filter_map(|entry| match entry.record.event {
+        Event::Refused { reason, .. } => Some(reason),
+        _ => None,
+    });
+    assert_eq!(refusals.collect::<Vec<_>>(), ["nets: not from here (nets.rego:2)"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reason_for_the_ledger_only_is_in_no_answer() {
     let rules = "deny contains {\"rule\": \"honey\", \"message\": \"touched the honey table\", \"hint\": \"call security\", \"public\": false} if {\n\tsome table in input.statement.tables\n\ttable.key == \"public.tickets\"\n}";
     let stand = with(rules).await;

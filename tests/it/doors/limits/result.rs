@@ -76,8 +76,9 @@ async fn a_result_is_asked_about_before_its_first_row_by_its_columns_and_every_m
     assert_eq!(raw.ask(&query("SELECT name AS what FROM customers LIMIT 1")).await, "T D C(SELECT 1) Z(I)");
     let wide = "SELECT repeat('x', 600000) FROM generate_series(1, 50)";
     let heard = raw.ask(&query(wide)).await;
-    // Two rows are more than a mebibyte, so that it is asked about after each second one.
-    assert_eq!(heard, format!("T {}E(42501) Z(I)", "D ".repeat(6)));
+    // Two rows are more than a mebibyte: it is asked about after each second one, or sooner where a row comes in parts.
+    let possible = [5, 6].map(|rows| format!("T {}E(42501) Z(I)", "D ".repeat(rows)));
+    assert!(possible.contains(&heard), "{heard}");
     // One row that has begun to leave leaves to its end.
     assert_eq!(raw.ask(&query("SELECT repeat('x', 9000000)")).await, "T D C(SELECT 1) Z(I)");
 }
