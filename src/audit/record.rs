@@ -193,7 +193,7 @@ pub struct StatementRecord {
 
 /// What a decision was made on besides its statement's facts: with them, and the rulebook of its revision, it can be made
 /// again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidenced {
     /// When, in seconds since 1970-01-01.
     pub judged_at: i64,

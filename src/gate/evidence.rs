@@ -16,15 +16,12 @@ use super::decide::{Asked, Known};
 use super::journal::{NONE, Scene};
 
 /// What a decision was made on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Evidence {
     facts: Arc<Facts>,
     facts_digest: SmolStr,
     pub(super) kept: Evidenced,
 }
-
-/// Equal evidence is for the same statement; nothing else of it is compared.
-impl Eq for Evidence {}
 
 /// The digests of documents that this process has put into the ledger.
 #[derive(Debug, Default)]

@@ -37,7 +37,9 @@ pub(super) fn tests_decide_nothing(sources: &[Source]) -> Result<(), RulebookErr
         let lines = source.text.lines().enumerate();
         let mut packages =
             lines.filter_map(|(at, line)| Some((at + 1, line.strip_prefix("package ")?.trim())));
-        if let Some((line, package)) = packages.find(|(_, package)| point_of(package).is_some()) {
+        if let Some((line, package)) =
+            packages.find(|(_, package)| point_of(package).is_some() && !package.ends_with("_test"))
+        {
             let what = format!(
                 "tests are left out of what decides, so rules of `{package}` don't belong into `{}`: name the package `{package}_test`, or the file otherwise",
                 source.path

@@ -2,7 +2,7 @@
 use portcullis::approval::{Approval, ApprovalId};
 
 fn forge(id: ApprovalId) -> Approval {
-    Approval { id, by: "priya".into(), groups: vec![], note: String::new(), at: Default::default() } //~ E0451
+    Approval { id, votes: vec![] } //~ E0451
 }
 
 fn main() {}

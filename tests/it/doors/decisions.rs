@@ -221,6 +221,32 @@ async fn values_are_judged_by_their_types_in_text_and_binary() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn values_that_the_ledger_must_not_have_are_in_none_of_its_records() {
+    let rules = "# METADATA\n# custom:\n#   grants: true\npackage portcullis.statement.quiet\nredact contains \"parameters\" if input.bind.known\n";
+    let stand = with_files(&[("quiet.rego", rules)]).await;
+    let agent = stand.mcp("support-bot").await;
+    let secret = "4111111111111111";
+    for sql in [
+        "UPDATE orders SET status = $1 WHERE id = 7",
+        "UPDATE orders SET quantity = $1::int WHERE id = 7",
+        "UPDATE orders SET statu = $1 WHERE id = 7",
+        "UPDATE orders SET status = $1 WHERE",
+        "UPDATE orders SET status = $1 WHERE id = 7; SELECT 1",
+    ] {
+        agent.call("execute", json!({"sql": sql, "params": [secret], "reason": "to try", "wait_s": 0})).await;
+    }
+    let records = decided(&stand).await;
+    assert_eq!(records.len(), 5);
+    for record in &records {
+        let written = serde_json::to_string(record).unwrap();
+        assert!(!written.contains(secret), "{written}");
+        assert_eq!(record.parameters.len(), 1, "{written}");
+    }
+    let waiting = records.iter().find(|record| record.decision == "escalate").unwrap();
+    assert!(!waiting.facts_digest.is_empty() && waiting.input.is_some(), "it can be explained");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_alert_is_on_record_and_changes_nothing() {
     let rules = "alert contains {\"rule\": \"watched\", \"message\": sprintf(\"%s reads tickets\", [input.identity.name]), \"hint\": \"\", \"sink\": \"pager\"} if {\n\tsome table in input.statement.tables\n\ttable.key == \"public.tickets\"\n}";
     let stand = with(rules).await;

@@ -32,7 +32,7 @@ async fn whoever_only_reads_changes_nothing_by_whatever_way() {
     }
     let agent = stand.mcp("support-bot").await;
     for statement in WRITES {
-        let answer = agent.call("execute", json!({"sql": statement, "purpose": "to try"})).await;
+        let answer = agent.call("execute", json!({"sql": statement, "reason": "to try", "wait_s": 0})).await;
         assert_ne!(answer["status"], "ok", "{statement}: {answer}");
     }
     assert_eq!(contents(&stand).await, before);
