@@ -76,6 +76,10 @@ pub(in crate::cli) struct Eval {
 
 impl Eval {
     pub(super) async fn run(mut self, output: &mut Output) -> anyhow::Result<Exit> {
+        // By its package too, as schemas and rules name it.
+        if let Some(point) = self.point.strip_prefix("portcullis.") {
+            self.point = point.to_owned();
+        }
         if !rehearse::points().any(|point| point == self.point) {
             let known: Vec<&str> = rehearse::points().collect();
             bail!("there is no decision point `{}`; there are {}", self.point, known.join(", "));

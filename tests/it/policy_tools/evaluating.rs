@@ -123,7 +123,7 @@ fn other_decision_points_answer_too() {
     assert!(ran.out.contains("read_only  true\n"), "{}", ran.out);
     input["door"] = json!("wire");
     desk.write("login.json", &input.to_string());
-    assert_eq!(desk.run(&["eval", "session", "--input", "login.json"]).code, Some(0));
+    assert_eq!(desk.run(&["eval", "portcullis.session", "--input", "login.json"]).code, Some(0));
     let ran = desk.run(&["eval", "nosuch", "--input", "login.json"]);
     assert!(ran.code == Some(1) && ran.err.contains("there is no decision point `nosuch`"), "{}", ran.err);
 }
