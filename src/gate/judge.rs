@@ -35,8 +35,8 @@ pub(super) struct Case<'a> {
     pub(super) statement: &'a Statement,
     /// By which way.
     pub(super) via: Via<'a>,
-    /// Bind values as text, as far as they are known.
-    pub(super) parameters: Vec<Option<String>>,
+    /// Bind values as text, as far as they are known: a list for each statement.
+    pub(super) parameters: Vec<Vec<Option<String>>>,
     /// The statement as it was prepared, if it was: its facts still hold while the catalog is the same.
     pub(super) prepared: Option<&'a Arc<Prepared>>,
     /// What names mean.
@@ -52,6 +52,11 @@ pub(super) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
+    /// Bind values of statement `index`, as text.
+    pub(super) fn parameters_of(&self, index: usize) -> &[Option<String>] {
+        self.parameters.get(index).map_or(&[], Vec::as_slice)
+    }
+
     /// A statement that somebody wants to run, without values and names.
     pub(super) fn to_run(
         who: &'a Identity,
@@ -173,6 +178,11 @@ impl Verdict {
                 parts.join(";\n").into()
             }
         }
+    }
+
+    /// The text of each statement, to be sent by itself.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.rulings.iter().map(|ruling| ruling.rewritten.sql.as_str())
     }
 
     /// A COMMIT may be prepared as ROLLBACK, or become one, while the ledger fails: neither shows anybody anything.
@@ -507,7 +517,8 @@ pub(super) fn unresolved(item: &Item) -> Option<Denial> {
 
 /// A ceiling is enforced on the result, after the server has run the whole string: too late for a write in it.
 fn limited_batch(case: &Case<'_>, analysis: &Analysis, decisions: &[Arc<Decision>]) -> Result<(), Denial> {
-    if case.context.is_unjudged() {
+    // A tool's statements are sent one by one.
+    if case.context.is_unjudged() || matches!(case.via, Via::Tool(_)) {
         return Ok(());
     }
     // Time is kept while the string runs.

@@ -59,7 +59,7 @@ pub use act::{
     Act, Approve, Bind, Call, Connect, Context, Door, Fetch, PURPOSE, Parameters, Prepare, Query, Run,
     RunMode,
 };
-pub use authorized::{Authorized, Outcome, Prepared, Receipt, Running};
+pub use authorized::{Authorized, Outcome, Prepared, Receipt, RunStep, Running};
 pub use course::{Course, InForce, Shown, Step};
 pub use denial::{Denial, DenialKind, Missing};
 pub use knock::{Encrypted, Knock};

@@ -147,16 +147,15 @@ impl Outbox {
 
     /// Sends Parse, Bind, Describe, Execute and Sync of one statement, all unnamed and in text format.
     /// `max_rows` 0 fetches all.
-    pub fn run(&mut self, proof: Authorized<Run>, max_rows: u32) -> Running {
-        let (act, clearance) = proof.spend();
-        let (sql, running) = clearance.split();
+    pub fn run(&mut self, step: RunStep, max_rows: u32) -> Running {
+        let (sql, parameters, running) = step.split();
         self.parse("", sql.as_bytes(), &[]);
         self.frame(b'B', |body| {
             put_cstr(body, "");
             put_cstr(body, "");
             put_formats(body, &[]);
-            put_count(body, act.parameters.len());
-            for value in &act.parameters {
+            put_count(body, parameters.len());
+            for value in &parameters {
                 put_value(body, value.as_deref().map(str::as_bytes));
             }
             put_formats(body, &[]);
