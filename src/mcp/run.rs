@@ -1,24 +1,21 @@
-//! One statement from a tool call to its answer: judged, held if it must be, run, rendered.
+//! One statement from a tool call to its answer: judged, held if it must be, run by [`reading`] or [`writing`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::approval::{ApprovalId, Request, State};
-use crate::gate::{Authorized, Connect, Context, Denial, DenialKind, Explanation, Run, RunMode};
-use crate::mask::Stop;
+use crate::gate::{Context, Denial, DenialKind, Explanation, Run, RunMode};
 use crate::sql::Statement;
 use crate::sql::facts::Class;
-use crate::upstream::{ConnectError, RunError, RunResult, execute};
 
 use super::caller::Caller;
 use super::envelope::{self, Envelope, Refusal, Status};
 use super::rooms::{Claim, Rooms};
-use super::text::{MESSAGE, NAME, NOTICE, clean};
 use super::waiting::Waiting;
-use super::{conceal, render};
+use super::{conceal, reading, writing};
 
 /// A statement that a tool was asked to run.
 #[derive(Debug)]
@@ -71,7 +68,10 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
         }
         Ok(proof) => {
             let (ends, decision_id) = (proof.ends_session(), proof.decision_id().to_owned());
-            let envelope = perform(rooms, &job, connect, proof, &explanation).await;
+            let envelope = match job.mode {
+                RunMode::Read { .. } => reading::perform(rooms, &job, connect, proof, &explanation).await,
+                RunMode::Write { .. } => writing::perform(rooms, &job, connect, proof, &explanation).await,
+            };
             let envelope = envelope.with("decision_id", decision_id);
             keep(rooms, waiting, &envelope);
             drop(job.claim);
@@ -202,123 +202,6 @@ pub(super) fn spent(rooms: &Rooms, request: &Request) -> Envelope {
     .with("approval_id", request.id.as_str())
 }
 
-async fn perform(
-    rooms: &Arc<Rooms>,
-    job: &Job,
-    connect: Authorized<Connect>,
-    proof: Authorized<Run>,
-    explanation: &Explanation,
-) -> Envelope {
-    let database = connect.context().database().to_owned();
-    let mut link = match rooms.link(connect, &job.caller.identity).await {
-        Ok(link) => link,
-        Err(error) => return unreachable(&error, &database),
-    };
-    let started = tokio::time::Instant::now();
-    let canceller = link.canceller();
-    let mut running = std::pin::pin!(execute(&mut link, proof, &rooms.gate, &job.caller.identity));
-    let outcome = match job.mode {
-        RunMode::Write { .. } => running.await,
-        RunMode::Read { .. } => tokio::select! {
-            outcome = &mut running => outcome,
-            () = job.gone.cancelled() => {
-                canceller.cancel().await;
-                running.await
-            }
-        },
-    };
-    let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let envelope = match outcome {
-        Ok(result) => completed(rooms, job, &database, &result, explanation),
-        Err(error) => failed(&error),
-    };
-    envelope.with("elapsed_ms", elapsed_ms)
-}
-
-fn completed(
-    rooms: &Rooms,
-    job: &Job,
-    database: &str,
-    result: &RunResult,
-    explanation: &Explanation,
-) -> Envelope {
-    let masked = render::masked_outputs(explanation);
-    let rows = render::rows(result, &masked, job.max_bytes, |column| {
-        rooms.column_type(database, column.table_oid, column.column)
-    });
-    let envelope = Envelope::new(Status::Ok, &result.decision_id)
-        .with("database", database)
-        .with_some("notices", render::notices(result));
-    match job.mode {
-        RunMode::Read { .. } => spread(envelope, rows),
-        RunMode::Write { .. } if result.columns.is_empty() => changed(envelope, result),
-        RunMode::Write { .. } => changed(envelope, result).with("returning", Value::Object(rows)),
-    }
-}
-
-fn changed(envelope: Envelope, result: &RunResult) -> Envelope {
-    envelope.with("rows_affected", result.affected).with("tag", clean(&result.tag, MESSAGE))
-}
-
-fn spread(envelope: Envelope, fields: Map<String, Value>) -> Envelope {
-    fields.into_iter().fold(envelope, |envelope, (name, value)| envelope.with(&name, value))
-}
-
-/// A failed run. The server's words may hold row values, so they stand beside our message, not in it.
-fn failed(error: &RunError) -> Envelope {
-    let (code, hint) = match error {
-        RunError::Server { sqlstate, message, hint } => return server_error(sqlstate, message, hint),
-        RunError::TooManyAffected { .. } => {
-            ("too_many_affected", "narrow the WHERE clause, or raise `max_affected` if you mean them all")
-        }
-        RunError::Stopped(Stop::Time { .. }) => {
-            ("time_limit", "ask for less at once: narrow the WHERE clause, or aggregate; it was rolled back")
-        }
-        RunError::Stopped(Stop::Refused { rule, message, hint }) => {
-            let refusal = Refusal::new("policy", clean(message, MESSAGE), clean(hint, MESSAGE));
-            return Envelope::error(&Refusal { rule: clean(rule, NAME), ..refusal });
-        }
-        RunError::Stopped(_) => ("limit", "select fewer rows or columns, or aggregate"),
-        RunError::Broken(_) => ("connection_broken", "try again"),
-        RunError::Unknown(_) => ("outcome_unknown", "look at the data before you repeat it"),
-    };
-    Envelope::error(&Refusal::new(code, error.to_string(), hint))
-}
-
-fn server_error(sqlstate: &str, message: &str, hint: &str) -> Envelope {
-    let advice = match sqlstate {
-        "25006" => "`query` runs in a read-only transaction: use `execute` for what changes something",
-        "57014" => {
-            "it took too long or was cancelled: narrow it, aggregate less, or filter on indexed columns"
-        }
-        "40001" | "40P01" => "it collided with another transaction: try again",
-        "55P03" => "a lock is held by somebody else: try again later",
-        _ => "correct the statement; `search_schema` with detail `full` shows the columns and their types",
-    };
-    let refusal = Refusal::new(
-        "database_error",
-        format!(
-            "the database refused the statement (SQLSTATE {}), and it was rolled back; its own words are in \
-             `database_message`",
-            clean(sqlstate, SQLSTATE)
-        ),
-        advice,
-    );
-    Envelope::error(&refusal)
-        .with("sqlstate", clean(sqlstate, SQLSTATE))
-        .with("database_message", clean(message, MESSAGE))
-        .with_some("database_hint", (!hint.is_empty()).then(|| clean(hint, MESSAGE)))
-        .with("content_trust", "untrusted")
-        .with("notice", NOTICE)
-}
-
-/// The address and the server's words stay in the operator's log.
-fn unreachable(error: &ConnectError, database: &str) -> Envelope {
-    tracing::warn!(error = %error, database, "mcp.database_unavailable");
-    let message = format!("database `{database}` can't be reached by the gateway; nothing ran");
-    Envelope::error(&Refusal::new("database_unavailable", message, "try again later, or tell the operator"))
-}
-
 /// Keeps what became of an approved statement, so that `run_approved` can answer with it for ever.
 fn keep(rooms: &Rooms, waiting: &Waiting, envelope: &Envelope) {
     let Some(id) = waiting.approval() else { return };
@@ -355,4 +238,3 @@ pub(super) fn not_approved(request: &Request) -> Envelope {
 pub(super) const NO_WAIT: Duration = Duration::ZERO;
 /// So many of the newest requests are looked through for one's own.
 pub(super) const RECENT: usize = 500;
-const SQLSTATE: usize = 5;
