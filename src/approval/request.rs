@@ -79,6 +79,9 @@ impl Digest {
 pub struct ToolCall {
     /// The tool's name; empty where it was no tool.
     pub tool: String,
+    /// The caller's key of the run; empty without one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub key: String,
     /// Most rows that may be affected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_affected: Option<u64>,

@@ -169,7 +169,8 @@ fn show(request: &Value, json: bool, output: &mut Output) -> anyhow::Result<Exit
     let call = request.get("call").cloned().and_then(|call| serde_json::from_value::<ToolCall>(call).ok());
     let call = call.unwrap_or_default();
     if let Some(most) = call.max_affected {
-        output.line(format_args!("{:11} it is rolled back if more than {most} rows are affected", "ceiling"))?;
+        output
+            .line(format_args!("{:11} it is rolled back if more than {most} rows are affected", "ceiling"))?;
     }
     for (value, label) in values.iter().zip(call.labels(values.len())) {
         let value = value.as_str().map_or_else(|| "NULL".to_owned(), |value| format!("'{}'", visible(value)));

@@ -329,6 +329,8 @@ pub struct Run {
     pub tool: String,
     /// What the agent says it is for; empty where the tool takes no reason.
     pub purpose: String,
+    /// The caller's key, which stands for this run for ever; empty without one.
+    pub key: String,
     /// In which transaction.
     pub mode: RunMode,
 }

@@ -82,6 +82,7 @@ impl Judged for Run {
             parameters: self.parameters.clone(),
             values: Values::Called(&self.parameters),
             arguments: self.arguments(),
+            key: &self.key,
             ..Case::to_run(who, &self.context, &self.sql, Via::Tool(&self.tool), &names)
         };
         let admitted = gate.admitted(who, &case, tell, &self.purpose).await?;
@@ -139,9 +140,11 @@ impl Admitted {
     /// Each statement by itself, with its own values: for who sends them one by one.
     fn steps(self, parameters: &[Vec<Option<String>>], gate: &Gate) -> RunClearance {
         let mut values = parameters.iter().cloned();
+        let approval = self.grounds.passed.approval.as_ref().map(|approval| approval.id().clone());
         if self.running.len() < 2 {
             let parameters = values.next().unwrap_or_default();
-            return RunClearance { steps: vec![RunStep { cleared: self.single(gate), parameters }] };
+            let steps = vec![RunStep { cleared: self.single(gate), parameters }];
+            return RunClearance { steps, approval };
         }
         let texts: Vec<String> = self.grounds.passed.verdict.texts().map(str::to_owned).collect();
         let cleared = self.running.into_iter().zip(texts);
@@ -149,7 +152,7 @@ impl Admitted {
             cleared: Clearance { sql, running },
             parameters: values.next().unwrap_or_default(),
         };
-        RunClearance { steps: cleared.map(step).collect() }
+        RunClearance { steps: cleared.map(step).collect(), approval }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 use smol_str::SmolStr;
 
+use crate::approval::ApprovalId;
 use crate::audit::{Event, Ledger, Record};
 use crate::clock::{Clock, elapsed_ms};
 use crate::mask::detect::Findings;
@@ -93,6 +94,12 @@ impl Authorized<Run> {
         self.grant().steps.first().map_or("", |step| step.cleared.running.receipt.decision_id())
     }
 
+    /// The approval that it has spent.
+    #[must_use]
+    pub fn approval(&self) -> Option<&ApprovalId> {
+        self.grant().approval.as_ref()
+    }
+
     /// The statements, to be sent one by one; at least one.
     pub(crate) fn into_steps(self) -> Vec<RunStep> {
         let (_, clearance) = self.spend();
@@ -104,6 +111,7 @@ impl Authorized<Run> {
 #[derive(Debug)]
 pub struct RunClearance {
     pub(super) steps: Vec<RunStep>,
+    pub(super) approval: Option<ApprovalId>,
 }
 
 /// One statement of an admitted [`Run`]. Spent by value; dropped, it is recorded as not run.
@@ -327,11 +335,9 @@ impl Outcome {
     pub fn tag(&self) -> &str {
         match self {
             Self::Completed { tag } => tag,
-            Self::Failed { .. }
-            | Self::Skipped
-            | Self::RolledBack
-            | Self::Stopped { .. }
-            | Self::Unknown => "",
+            Self::Failed { .. } | Self::Skipped | Self::RolledBack | Self::Stopped { .. } | Self::Unknown => {
+                ""
+            }
         }
     }
 
@@ -444,7 +450,9 @@ impl Receipt {
         let (tag, sqlstate) = match outcome {
             Outcome::Completed { tag } => (tag.clone(), String::new()),
             Outcome::Failed { sqlstate } => (String::new(), sqlstate.clone()),
-            Outcome::Skipped | Outcome::Stopped { .. } | Outcome::Unknown => (String::new(), String::new()),
+            Outcome::Skipped | Outcome::RolledBack | Outcome::Stopped { .. } | Outcome::Unknown => {
+                (String::new(), String::new())
+            }
         };
         record.at = now;
         record.event = Event::Settled {

@@ -351,6 +351,7 @@ fn called(case: &Case<'_>) -> ToolCall {
     let several = case.parameters.len() > 1;
     ToolCall {
         tool: tool.to_owned(),
+        key: case.key.to_owned(),
         max_affected: u64::try_from(case.arguments.max_affected).ok(),
         counts: if several { case.parameters.iter().map(Vec::len).collect() } else { Vec::new() },
     }

@@ -28,6 +28,7 @@ mod conceal;
 mod envelope;
 mod failure;
 mod http;
+mod once;
 mod reading;
 mod render;
 mod rooms;

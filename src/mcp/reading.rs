@@ -50,12 +50,12 @@ fn shown(
     result: &RunResult,
     explanation: &Explanation,
 ) -> Envelope {
-    let masked = render::masked_outputs(explanation);
+    let masked = render::masked_outputs(explanation, 0);
     let rows = render::rows(result, &masked, job.max_bytes, |column| {
         rooms.column_type(database, column.table_oid, column.column)
     });
     let envelope = Envelope::new(Status::Ok, &result.decision_id)
         .with("database", database)
-        .with_some("notices", render::notices(result));
+        .with_some("notices", render::notices(std::slice::from_ref(result)));
     rows.into_iter().fold(envelope, |envelope, (name, value): (String, Value)| envelope.with(&name, value))
 }

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use crate::flow::append;
 use crate::gate::{
-    Authorized, Bind, Call, Fetch, Parameters, Prepare, Prepared, Query, Receipt, Run, Running,
+    Authorized, Bind, Call, Fetch, Parameters, Prepare, Prepared, Query, Receipt, RunStep, Running,
 };
 use crate::mask::Guard;
 use crate::protocol::frame::{put, put_cstr};
@@ -42,6 +42,8 @@ pub enum House {
     Rollback,
     /// How many rows this transaction has changed so far, in whatever way; NULL where the server doesn't count.
     RowsChanged,
+    /// The id of this transaction, which gets one by that.
+    TransactionId,
 }
 
 impl House {
@@ -54,6 +56,7 @@ impl House {
             Self::Commit => "COMMIT",
             Self::Rollback => "ROLLBACK",
             Self::RowsChanged => ROWS_CHANGED,
+            Self::TransactionId => "SELECT pg_catalog.pg_current_xact_id()",
         }
     }
 }
