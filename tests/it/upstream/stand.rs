@@ -114,7 +114,7 @@ impl Stand {
         let run = Run {
             context: Arc::clone(context),
             sql: Statement::new(sql.as_bytes(), Statement::AGENT_CAP).unwrap(),
-            parameters: Vec::new(),
+            parameters: vec![Vec::new()],
             tool: "query".into(),
             purpose: String::new(),
             key: String::new(),
