@@ -1,5 +1,6 @@
 //! One statement from a tool call to its answer: judged, held if it must be, run by [`reading`] or [`writing`].
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::approval::{ApprovalId, Request, State};
 use crate::gate::{Context, Denial, DenialKind, Explanation, Run, RunMode};
-use crate::sql::Statement;
+use crate::identity::Identity;
 use crate::sql::facts::Class;
+use crate::sql::{Facts, Statement};
 
 use super::caller::Caller;
 use super::envelope::{self, Envelope, Refusal, Status};
@@ -39,6 +41,9 @@ pub(super) struct Job {
 
 /// Runs `job`. Called in a task of its own: it goes on when the client goes away.
 pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Envelope {
+    if let RunMode::Read { max_rows } = job.mode {
+        return reading::read(rooms, job, max_rows, waiting).await;
+    }
     let who = &job.caller.identity;
     let (mut visit, connect) = match rooms.visit(&job.caller, &job.database, waiting).await {
         Ok(visit) => visit,
@@ -47,14 +52,7 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
     let explanation = rooms.gate.explain(who, visit.context(), &job.sql).await;
     let act = job.act(visit.context());
     if let Some(refusal) = unfit(&explanation, job.mode) {
-        let denial = Denial::because(
-            DenialKind::Policy,
-            refusal.code,
-            refusal.message.as_str(),
-            refusal.hint.as_str(),
-        );
-        let decision_id = rooms.gate.decline(who, &act, denial).decision_id;
-        return Envelope::error(&refusal).with("decision_id", decision_id);
+        return declined(rooms, who, &act, &refusal);
     }
     if explanation.verdict == "escalate"
         && let Some(request) = approved(rooms, &job, visit.context())
@@ -64,14 +62,11 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
     let (ends, envelope) = match rooms.gate.admit(who, act, waiting).await {
         Err(denial) => {
             let ends = denial.ends_session();
-            (ends, refused(rooms, &job, visit.context(), explanation, denial, waiting).await)
+            (ends, refused(rooms, &job, visit.context(), &explanation.facts, denial, waiting).await)
         }
         Ok(proof) => {
             let (ends, decision_id) = (proof.ends_session(), proof.decision_id().to_owned());
-            let envelope = match job.mode {
-                RunMode::Read { .. } => reading::perform(rooms, &job, connect, proof, &explanation).await,
-                RunMode::Write { .. } => writing::perform(rooms, &job, connect, proof, &explanation).await,
-            };
+            let envelope = writing::perform(rooms, &job, connect, proof, &explanation).await;
             let envelope = envelope.with("decision_id", decision_id);
             keep(rooms, waiting, &envelope);
             drop(job.claim);
@@ -86,7 +81,7 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
 }
 
 impl Job {
-    fn act(&self, context: &Arc<Context>) -> Run {
+    pub(super) fn act(&self, context: &Arc<Context>) -> Run {
         Run {
             context: Arc::clone(context),
             sql: self.sql.clone(),
@@ -98,19 +93,32 @@ impl Job {
     }
 }
 
+/// Keeps on record that the tool itself refuses `act`.
+pub(super) fn declined(rooms: &Rooms, who: &Identity, act: &Run, refusal: &Refusal) -> Envelope {
+    let denial =
+        Denial::because(DenialKind::Policy, refusal.code, refusal.message.as_str(), refusal.hint.as_str());
+    let decision_id = rooms.gate.decline(who, act, denial).decision_id;
+    Envelope::error(refusal).with("decision_id", decision_id)
+}
+
 /// Why a tool can't run what policy may well allow; `None` leaves the answer to the gate.
-fn unfit(explanation: &Explanation, mode: RunMode) -> Option<Refusal> {
-    let facts = match explanation.facts.as_slice() {
+pub(super) fn unfit(explanation: &Explanation, mode: RunMode) -> Option<Refusal> {
+    if explanation.verdict == "deny" && explanation.facts.len() < 2 {
+        return None;
+    }
+    misfit(&explanation.facts, mode)
+}
+
+/// Why a tool can't run statements that do what `facts` say.
+pub(super) fn misfit(facts: &[impl Borrow<Facts>], mode: RunMode) -> Option<Refusal> {
+    let facts = match facts {
         [] => return None,
-        [only] => only,
+        [only] => only.borrow(),
         _ => {
             let message = "the text holds several statements, and a call runs one";
             return Some(Refusal::new("one_statement", message, "call the tool once for each"));
         }
     };
-    if explanation.verdict == "deny" {
-        return None;
-    }
     let reads_only = matches!(mode, RunMode::Read { .. });
     match facts.class {
         _ if facts.kind == "copy" => Some(Refusal::new(
@@ -148,11 +156,11 @@ fn approved(rooms: &Rooms, job: &Job, context: &Context) -> Option<ApprovalId> {
     requests.iter().find(same).map(|request| request.id.clone())
 }
 
-async fn refused(
+pub(super) async fn refused<F: Borrow<Facts>>(
     rooms: &Arc<Rooms>,
     job: &Job,
     context: &Arc<Context>,
-    explanation: Explanation,
+    facts: &[F],
     denial: Denial,
     waiting: &Waiting,
 ) -> Envelope {
@@ -176,10 +184,11 @@ async fn refused(
         };
     }
     // Before the catalog was first loaded there were no facts; the gate has loaded it by now.
-    let facts = match explanation.facts.is_empty() {
-        false => explanation.facts,
+    let late = match facts.is_empty() {
+        false => Vec::new(),
         true => rooms.gate.explain(who, context, &job.sql).await.facts,
     };
+    let facts: Vec<&Facts> = facts.iter().map(Borrow::borrow).chain(&late).collect();
     match rooms.gate.access(who, context).await {
         Ok(access) => Envelope::denial(&conceal::denial(denial, &facts, &access), who),
         Err(unavailable) => Envelope::denial(&unavailable, who),
@@ -203,7 +212,7 @@ pub(super) fn spent(rooms: &Rooms, request: &Request) -> Envelope {
 }
 
 /// Keeps what became of an approved statement, so that `run_approved` can answer with it for ever.
-fn keep(rooms: &Rooms, waiting: &Waiting, envelope: &Envelope) {
+pub(super) fn keep(rooms: &Rooms, waiting: &Waiting, envelope: &Envelope) {
     let Some(id) = waiting.approval() else { return };
     let desk = rooms.gate.desk();
     let open = |request: Request| request.state == State::Spent && request.outcome.is_null();

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::gate::{Authorized, Connect, Explanation, Run};
 use crate::upstream::{RunResult, execute};
 
@@ -45,15 +43,15 @@ fn changed(
 ) -> Envelope {
     let envelope = Envelope::new(Status::Ok, &result.decision_id)
         .with("database", database)
-        .with_some("notices", render::notices(result))
+        .with_some("notices", render::notices(&result.notices))
         .with("rows_affected", result.affected)
         .with("tag", clean(&result.tag, MESSAGE));
     if result.columns.is_empty() {
         return envelope;
     }
-    let masked = render::masked_outputs(explanation);
-    let rows = render::rows(result, &masked, job.max_bytes, |column| {
+    let masked = explanation.facts.first().map(|facts| render::masked_outputs(facts, &explanation.masked));
+    let columns = render::columns(&result.columns, &masked.unwrap_or_default(), |column| {
         rooms.column_type(database, column.table_oid, column.column)
     });
-    envelope.with("returning", Value::Object(rows))
+    envelope.with("returning", render::returned(result, &columns, job.max_bytes))
 }

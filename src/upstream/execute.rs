@@ -2,6 +2,7 @@
 
 mod collector;
 mod conversation;
+mod reader;
 
 use crate::gate::{Authorized, Gate, Outcome, Run, RunMode, Running};
 use crate::identity::Identity;
@@ -10,6 +11,7 @@ use crate::protocol::sqlstate;
 use super::{Link, LinkError};
 use collector::Collector;
 use conversation::{Conversation, Overseer};
+pub use reader::{Next, Parked, Reader, Row};
 
 /// The result of a [`Run`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +139,16 @@ fn fetched_at_most(mode: RunMode) -> u32 {
 }
 
 impl RunError {
+    /// Whoever wanted it has gone.
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self::Server {
+            sqlstate: sqlstate::QUERY_CANCELED.to_owned(),
+            message: "the call was cancelled".to_owned(),
+            hint: String::new(),
+        }
+    }
+
     /// What the ledger keeps of it.
     fn outcome(&self) -> Outcome {
         match self {

@@ -283,7 +283,7 @@ impl<'a> Conversation<'a> {
 }
 
 /// A statement that ended the transaction around it has escaped every check that was to follow.
-fn within_transaction(status: TransactionStatus) -> Result<(), RunError> {
+pub(super) fn within_transaction(status: TransactionStatus) -> Result<(), RunError> {
     match status {
         TransactionStatus::Active => Ok(()),
         TransactionStatus::Idle | TransactionStatus::Failed => Err(refused(
@@ -312,7 +312,7 @@ fn number(mut body: Body) -> Result<Option<u64>, BodyError> {
     digits.parse().map(Some).map_err(|_| BodyError::Invalid { field })
 }
 
-fn refused(message: &str, hint: &str) -> RunError {
+pub(super) fn refused(message: &str, hint: &str) -> RunError {
     RunError::Server {
         sqlstate: sqlstate::FEATURE_NOT_SUPPORTED.to_owned(),
         message: message.to_owned(),
@@ -333,11 +333,11 @@ fn broken(what: &str) -> LinkError {
     LinkError::Protocol { what: what.to_owned() }
 }
 
-fn unexpected(tag: u8) -> LinkError {
+pub(super) fn unexpected(tag: u8) -> LinkError {
     broken(&format!("it sent a message of type `{}`", tag.escape_ascii()))
 }
 
-fn invalid(error: BodyError) -> RunError {
+pub(super) fn invalid(error: BodyError) -> RunError {
     RunError::Broken(broken(&error.to_string()))
 }
 
