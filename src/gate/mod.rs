@@ -30,6 +30,7 @@ mod journal;
 mod judge;
 mod knock;
 mod memory;
+mod page;
 mod pinned;
 mod rows;
 mod shape;
@@ -58,7 +59,7 @@ use journal::{Journal, NONE, Scene, Unwelcome, voted};
 use memory::Memory;
 
 pub use act::{
-    Act, Approve, Bind, Call, Connect, Context, Door, Fetch, PURPOSE, Parameters, Prepare, Query, Run,
+    Act, Approve, Bind, Call, Connect, Context, Door, Fetch, PURPOSE, Page, Parameters, Prepare, Query, Run,
     RunMode,
 };
 pub use authorized::{Authorized, Outcome, Prepared, Receipt, RunStep, Running};

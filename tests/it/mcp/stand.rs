@@ -69,30 +69,26 @@ impl Stand {
 
     /// A door to `databases` under the rulebook that ships; `scope` is the TOML of both agents' scope.
     pub(super) async fn start(databases: Vec<DatabaseSettings>, scope: &str) -> Self {
+        Self::start_with(databases, scope, &[], |_| {}).await
+    }
+
+    /// As [`Stand::start`], with `more` rules, a file each, after `change` was made to the door's settings.
+    pub(super) async fn start_with(
+        databases: Vec<DatabaseSettings>,
+        scope: &str,
+        more: &[(&str, &str)],
+        change: impl FnOnce(&mut mcp::Settings),
+    ) -> Self {
         let tokens: BTreeMap<_, _> =
             ["dana", "priya", "robin", "mallory"].map(|name| (name, Token::generate())).into();
-        let agent = |(name, token): (&&str, &Token)| {
-            let (kind, more) = match *name {
-                "dana" => ("human", "groups = [\"analysts\", \"approvers\"]"),
-                "priya" => ("human", "groups = [\"approvers\"]"),
-                _ => ("agent", "owner = \"dana\"\ngroups = [\"support\"]"),
-            };
-            let scope = if kind == "agent" { scope } else { "" };
-            let digest = token.digest();
-            let text = format!(
-                "name = \"{name}\"\nkind = \"{kind}\"\n{more}\n[auth]\ntoken_sha256 = \"{digest}\"\n{scope}"
-            );
-            AgentSource { path: format!("{name}.toml"), text }
-        };
-        let directory = Directory::build(&tokens.iter().map(agent).collect::<Vec<_>>()).unwrap();
-        let policy = Snapshot::build(&rulebook(), &directory.to_data()).unwrap();
+        let rules = rules(&tokens.iter().collect::<Vec<_>>(), scope, more);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = Memory::default();
         let upstream = Arc::new(Upstream::new(databases));
         let gate = Arc::new(
             Gate::new(Parts {
                 catalogs: Arc::clone(&upstream) as _,
-                rules: Rules { policy, directory: Arc::new(directory) },
+                rules,
                 desk: Desk::new(Store::in_memory().unwrap(), Arc::clone(&clock)).unwrap(),
                 ledger: Ledger::inline(ledger.clone()),
                 clock,
@@ -101,18 +97,35 @@ impl Stand {
             })
             .unwrap(),
         );
-        let settings = mcp::Settings {
+        let mut settings = mcp::Settings {
             hosts: vec!["gateway.example".to_owned()],
             max_sessions: MAX_SESSIONS,
             max_calls: MAX_CALLS,
             ..mcp::Settings::default()
         };
+        change(&mut settings);
         let app = mcp::router(Arc::clone(&gate), upstream, settings);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
         Self { url, gate, ledger, tokens }
+    }
+
+    /// Puts other rules in force, for other agents than `without`.
+    pub(super) fn replace(&self, scope: &str, more: &[(&str, &str)], without: &[&str]) {
+        let tokens: Vec<_> = self.tokens.iter().filter(|(name, _)| !without.contains(name)).collect();
+        self.gate.replace_rules(rules(&tokens, scope, more));
+    }
+
+    /// The events of this kind in the ledger, oldest first.
+    pub(super) fn events(&self, kind: &str) -> Vec<Value> {
+        let text = self.ledger.text();
+        let events = text.lines().map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line.pointer("/record/event").expect("every line holds an event").clone()
+        });
+        events.filter(|event| event["kind"] == kind).collect()
     }
 
     pub(super) fn token(&self, who: &str) -> String {
@@ -297,6 +310,28 @@ fn fits(schema: &Value, value: &Value, path: &str) {
             fits(part, item, &format!("{path}[{index}]"));
         }
     }
+}
+
+/// The rulebook that ships with `more` files, for all who have a token.
+fn rules(tokens: &[(&&str, &Token)], scope: &str, more: &[(&str, &str)]) -> Rules {
+    let agent = |(name, token): &(&&str, &Token)| {
+        let (kind, more) = match **name {
+            "dana" => ("human", "groups = [\"analysts\", \"approvers\"]"),
+            "priya" => ("human", "groups = [\"approvers\"]"),
+            _ => ("agent", "owner = \"dana\"\ngroups = [\"support\"]"),
+        };
+        let scope = if kind == "agent" { scope } else { "" };
+        let digest = token.digest();
+        let text = format!(
+            "name = \"{name}\"\nkind = \"{kind}\"\n{more}\n[auth]\ntoken_sha256 = \"{digest}\"\n{scope}"
+        );
+        AgentSource { path: format!("{name}.toml"), text }
+    };
+    let directory = Directory::build(&tokens.iter().map(agent).collect::<Vec<_>>()).unwrap();
+    let mut sources = rulebook();
+    sources.extend(more.iter().map(|(path, text)| Source::file((*path).to_owned(), (*text).to_owned())));
+    let policy = Snapshot::build(&sources, &directory.to_data()).unwrap();
+    Rules { policy, directory: Arc::new(directory) }
 }
 
 /// The rulebook that ships.
