@@ -14,6 +14,7 @@ use crate::identity::Identity;
 use crate::upstream::{ConnectError, Link, Upstream};
 
 use super::caller::Caller;
+use super::seal::Seal;
 use super::sessions::Sessions;
 
 /// What all tool calls share.
@@ -25,6 +26,7 @@ pub(super) struct Rooms {
     max_calls: usize,
     seats: Mutex<HashMap<String, Arc<Semaphore>>>,
     claims: Arc<Claims>,
+    pub(super) seal: Seal,
 }
 
 /// Approvals that some call is about to use, is using, or waits for.
@@ -45,7 +47,8 @@ impl Rooms {
         sessions: Arc<Sessions>,
         max_calls: usize,
     ) -> Self {
-        Self { gate, upstream, sessions, max_calls, seats: Mutex::default(), claims: Arc::default() }
+        let (seats, claims, seal) = (Mutex::default(), Arc::default(), Seal::new());
+        Self { gate, upstream, sessions, max_calls, seats, claims, seal }
     }
 
     /// The rulebook ends the sessions of whoever made `visit`.
