@@ -15,6 +15,7 @@ use crate::upstream::{BeginError, ConnectError, Fate, FateError, Lease, Link, Up
 
 use super::caller::Caller;
 use super::cursors::{Cursors, Limits};
+use super::seal::Seal;
 use super::sessions::Sessions;
 
 /// What all tool calls share.
@@ -29,6 +30,7 @@ pub(super) struct Rooms {
     keys: Arc<Mutex<HashSet<(String, String)>>>,
     /// Results of which agents have had a part.
     pub(super) cursors: Arc<Cursors>,
+    pub(super) seal: Seal,
 }
 
 /// Held while a call may run what its key stands for.
@@ -58,8 +60,8 @@ impl Rooms {
         cursors: Limits,
     ) -> Self {
         let cursors = Cursors::new(Arc::clone(&gate), cursors);
-        let (seats, claims, keys) = (Mutex::default(), Arc::default(), Arc::default());
-        Self { gate, upstream, sessions, max_calls, seats, claims, keys, cursors }
+        let (seats, claims, keys, seal) = (Mutex::default(), Arc::default(), Arc::default(), Seal::new());
+        Self { gate, upstream, sessions, max_calls, seats, claims, keys, cursors, seal }
     }
 
     /// The rulebook ends the sessions of whoever made `visit`.
