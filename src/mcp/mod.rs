@@ -23,11 +23,14 @@
 
 pub mod relay;
 
+mod authorize;
 mod caller;
 mod conceal;
 mod envelope;
 mod http;
+mod limits;
 mod render;
+mod resource;
 mod rooms;
 mod run;
 mod schema;
@@ -41,18 +44,26 @@ mod waiting;
 use std::sync::Arc;
 
 use axum::Router;
+use tokio_util::sync::CancellationToken;
 
+use crate::control::oidc::Issuers;
 use crate::gate::Gate;
 use crate::upstream::Upstream;
 
 /// What an operator may set about this door.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Host names, with or without a port, that clients may call the endpoint by besides `localhost`,
     /// `127.0.0.1` and `[::1]`. Pages of these hosts may call it too (`Origin`).
     pub hosts: Vec<String>,
     /// Longest request body, in bytes.
     pub max_body_bytes: usize,
+    /// Whose access tokens are taken, besides the gateway's own; `None` takes none.
+    pub authorization: Option<Authorization>,
+    /// Most requests of one identity in a minute; so many may also come at once.
+    pub requests_per_minute: u32,
+    /// Cancelled when the gateway stops: what runs then has time to end, streams end, and nothing new begins.
+    pub shutdown: CancellationToken,
     /// Most tool calls of one identity at the same time.
     pub max_calls: usize,
     /// Most sessions of one identity (protocol versions before 2026-07-28 only); the oldest is closed for a
@@ -62,11 +73,28 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { hosts: Vec::new(), max_body_bytes: 1024 * 1024, max_calls: 8, max_sessions: 32 }
+        Self {
+            hosts: Vec::new(),
+            max_body_bytes: 1024 * 1024,
+            authorization: None,
+            requests_per_minute: 60_000,
+            shutdown: CancellationToken::new(),
+            max_calls: 8,
+            max_sessions: 32,
+        }
     }
 }
 
-/// The door's HTTP service: `/mcp`, behind a bearer token.
+/// Access tokens of issuers that the configuration names.
+#[derive(Debug, Clone)]
+pub struct Authorization {
+    /// The endpoint's address as clients know it: what their tokens must be meant for.
+    pub resource: String,
+    /// Who issues them.
+    pub issuers: Arc<Issuers>,
+}
+
+/// The door's HTTP service: `/mcp`, behind a bearer token; and what tells clients where to get one.
 ///
 /// Serve it with connect info of [`std::net::SocketAddr`], so that the ledger knows where a client called from.
 pub fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {

@@ -136,7 +136,7 @@ fn settings(cluster: &Cluster, home: &Path) -> Settings {
             ..portcullis::wire::Settings::default()
         },
         mcp: anywhere,
-        mcp_allowed_hosts: Vec::new(),
+        mcp_door: portcullis::config::McpSettings::default(),
         console: anywhere,
         console_url: String::new(),
         policy_path: home.join("policies"),
