@@ -80,13 +80,14 @@ impl Provider {
         algorithm: Algorithm,
         now: Timestamp,
     ) -> Result<Vec<PublicKey>, TokenError> {
-        let held = self.keys.load_full().filter(|held| elapsed(held.fetched, now) < KEPT);
+        let held = self.keys.load_full();
+        let seen = held.as_ref().map(|held| held.fetched);
+        let held = held.filter(|held| elapsed(held.fetched, now) < KEPT);
         let found = held.as_ref().map(|held| held.find(id, algorithm)).unwrap_or_default();
         let is_fresh = held.as_ref().is_some_and(|held| elapsed(held.fetched, now) < FRESH);
         if !found.is_empty() && is_fresh {
             return Ok(found);
         }
-        let seen = held.as_ref().map(|held| held.fetched);
         let outcome = match self.asked.try_lock() {
             Ok(asked) => self.refresh(asked, seen, now).await,
             // Somebody else is asking. What is known will do meanwhile.
