@@ -37,6 +37,7 @@ pub mod mask;
 pub mod mcp;
 pub mod policy;
 pub mod protocol;
+pub mod runs;
 pub mod serve;
 pub mod sql;
 pub mod store;

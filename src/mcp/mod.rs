@@ -27,8 +27,11 @@ mod authorize;
 mod caller;
 mod conceal;
 mod envelope;
+mod failure;
 mod http;
 mod limits;
+mod once;
+mod reading;
 mod render;
 mod resource;
 mod rooms;
@@ -40,6 +43,7 @@ mod text;
 mod tools;
 mod values;
 mod waiting;
+mod writing;
 
 use std::sync::Arc;
 
