@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::approval::{Desk, DeskError};
 use crate::audit::{self, Ledger, OpenError};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Settings;
 use crate::config::sources::SourcesError;
+use crate::config::{McpSettings, Settings};
+use crate::control::oidc::Issuers;
 use crate::control::{Bundles, HttpError, MissingBundle};
 use crate::gate::{Catalogs, Gate, Parts, Rules, Workers};
 use crate::identity::directory::AgentError;
@@ -110,6 +111,16 @@ pub enum RulesError {
         database: String,
         /// What is wrong.
         why: String,
+    },
+    /// An identity relies on an issuer that the configuration does not have.
+    #[error(
+        "{file}.toml: `oidc` names the issuer `{issuer}`, and the configuration has no [[mcp.issuer]] of that name"
+    )]
+    NoIssuer {
+        /// The identity's name.
+        file: String,
+        /// The issuer's.
+        issuer: String,
     },
     /// An identity is wrong.
     #[error("the identities can't be used: {0}")]
@@ -298,17 +309,36 @@ impl Doors {
             &settings.console_url,
             Arc::new(SystemClock),
         );
+        let mcp_settings = mcp_door(settings, shutdown)?;
         let wire = wire::Wire::new(Arc::clone(gate), Arc::clone(upstream), settings.wire_door.clone())
             .map_err(ServeError::Threads)?;
         tasks.spawn(wire.serve(self.wire, shutdown.clone()));
-        let mcp_settings =
-            mcp::Settings { hosts: settings.mcp_allowed_hosts.clone(), ..mcp::Settings::default() };
         let router = mcp::router(Arc::clone(gate), Arc::clone(upstream), mcp_settings);
         tasks.spawn(serve_http("mcp", self.mcp, router, shutdown.clone()));
         let router = console::router(Arc::clone(gate), console_settings);
         tasks.spawn(serve_http("console", self.console, router, shutdown.clone()));
         Ok(())
     }
+}
+
+/// How the MCP door behaves.
+fn mcp_door(settings: &Settings, shutdown: &CancellationToken) -> Result<mcp::Settings, RulesError> {
+    let McpSettings { allowed_hosts, public_url, issuers, requests_per_minute } = &settings.mcp_door;
+    let usual = mcp::Settings::default();
+    let authorization = match issuers.as_slice() {
+        [] => None,
+        issuers => Some(mcp::Authorization {
+            resource: public_url.clone(),
+            issuers: Arc::new(Issuers::new(issuers.to_vec(), Arc::new(SystemClock))?),
+        }),
+    };
+    Ok(mcp::Settings {
+        hosts: allowed_hosts.clone(),
+        authorization,
+        requests_per_minute: requests_per_minute.unwrap_or(usual.requests_per_minute),
+        shutdown: shutdown.clone(),
+        ..usual
+    })
 }
 
 async fn serve_http(

@@ -16,6 +16,7 @@ mod control;
 mod database;
 pub mod environment;
 mod error;
+mod mcp;
 mod raw;
 pub mod secret;
 mod settings;
@@ -31,6 +32,7 @@ mod tests;
 use std::path::Path;
 
 pub use error::{ConfigError, Place};
+pub use mcp::McpSettings;
 pub use secret::Secret;
 pub use settings::{Folders, Settings};
 

@@ -43,11 +43,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 
 use crate::approval::{Desk, DeskError, Request};
 use crate::audit::{Event, Ledger, LedgerError};
 use crate::clock::Clock;
 use crate::identity::directory::Directory;
+use crate::identity::vouched::{NobodyError, Testimony};
 use crate::identity::{Identity, Kind};
 use crate::policy;
 use crate::runs::Runs;
@@ -208,6 +210,12 @@ impl Gate {
         self.journal.settle_floods();
     }
 
+    /// The time that it judges by.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// What is wrong with the ledger now, if anything: then nothing runs.
     #[must_use]
     pub fn ledger_failure(&self) -> Option<LedgerError> {
@@ -259,6 +267,18 @@ impl Gate {
             self.refused(door, client, "", "", "unknown token");
         }
         identity
+    }
+
+    /// The identity that a verified token makes here. Where it makes none, that is recorded in the ledger as a refused
+    /// login.
+    ///
+    /// # Errors
+    /// When no identity's file is for who came, or one that is needed is disabled.
+    pub fn vouch(&self, testimony: &Testimony, door: Door, client: &str) -> Result<Identity, NobodyError> {
+        let refused = |error: &NobodyError| {
+            self.refused(door, client, &testimony.name(), "", &error.to_string());
+        };
+        self.rules().directory.vouch(testimony).inspect_err(refused)
     }
 
     /// The identity directory in force: for the wire door's SCRAM exchange.
@@ -335,6 +355,12 @@ fn kind_word(kind: Kind) -> &'static str {
         Kind::Human => "human",
         Kind::Service => "service",
     }
+}
+
+/// The kind that a word is for.
+fn kind_of(word: &str) -> Kind {
+    let kinds = [Kind::Agent, Kind::Human, Kind::Service];
+    kinds.into_iter().find(|kind| kind_word(*kind) == word).unwrap_or(Kind::Agent)
 }
 
 /// The denial when a part of the gateway can't do its work.

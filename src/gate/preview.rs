@@ -7,7 +7,7 @@ use serde::Serialize;
 use smol_str::SmolStr;
 
 use crate::catalog::{Relation, RelationKind, Snapshot};
-use crate::identity::Identity;
+use crate::identity::{Identity, Principal};
 use crate::policy::input::{Arguments, SessionFacts};
 use crate::policy::{Decision, Effect, Reason, SessionInput, StatementInput};
 use crate::sql::facts::{Access, Class, Condition, Destination, OutputFact, TableFact};
@@ -93,13 +93,14 @@ pub struct ColumnAccess {
 impl Gate {
     /// Says what would happen to `sql`, without running it and without asking anybody.
     pub async fn explain(&self, who: &Identity, context: &Arc<Context>, sql: &Statement) -> Explanation {
-        self.explain_as(who.name(), context, sql).await
+        self.explain_as(who.principal(), context, sql).await
     }
 
     /// As [`Gate::explain`], for the identity called `name`, by whoever runs the gateway.
     pub async fn evaluate(&self, name: &str, database: &str, sql: &Statement) -> Explanation {
         let session = SessionFacts::default();
-        let asked = Asked { name, door: Door::Wire, database, settings: &[], session };
+        let who = Principal::named(name);
+        let asked = Asked { who, door: Door::Wire, database, settings: &[], session };
         let roles = self.catalogs.roles(database).unwrap_or_default();
         let session = self.session(&self.rules(), &asked, roles);
         let (role, rows) = session.map(|session| (session.role, session.rows)).unwrap_or_default();
@@ -120,12 +121,12 @@ impl Gate {
             labels: Mutex::default(),
             shown: Mutex::default(),
         };
-        self.explain_as(name, &Arc::new(context), sql).await
+        self.explain_as(who, &Arc::new(context), sql).await
     }
 
-    async fn explain_as(&self, name: &str, context: &Arc<Context>, sql: &Statement) -> Explanation {
+    async fn explain_as(&self, who: Principal<'_>, context: &Arc<Context>, sql: &Statement) -> Explanation {
         let case = Case {
-            principal: name,
+            principal: who,
             context,
             statement: sql,
             via: Via::Query,
@@ -197,11 +198,11 @@ impl Gate {
             })?,
         };
         let rules = self.rules();
-        rules.agent(who.name())?;
+        rules.agent(who.principal())?;
         let mut visible = Vec::new();
         for relation in catalog.relations().filter(|relation| shows(relation)) {
             let surveyor =
-                Surveyor { gate: self, rules: &rules, name: who.name(), context, catalog: &catalog };
+                Surveyor { gate: self, rules: &rules, who: who.principal(), context, catalog: &catalog };
             visible.extend(surveyor.survey(relation)?);
             tokio::task::yield_now().await;
         }
@@ -218,7 +219,7 @@ impl Gate {
     #[must_use]
     pub fn openings(&self, who: &Identity, door: Door) -> Vec<Opening> {
         let rules = self.rules();
-        let Ok(identity) = rules.agent(who.name()) else { return Vec::new() };
+        let Ok(identity) = rules.agent(who.principal()) else { return Vec::new() };
         let mut names = self.catalogs.names();
         names.sort();
         let opening = |database: String| {
@@ -242,7 +243,7 @@ impl Gate {
 struct Surveyor<'a> {
     gate: &'a Gate,
     rules: &'a Rules,
-    name: &'a str,
+    who: Principal<'a>,
     context: &'a Context,
     catalog: &'a Arc<Snapshot>,
 }
@@ -296,7 +297,7 @@ impl Surveyor<'_> {
 
     fn ask(&self, relation: &Relation, access: Access, columns: &[&str]) -> Result<Decision, Denial> {
         let facts = imagined(relation, access, columns);
-        let (identity, context) = (self.rules.agent(self.name)?, self.context);
+        let (identity, context) = (self.rules.agent(self.who)?, self.context);
         Ok(self.rules.policy.decide(&StatementInput {
             session: context.facts(),
             ..StatementInput::plain(

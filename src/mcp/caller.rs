@@ -2,8 +2,10 @@
 
 use axum::http::request::Parts;
 use rmcp::RoleServer;
+use rmcp::model::Tool;
 use rmcp::service::RequestContext;
 
+use crate::control::oidc::{Scope, Scopes};
 use crate::identity::Identity;
 
 use super::text;
@@ -28,13 +30,24 @@ pub(super) struct Admission {
     pub(super) identity: Identity,
     /// From where, `address:port`; empty where unknown.
     pub(super) client: String,
+    /// What tools its token is good for; `None` for one of the gateway's own, which is good for all.
+    pub(super) scopes: Option<Scopes>,
+}
+
+impl Admission {
+    /// The scope that a call of `tool` needs and the token lacks; `None` where it may be called.
+    pub(super) fn lacks(&self, tool: &Tool) -> Option<&Scope> {
+        let scopes = self.scopes.as_ref()?;
+        let reads = tool.annotations.as_ref().is_some_and(|hints| hints.read_only_hint == Some(true));
+        Some(if reads { &scopes.read } else { &scopes.write }).filter(|scope| !scope.granted)
+    }
 }
 
 impl Caller {
     /// The caller that the HTTP guard let in; `None` if no guard stood before this request.
     pub(super) fn of(context: &RequestContext<RoleServer>) -> Option<Self> {
         let parts = context.extensions.get::<Parts>()?;
-        let Admission { identity, client } = parts.extensions.get::<Admission>()?.clone();
+        let Admission { identity, client, scopes: _ } = parts.extensions.get::<Admission>()?.clone();
         let application = context
             .client_info()
             .map(|info| text::clean(&format!("{} {}", info.name, info.version), text::NAME))

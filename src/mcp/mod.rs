@@ -23,15 +23,18 @@
 
 pub mod relay;
 
+mod authorize;
 mod caller;
 mod conceal;
 mod cursors;
 mod envelope;
 mod failure;
 mod http;
+mod limits;
 mod once;
 mod reading;
 mod render;
+mod resource;
 mod rights;
 mod rooms;
 mod run;
@@ -48,20 +51,28 @@ mod writing;
 use std::sync::Arc;
 
 use axum::Router;
+use tokio_util::sync::CancellationToken;
 
+use crate::control::oidc::Issuers;
 use crate::gate::Gate;
 use crate::upstream::Upstream;
 
 pub use cursors::Limits;
 
 /// What an operator may set about this door.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Host names, with or without a port, that clients may call the endpoint by besides `localhost`,
     /// `127.0.0.1` and `[::1]`. Pages of these hosts may call it too (`Origin`).
     pub hosts: Vec<String>,
     /// Longest request body, in bytes.
     pub max_body_bytes: usize,
+    /// Whose access tokens are taken, besides the gateway's own; `None` takes none.
+    pub authorization: Option<Authorization>,
+    /// Most requests of one identity in a minute; so many may also come at once.
+    pub requests_per_minute: u32,
+    /// Cancelled when the gateway stops: what runs then has time to end, streams end, and nothing new begins.
+    pub shutdown: CancellationToken,
     /// Most tool calls of one identity at the same time.
     pub max_calls: usize,
     /// Most sessions of one identity (protocol versions before 2026-07-28 only); the oldest is closed for a
@@ -76,6 +87,9 @@ impl Default for Settings {
         Self {
             hosts: Vec::new(),
             max_body_bytes: 1024 * 1024,
+            authorization: None,
+            requests_per_minute: 60_000,
+            shutdown: CancellationToken::new(),
             max_calls: 8,
             max_sessions: 32,
             cursors: Limits::default(),
@@ -83,7 +97,16 @@ impl Default for Settings {
     }
 }
 
-/// The door's HTTP service: `/mcp`, behind a bearer token.
+/// Access tokens of issuers that the configuration names.
+#[derive(Debug, Clone)]
+pub struct Authorization {
+    /// The endpoint's address as clients know it: what their tokens must be meant for.
+    pub resource: String,
+    /// Who issues them.
+    pub issuers: Arc<Issuers>,
+}
+
+/// The door's HTTP service: `/mcp`, behind a bearer token; and what tells clients where to get one.
 ///
 /// Serve it with connect info of [`std::net::SocketAddr`], so that the ledger knows where a client called from.
 pub fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {

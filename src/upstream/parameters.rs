@@ -22,6 +22,8 @@ pub(super) struct Unfit {
 pub(super) struct Session<'a> {
     /// The identity's name.
     pub(super) identity: &'a str,
+    /// What it is for, as the issuer of its token says; empty where nobody does.
+    pub(super) task: &'a str,
     /// The identity's ceiling on `statement_timeout`.
     pub(super) ceiling_ms: Option<u64>,
     /// `application_name`, as claimed; empty without one.
@@ -41,6 +43,7 @@ impl<'a> Session<'a> {
     pub(super) fn of(context: &'a Context, who: &'a Identity) -> Self {
         Self {
             identity: who.name(),
+            task: who.task(),
             ceiling_ms: who.limits().statement_timeout_ms,
             application: context.application(),
             settings: context.settings(),
@@ -66,7 +69,7 @@ impl<'a> Session<'a> {
         } else {
             clients.retain(|(name, _)| !is(name, &PINNED));
             parameters.extend([
-                own(APPLICATION_NAME, &application_name(self.identity, self.application)),
+                own(APPLICATION_NAME, &application_name(self.identity, self.task, self.application)),
                 own("client_encoding", "UTF8"),
                 own("standard_conforming_strings", "on"),
                 own("search_path", &search_path(&database.search_path)),
@@ -119,12 +122,10 @@ fn search_path(schemas: &[String]) -> String {
     quoted.chain(["pg_temp".to_owned()]).collect::<Vec<_>>().join(", ")
 }
 
-/// `portcullis:NAME[:CLIENT]`, as PostgreSQL itself would clean and cut it.
-fn application_name(identity: &str, client: &str) -> String {
-    let name = match client {
-        "" => format!("portcullis:{identity}"),
-        client => format!("portcullis:{identity}:{client}"),
-    };
+/// `portcullis:NAME[:TASK][:CLIENT]`, as PostgreSQL itself would clean and cut it.
+fn application_name(identity: &str, task: &str, client: &str) -> String {
+    let parts = ["portcullis", identity, task, client];
+    let name = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(":");
     name.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).take(NAME_BYTES).collect()
 }
 
@@ -175,6 +176,7 @@ mod tests {
     fn session(settings: &[(String, String)], unjudged: bool) -> Session<'_> {
         Session {
             identity: "ana",
+            task: "",
             ceiling_ms: None,
             application: "psql",
             settings,
@@ -266,10 +268,11 @@ mod tests {
 
     #[test]
     fn the_application_name_tells_identity_and_client_in_63_printable_bytes() {
-        assert_eq!(application_name("ana", ""), "portcullis:ana");
-        assert_eq!(application_name("ana", "psql"), "portcullis:ana:psql");
-        assert_eq!(application_name("ana", "a\0b\n\u{e9}"), "portcullis:ana:a?b??");
-        assert_eq!(application_name("ana", &"\u{1f600}".repeat(100)).len(), 63);
+        assert_eq!(application_name("ana", "", ""), "portcullis:ana");
+        assert_eq!(application_name("ana", "", "psql"), "portcullis:ana:psql");
+        assert_eq!(application_name("bot/ana", "t-7", "cc"), "portcullis:bot/ana:t-7:cc");
+        assert_eq!(application_name("ana", "", "a\0b\n\u{e9}"), "portcullis:ana:a?b??");
+        assert_eq!(application_name("ana", "", &"\u{1f600}".repeat(100)).len(), 63);
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod identity;
 mod ledger;
 mod masks;
 mod mcp;
+mod oidc;
 mod parity;
 mod policy_tools;
 mod rows;

@@ -90,8 +90,13 @@ impl Stand {
 
     /// An MCP session of `name`.
     pub(crate) async fn mcp(&self, name: &str) -> Agent {
+        self.mcp_by(&self.secrets[name]).await
+    }
+
+    /// An MCP session of whoever has `token`.
+    pub(crate) async fn mcp_by(&self, token: &str) -> Agent {
         let url = format!("http://{}/mcp", self.gateway.addresses().mcp);
-        let config = StreamableHttpClientTransportConfig::with_uri(url).auth_header(&self.secrets[name]);
+        let config = StreamableHttpClientTransportConfig::with_uri(url).auth_header(token);
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let transport = StreamableHttpClientTransport::with_client(http, config);
         Agent(().serve(transport).await.unwrap())
@@ -136,7 +141,7 @@ fn settings(cluster: &Cluster, home: &Path) -> Settings {
             ..portcullis::wire::Settings::default()
         },
         mcp: anywhere,
-        mcp_allowed_hosts: Vec::new(),
+        mcp_door: portcullis::config::McpSettings::default(),
         console: anywhere,
         console_url: String::new(),
         policy_path: home.join("policies"),
