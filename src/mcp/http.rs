@@ -8,6 +8,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
@@ -24,12 +25,28 @@ use super::sessions::Sessions;
 
 /// The service at `/mcp`.
 pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {
+    let max_calls = settings.max_calls;
+    let of_rooms = Arc::clone(&gate);
+    mount(gate, settings, |sessions| {
+        let rooms = Arc::new(Rooms::new(of_rooms, upstream, sessions, max_calls));
+        move || Server::new(Arc::clone(&rooms))
+    })
+}
+
+/// Guard, sessions and limits before the server that `make`, which is told of the sessions, gives a maker of.
+pub(super) fn mount<M, S>(
+    gate: Arc<Gate>,
+    settings: Settings,
+    make: impl FnOnce(Arc<Sessions>) -> M,
+) -> Router
+where
+    M: Fn() -> S + Send + Sync + 'static,
+    S: ServerHandler,
+{
     let manager = Arc::new(LocalSessionManager::default());
     let sessions = Arc::new(Sessions::new(Arc::clone(&manager), settings.max_sessions));
-    let rooms = Rooms::new(Arc::clone(&gate), upstream, Arc::clone(&sessions), settings.max_calls);
-    let rooms = Arc::new(rooms);
-    let service =
-        StreamableHttpService::new(move || Ok(Server::new(Arc::clone(&rooms))), manager, config(settings));
+    let server = make(Arc::clone(&sessions));
+    let service = StreamableHttpService::new(move || Ok(server()), manager, config(settings));
     Router::new().route_service(ENDPOINT, service).layer(from_fn_with_state(Guard { gate, sessions }, admit))
 }
 
