@@ -2,6 +2,8 @@
 //! `target/clients`; where that can't be done, these tests say so and pass.
 
 mod conformance;
+mod inspector;
+mod sdks;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -35,7 +37,19 @@ impl Clients {
         Some(Self { home: root.join("target/clients") })
     }
 
-    /// `script` or installed program, run by the installed Node.js.
+    /// The folder of one set.
+    pub(crate) fn folder(&self, set: &str) -> PathBuf {
+        self.home.join(set)
+    }
+
+    /// The Python that has the SDK.
+    pub(crate) fn python(&self) -> Command {
+        let mut command = Command::new(self.home.join("mcp-python/bin/python"));
+        command.env("NO_PROXY", "127.0.0.1,localhost").kill_on_drop(true);
+        command
+    }
+
+    /// A script, or an installed program, run by the installed Node.js.
     pub(crate) fn node(&self, script: impl AsRef<Path>) -> Command {
         let mut command = Command::new(self.home.join("node22/node_modules/.bin/node"));
         command.arg(self.home.join(script)).env("NO_PROXY", "127.0.0.1,localhost").kill_on_drop(true);
