@@ -26,7 +26,10 @@ pub mod relay;
 mod caller;
 mod conceal;
 mod envelope;
+mod failure;
 mod http;
+mod once;
+mod reading;
 mod render;
 mod rooms;
 mod run;
@@ -37,6 +40,7 @@ mod text;
 mod tools;
 mod values;
 mod waiting;
+mod writing;
 
 use std::sync::Arc;
 

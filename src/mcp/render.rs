@@ -8,9 +8,9 @@ use crate::upstream::{RunResult, execute::ResultColumn};
 use super::text::{MESSAGE, NAME, NOTICE, clean};
 use super::values::{from_text, type_name};
 
-/// Which of a statement's output columns hold masked values, by their lineage.
-pub(super) fn masked_outputs(explanation: &Explanation) -> Vec<bool> {
-    let outputs = explanation.facts.first().map(|facts| facts.outputs.as_slice()).unwrap_or_default();
+/// Which output columns of statement `index` hold masked values, by their lineage.
+pub(super) fn masked_outputs(explanation: &Explanation, index: usize) -> Vec<bool> {
+    let outputs = explanation.facts.get(index).map(|facts| facts.outputs.as_slice()).unwrap_or_default();
     let is_masked = |source: &String| explanation.masked.contains(source);
     outputs.iter().map(|output| output.sources.iter().any(is_masked)).collect()
 }
@@ -57,9 +57,9 @@ pub(super) fn rows(
 }
 
 /// The server's notices, bounded and cleaned; `None` without any.
-pub(super) fn notices(result: &RunResult) -> Option<Value> {
-    let notices: Vec<String> =
-        result.notices.iter().take(MAX_NOTICES).map(|notice| clean(notice, MESSAGE)).collect();
+pub(super) fn notices(results: &[RunResult]) -> Option<Value> {
+    let notices = results.iter().flat_map(|result| &result.notices);
+    let notices: Vec<String> = notices.take(MAX_NOTICES).map(|notice| clean(notice, MESSAGE)).collect();
     (!notices.is_empty()).then(|| json!(notices))
 }
 
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn notices_are_bounded_and_cleaned() {
-        let notices = notices(&result(Vec::new())).unwrap();
+        let notices = notices(&[result(Vec::new())]).unwrap();
         assert_eq!(notices.as_array().unwrap().len(), MAX_NOTICES);
         assert_eq!(notices[0], "NOTICE: a b");
     }

@@ -2,6 +2,7 @@
 //! schema that its tool promises.
 
 mod governed;
+mod once;
 mod stand;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
