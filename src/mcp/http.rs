@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
+use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
@@ -34,13 +35,29 @@ use super::{Authorization, Settings, resource};
 
 /// The service at `/mcp`, and the documents about it that need no token.
 pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {
+    let (calls, cursors) = (settings.max_calls, settings.cursors);
+    let of_rooms = Arc::clone(&gate);
+    mount(gate, settings, |sessions| {
+        let rooms = Arc::new(Rooms::new(of_rooms, upstream, sessions, calls, cursors));
+        move || Server::new(Arc::clone(&rooms))
+    })
+}
+
+/// Guard, sessions and limits before the server that `make`, which is told of the sessions, gives a maker of.
+pub(super) fn mount<M, S>(
+    gate: Arc<Gate>,
+    settings: Settings,
+    make: impl FnOnce(Arc<Sessions>) -> M,
+) -> Router
+where
+    M: Fn() -> S + Send + Sync + 'static,
+    S: ServerHandler,
+{
     let manager = Arc::new(LocalSessionManager::default());
     let sessions = Arc::new(Sessions::new(Arc::clone(&manager), settings.max_sessions));
-    let (calls, cursors) = (settings.max_calls, settings.cursors);
-    let rooms = Arc::new(Rooms::new(Arc::clone(&gate), upstream, Arc::clone(&sessions), calls, cursors));
     let guard = Guard {
         gate,
-        sessions,
+        sessions: Arc::clone(&sessions),
         authorization: settings.authorization.clone(),
         rates: Arc::new(Rates::new(settings.requests_per_minute)),
         most_bytes: settings.max_body_bytes,
@@ -50,8 +67,8 @@ pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Setting
     let documents =
         documents.fold(Router::new(), |router, path| router.route(&path, get(resource::document)));
     let documents = documents.with_state(guard.authorization.clone());
-    let service =
-        StreamableHttpService::new(move || Ok(Server::new(Arc::clone(&rooms))), manager, config(settings));
+    let server = make(sessions);
+    let service = StreamableHttpService::new(move || Ok(server()), manager, config(settings));
     let endpoint = Router::new().route_service(ENDPOINT, service).layer(from_fn_with_state(guard, admit));
     endpoint.merge(documents)
 }

@@ -112,3 +112,15 @@ pub struct Authorization {
 pub fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {
     http::router(gate, upstream, settings)
 }
+
+/// This door's HTTP service with another MCP server behind it than the one of its tools: the same tokens, sessions
+/// and limits. `server` makes one for each session and, where there are none, for each request.
+///
+/// It is how the door's transport is held against the protocol's own conformance suite, which calls tools of its own.
+pub fn router_before<S: rmcp::ServerHandler>(
+    gate: Arc<Gate>,
+    settings: Settings,
+    server: impl Fn() -> S + Send + Sync + 'static,
+) -> Router {
+    http::mount(gate, settings, |_| server)
+}

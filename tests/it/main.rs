@@ -10,6 +10,7 @@
 
 mod cells;
 mod cli;
+mod clients;
 mod compile_fail;
 mod conformance;
 mod console;
