@@ -27,6 +27,7 @@ mod caller;
 mod conceal;
 mod envelope;
 mod http;
+mod parameters;
 mod render;
 mod rooms;
 mod run;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::approval::ApprovalId;
+use crate::catalog::Snapshot;
 use crate::gate::{
     Authorized, Catalogs as _, Connect, Context, Denial, DenialKind, Door, Gate, PURPOSE, Tell,
 };
@@ -85,12 +86,20 @@ impl Rooms {
         locked(&self.claims.0).contains_key(id)
     }
 
-    /// The type's name of column `number` of the relation with this OID, as the catalog snapshot has it.
-    pub(super) fn column_type(&self, database: &str, relation: u32, number: i16) -> Option<String> {
-        let snapshot = self.upstream.current(database)?;
-        let relation = snapshot.relation_by_oid(relation)?;
-        let column = relation.columns.iter().find(|column| column.number == number)?;
-        Some(column.type_name.to_string())
+    /// The newest catalog of `database`, if one was ever loaded.
+    pub(super) fn catalog(&self, database: &str) -> Option<Arc<Snapshot>> {
+        self.upstream.current(database)
+    }
+
+    /// The catalog of a database that `who` may use, loaded if it has to be; of the only one where no name is given.
+    pub(super) async fn loaded_catalog(&self, who: &Identity, database: &str) -> Option<Arc<Snapshot>> {
+        let mut databases = self.databases(who);
+        databases.retain(|name| database.is_empty() || name == database);
+        let [database] = databases.as_slice() else { return None };
+        match self.catalog(database) {
+            Some(catalog) => Some(catalog),
+            None => self.upstream.refresh(database).await.ok(),
+        }
     }
 
     /// Opens a session of `caller` on `database`; without a name on the only one there is. No connection is

@@ -17,6 +17,7 @@ use super::caller::Caller;
 use super::envelope::{self, Envelope, Refusal, Status};
 use super::rooms::{Claim, Rooms};
 use super::text::{MESSAGE, NAME, NOTICE, clean};
+use super::values::Kind;
 use super::waiting::Waiting;
 use super::{conceal, render};
 
@@ -243,9 +244,9 @@ fn completed(
     explanation: &Explanation,
 ) -> Envelope {
     let masked = render::masked_outputs(explanation);
-    let rows = render::rows(result, &masked, job.max_bytes, |column| {
-        rooms.column_type(database, column.table_oid, column.column)
-    });
+    let catalog = rooms.catalog(database);
+    let kinds = result.columns.iter().map(|column| Kind::of(column.type_oid, catalog.as_ref())).collect();
+    let rows = render::rows(result, &masked, job.max_bytes, kinds);
     let envelope = Envelope::new(Status::Ok, &result.decision_id)
         .with("database", database)
         .with_some("notices", render::notices(result));
@@ -290,6 +291,9 @@ fn server_error(sqlstate: &str, message: &str, hint: &str) -> Envelope {
         "25006" => "`query` runs in a read-only transaction: use `execute` for what changes something",
         "57014" => {
             "it took too long or was cancelled: narrow it, aggregate less, or filter on indexed columns"
+        }
+        "22P02" if message.starts_with("malformed array literal") => {
+            "a JSON list was sent as JSON text: say that it is an array where it stands, as in `$1::int[]`"
         }
         "40001" | "40P01" => "it collided with another transaction: try again",
         "55P03" => "a lock is held by somebody else: try again later",

@@ -3,6 +3,7 @@
 
 mod governed;
 mod stand;
+mod values;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};

@@ -13,7 +13,7 @@ use super::super::envelope::{Envelope, Refusal};
 use super::super::run::Job;
 use super::super::schema::{self, Words};
 use super::query::default_bytes;
-use super::{Call, invalid, parameters, read, statement, within};
+use super::{Call, invalid, read, statement, within};
 
 pub(in super::super) const NAME: &str = "execute";
 
@@ -31,7 +31,7 @@ pub(in super::super) const TOOL: Words = Words {
 pub(in super::super) struct Arguments {
     /// One statement; $1, $2, ... stand for `params`.
     sql: String,
-    /// Values for $1, $2, ... in order. Pass exact decimals, big integers, arrays and documents as strings.
+    /// Values for $1, $2, ...; exact decimals and big integers as strings.
     #[serde(default)]
     #[schemars(schema_with = "schema::parameters")]
     params: Vec<Value>,
@@ -92,11 +92,12 @@ pub(super) async fn call(arguments: JsonObject, call: Call) -> Result<Envelope, 
             "`reason` must say why, in at most {MAX_REASON} bytes: approvers read it"
         )));
     }
+    let sql = statement(&arguments.sql)?;
     let job = Job {
         caller: call.caller.clone(),
+        parameters: call.parameters(&arguments.database, &sql, &arguments.params).await?,
         database: arguments.database,
-        sql: statement(&arguments.sql)?,
-        parameters: parameters(&arguments.params)?,
+        sql,
         tool: NAME,
         purpose: reason.to_owned(),
         mode: RunMode::Write { max_affected: ceiling(arguments.max_affected) },

@@ -12,7 +12,7 @@ use crate::gate::RunMode;
 use super::super::envelope::{Envelope, Refusal};
 use super::super::run::Job;
 use super::super::schema::{self, Words};
-use super::{Call, parameters, read, statement, within};
+use super::{Call, read, statement, within};
 
 pub(in super::super) const NAME: &str = "query";
 
@@ -29,7 +29,7 @@ pub(in super::super) const TOOL: Words = Words {
 pub(in super::super) struct Arguments {
     /// One statement; $1, $2, ... stand for `params`.
     sql: String,
-    /// Values for $1, $2, ... in order. Pass exact decimals, big integers, arrays and documents as strings.
+    /// Values for $1, $2, ...; exact decimals and big integers as strings.
     #[serde(default)]
     #[schemars(schema_with = "schema::parameters")]
     params: Vec<Value>,
@@ -67,11 +67,12 @@ pub(super) async fn call(arguments: JsonObject, call: Call) -> Result<Envelope, 
     let arguments: Arguments = read(arguments)?;
     let max_rows = within("max_rows", arguments.max_rows, 1, MAX_ROWS)?;
     let max_bytes = within("max_bytes", arguments.max_bytes, 500, MAX_BYTES)?;
+    let sql = statement(&arguments.sql)?;
     let job = Job {
         caller: call.caller.clone(),
+        parameters: call.parameters(&arguments.database, &sql, &arguments.params).await?,
         database: arguments.database,
-        sql: statement(&arguments.sql)?,
-        parameters: parameters(&arguments.params)?,
+        sql,
         tool: NAME,
         purpose: String::new(),
         mode: RunMode::Read { max_rows },

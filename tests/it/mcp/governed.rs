@@ -4,7 +4,6 @@ use rmcp::model::CallToolRequestParams;
 use serde_json::{Value, json};
 
 use portcullis::approval::{ApprovalId, State, Vote};
-use portcullis::upstream::{DatabaseSettings, RoleSettings};
 
 use super::stand::{Client, Era, Stand};
 use crate::support::Database;
@@ -30,24 +29,8 @@ groups = [\"approvers\"]
 
 /// A gateway in front of a fresh database called `shop`.
 async fn stand() -> (Stand, Database) {
-    let database = Database::with(SCHEMA).await;
-    let user = format!("svc_{}", database.name);
-    database
-        .execute(&format!(
-            "CREATE ROLE {user} LOGIN PASSWORD 'pw';
-             GRANT USAGE ON SCHEMA hr TO {user};
-             GRANT SELECT ON ALL TABLES IN SCHEMA public, hr TO {user};
-             GRANT INSERT, UPDATE, DELETE ON orders TO {user};"
-        ))
-        .await;
-    let shop = DatabaseSettings::new(
-        "shop".to_owned(),
-        "127.0.0.1".to_owned(),
-        database.cluster.port(),
-        database.name.clone(),
-        RoleSettings { name: String::new(), user, password: "pw".to_owned() },
-    );
-    (Stand::start(vec![shop], SCOPE).await, database)
+    let grants = "GRANT INSERT, UPDATE, DELETE ON orders TO SERVICE";
+    Stand::before(&format!("{SCHEMA} {grants};"), SCOPE).await
 }
 
 async fn robin(stand: &Stand) -> Client {

@@ -24,7 +24,9 @@ use portcullis::mcp;
 use portcullis::policy::snapshot::Source;
 use portcullis::policy::{Escalation, Requirement, Snapshot};
 use portcullis::store::Store;
-use portcullis::upstream::{DatabaseSettings, Upstream};
+use portcullis::upstream::{DatabaseSettings, RoleSettings, Upstream};
+
+use crate::support::Database;
 
 pub(super) const MAX_SESSIONS: usize = 3;
 pub(super) const MAX_CALLS: usize = 2;
@@ -113,6 +115,34 @@ impl Stand {
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
         Self { url, gate, ledger, tokens }
+    }
+
+    /// A door to a fresh database called `shop`, in which the superuser has run `schema`: in it `SERVICE` is the gateway's
+    /// own role there, which may read all tables.
+    pub(super) async fn before(schema: &str, scope: &str) -> (Self, Database) {
+        let database = Database::with("").await;
+        let user = format!("svc_{}", database.name);
+        let (create, schema) =
+            (format!("CREATE ROLE {user} LOGIN PASSWORD 'pw'"), schema.replace("SERVICE", &user));
+        let grants = format!(
+            "DO $$ DECLARE name text; BEGIN
+                FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema)' LOOP
+                    EXECUTE format('GRANT USAGE ON SCHEMA %I TO {user}', name);
+                    EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO {user}', name);
+                END LOOP;
+             END $$"
+        );
+        for step in [create, schema, grants] {
+            database.execute(&step).await;
+        }
+        let shop = DatabaseSettings::new(
+            "shop".to_owned(),
+            "127.0.0.1".to_owned(),
+            database.cluster.port(),
+            database.name.clone(),
+            RoleSettings { name: String::new(), user, password: "pw".to_owned() },
+        );
+        (Self::start(vec![shop], scope).await, database)
     }
 
     pub(super) fn token(&self, who: &str) -> String {
