@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::gate::Gate;
@@ -17,6 +16,7 @@ use crate::identity::Identity;
 use crate::sql::Statement;
 use crate::upstream::{Parked, Row};
 
+use super::render::Table;
 use super::rooms::Visit;
 
 /// All cursors that rest.
@@ -70,8 +70,8 @@ pub(super) struct Cursor {
     pub(super) owner: Identity,
     /// What is read.
     pub(super) source: Source,
-    /// Its columns as they are shown.
-    pub(super) columns: Value,
+    /// Its columns.
+    pub(super) table: Table,
     /// A row that did not fit into the page before.
     pub(super) carried: Option<Row>,
     /// The decision that let it begin.

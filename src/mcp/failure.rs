@@ -35,6 +35,9 @@ fn server_error(sqlstate: &str, message: &str, hint: &str) -> Envelope {
         "57014" => {
             "it took too long or was cancelled: narrow it, aggregate less, or filter on indexed columns"
         }
+        "22P02" if message.starts_with("malformed array literal") => {
+            "a JSON list was sent as JSON text: say that it is an array where it stands, as in `$1::int[]`"
+        }
         "40001" | "40P01" => "it collided with another transaction: try again",
         "55P03" => "a lock is held by somebody else: try again later",
         _ => "correct the statement; `search_schema` with detail `full` shows the columns and their types",

@@ -32,6 +32,7 @@ mod failure;
 mod http;
 mod limits;
 mod once;
+mod parameters;
 mod reading;
 mod render;
 mod resource;

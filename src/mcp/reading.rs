@@ -15,6 +15,7 @@ use crate::upstream::{Next, Reader, Row, RunError};
 use super::caller::Caller;
 use super::cursors::{Cursor, Source};
 use super::envelope::{Envelope, Refusal, Status};
+use super::render::Table;
 use super::rooms::{Rooms, Visit};
 use super::run::{self, Job};
 use super::text::{MESSAGE, clean};
@@ -54,7 +55,7 @@ struct Begun {
     reader: Reader,
     visit: Visit,
     source: Source,
-    columns: Value,
+    table: Table,
     carried: Option<Row>,
     decision_id: String,
     opened: Instant,
@@ -122,12 +123,12 @@ pub(super) async fn read(rooms: &Arc<Rooms>, job: Job, max_rows: u64, waiting: &
                 sql: job.sql.clone(),
                 parameters: job.parameters.concat(),
             };
-            let columns = columns(rooms, &reader, &source.database);
+            let table = table(rooms, &reader, &source.database);
             let begun = Begun {
                 reader,
                 visit,
                 source,
-                columns,
+                table,
                 carried: None,
                 decision_id: decision_id.clone(),
                 opened: started,
@@ -168,9 +169,9 @@ pub(super) async fn go_on(rooms: &Arc<Rooms>, turn: Turn, waiting: &Waiting) -> 
         Ok(proof) => proof,
         Err(denial) => return stopped(rooms, cursor, who, denial).await,
     };
-    let Cursor { parked, visit, source, columns, carried, decision_id, opened, .. } = cursor;
+    let Cursor { parked, visit, source, table, carried, decision_id, opened, .. } = cursor;
     let Ok(reader) = parked.resume(proof) else { return unknown() };
-    let begun = Begun { reader, visit, source, columns, carried, decision_id: decision_id.clone(), opened };
+    let begun = Begun { reader, visit, source, table, carried, decision_id: decision_id.clone(), opened };
     let (envelope, rest) = show(rooms, begun, who, wish).await;
     let envelope = envelope.with("decision_id", decision_id).with("elapsed_ms", elapsed_ms(started));
     match rest {
@@ -208,10 +209,10 @@ async fn begin(
 
 /// Shows the next page of what was begun; with what is left, where more can be had.
 async fn show(rooms: &Rooms, begun: Begun, who: &Identity, wish: &Wish) -> (Envelope, Option<Cursor>) {
-    let Begun { mut reader, visit, source, columns, carried, decision_id, opened } = begun;
+    let Begun { mut reader, visit, source, mut table, carried, decision_id, opened } = begun;
     let mut leaf = Leaf { carried, ..Leaf::default() };
     let filled = tokio::select! {
-        filled = fill(&mut leaf, &mut reader, rooms, who, wish) => filled,
+        filled = fill(&mut leaf, &mut reader, &mut table, rooms, who, wish) => filled,
         () = wish.gone.cancelled() => Err(RunError::cancelled()),
     };
     let behind = match filled {
@@ -225,7 +226,7 @@ async fn show(rooms: &Rooms, begun: Begun, who: &Identity, wish: &Wish) -> (Enve
         let envelope = Envelope::new(Status::Ok, &decision_id)
             .with("database", source.database.as_str())
             .with_some("notices", notices);
-        render::page(envelope, columns.clone(), leaf.rows, truncated)
+        render::page(envelope, table.columns(), leaf.rows, truncated)
     };
     match behind {
         Behind::Nothing => {
@@ -251,8 +252,8 @@ async fn show(rooms: &Rooms, begun: Begun, who: &Identity, wish: &Wish) -> (Enve
                 Err(error) => return (failure::of_run(&error), None),
             };
             let envelope = page(leaf, true).with_some("advice", advice);
-            let (owner, columns) = (who.clone(), columns.clone());
-            let cursor = Cursor { parked, visit, owner, source, columns, carried, decision_id, opened };
+            let owner = who.clone();
+            let cursor = Cursor { parked, visit, owner, source, table, carried, decision_id, opened };
             (envelope, Some(cursor))
         }
     }
@@ -262,6 +263,7 @@ async fn show(rooms: &Rooms, begun: Begun, who: &Identity, wish: &Wish) -> (Enve
 async fn fill(
     leaf: &mut Leaf,
     reader: &mut Reader,
+    table: &mut Table,
     rooms: &Rooms,
     who: &Identity,
     wish: &Wish,
@@ -281,7 +283,7 @@ async fn fill(
                 Next::TooLong(_) => return Ok(Behind::More),
             },
         };
-        let cells = render::cells(reader.columns(), &row.values);
+        let cells = table.row(&row.values);
         let size = render::size(&cells);
         if size > left {
             if leaf.rows.is_empty() {
@@ -307,11 +309,9 @@ fn going_on(rooms: &Rooms, cursor: Cursor, envelope: Envelope) -> Envelope {
     envelope.with("next_cursor", rooms.cursors.park(cursor))
 }
 
-fn columns(rooms: &Rooms, reader: &Reader, database: &str) -> Value {
+fn table(rooms: &Rooms, reader: &Reader, database: &str) -> Table {
     let masked = reader.course().map(|course| render::masked_outputs(reader.facts(), &course.masked()));
-    render::columns(reader.columns(), &masked.unwrap_or_default(), |column| {
-        rooms.column_type(database, column.table_oid, column.column)
-    })
+    rooms.table(database, reader.columns(), masked.unwrap_or_default())
 }
 
 fn ended(rooms: &Rooms, mut visit: Visit, envelope: Envelope) -> Envelope {

@@ -7,16 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::approval::ApprovalId;
+use crate::catalog::Snapshot;
 use crate::gate::{
     Authorized, Catalogs as _, Connect, Context, Denial, DenialKind, Door, Gate, PURPOSE, RunMode, Tell,
 };
 use crate::identity::Identity;
+use crate::upstream::execute::ResultColumn;
 use crate::upstream::{BeginError, ConnectError, Fate, FateError, Lease, Link, Upstream};
 
 use super::caller::Caller;
 use super::cursors::{Cursors, Limits};
+use super::render::Table;
 use super::seal::Seal;
 use super::sessions::Sessions;
+use super::values::Kind;
 
 /// What all tool calls share.
 #[derive(Debug)]
@@ -118,12 +122,41 @@ impl Rooms {
         locked(&self.claims.0).contains_key(id)
     }
 
-    /// The type's name of column `number` of the relation with this OID, as the catalog snapshot has it.
-    pub(super) fn column_type(&self, database: &str, relation: u32, number: i16) -> Option<String> {
-        let snapshot = self.upstream.current(database)?;
+    /// The newest catalog of `database`, if one was ever loaded.
+    pub(super) fn catalog(&self, database: &str) -> Option<Arc<Snapshot>> {
+        self.upstream.current(database)
+    }
+
+    /// The columns of a result on `database`.
+    pub(super) fn table(&self, database: &str, columns: &[ResultColumn], masked: Vec<bool>) -> Table {
+        let catalog = self.catalog(database);
+        let kind = |column: &ResultColumn| {
+            let kind = Kind::of(column.type_oid, catalog.as_ref());
+            match self.column_type(database, column.table_oid, column.column) {
+                Some(name) => kind.declared(name),
+                None => kind,
+            }
+        };
+        Table::new(columns, columns.iter().map(kind).collect(), masked)
+    }
+
+    /// The type of column `number` of the relation with this OID as its table declares it, with its length and the like.
+    fn column_type(&self, database: &str, relation: u32, number: i16) -> Option<String> {
+        let snapshot = self.catalog(database)?;
         let relation = snapshot.relation_by_oid(relation)?;
         let column = relation.columns.iter().find(|column| column.number == number)?;
         Some(column.type_name.to_string())
+    }
+
+    /// The catalog of a database that `who` may use, loaded if it has to be; of the only one where no name is given.
+    pub(super) async fn loaded_catalog(&self, who: &Identity, database: &str) -> Option<Arc<Snapshot>> {
+        let mut databases = self.databases(who);
+        databases.retain(|name| database.is_empty() || name == database);
+        let [database] = databases.as_slice() else { return None };
+        match self.catalog(database) {
+            Some(catalog) => Some(catalog),
+            None => self.upstream.refresh(database).await.ok(),
+        }
     }
 
     /// Opens a session of `caller` on `database`; without a name on the only one there is. No connection is

@@ -66,10 +66,8 @@ fn changed(
         if !result.columns.is_empty() {
             let facts = explanation.facts.get(index);
             let masked = facts.map(|facts| render::masked_outputs(facts, &explanation.masked));
-            let columns = render::columns(&result.columns, &masked.unwrap_or_default(), |column| {
-                rooms.column_type(database, column.table_oid, column.column)
-            });
-            told.insert("returning".to_owned(), render::returned(result, &columns, share));
+            let table = rooms.table(database, &result.columns, masked.unwrap_or_default());
+            told.insert("returning".to_owned(), render::returned(result, table, share));
         }
         told
     };

@@ -11,6 +11,7 @@ pub mod analyze;
 pub mod facts;
 pub mod naming;
 mod nesting;
+pub mod parameters;
 pub mod statement;
 mod walk;
 

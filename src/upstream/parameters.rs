@@ -3,7 +3,7 @@
 //! A judged session is pinned to what its judge takes for granted, whatever its client asks for; an unjudged one gets
 //! what its client gave, and nothing else.
 
-use crate::gate::Context;
+use crate::gate::{Context, Door};
 use crate::identity::Identity;
 use crate::mask::{Key, RowGrants};
 
@@ -36,6 +36,8 @@ pub(super) struct Session<'a> {
     pub(super) read_only: bool,
     /// Whether its statements run as they come.
     pub(super) unjudged: bool,
+    /// Whether its values become JSON, and so have to be printed in one way.
+    pub(super) values_in_json: bool,
 }
 
 impl<'a> Session<'a> {
@@ -50,6 +52,7 @@ impl<'a> Session<'a> {
             rows: context.rows(),
             read_only: context.is_read_only(),
             unjudged: context.is_unjudged(),
+            values_in_json: context.door() == Door::Mcp,
         }
     }
 
@@ -78,6 +81,10 @@ impl<'a> Session<'a> {
             if self.read_only {
                 clients.retain(|(name, _)| !is(name, &[READ_ONLY]));
                 parameters.push(own(READ_ONLY, "on"));
+            }
+            if self.values_in_json {
+                clients.retain(|(name, _)| !PRINTED.iter().any(|(printed, _)| is(name, &[printed])));
+                parameters.extend(PRINTED.map(|(name, value)| own(name, value)));
             }
             parameters.extend(database.mask_key.iter().flat_map(Key::settings));
         }
@@ -150,6 +157,15 @@ const PINNED: [&str; 12] = [
     "session_replication_role",
 ];
 
+/// How values are printed that become JSON, whatever the server and its roles are set to. The order in which dates are
+/// *read* stays the server's own, and so does its time zone: a printed time says its offset.
+const PRINTED: [(&str, &str); 4] = [
+    ("DateStyle", "ISO"),
+    ("IntervalStyle", "iso_8601"),
+    ("bytea_output", "hex"),
+    ("extra_float_digits", "1"),
+];
+
 /// `NAMEDATALEN` less the NUL.
 const NAME_BYTES: usize = 63;
 
@@ -183,7 +199,18 @@ mod tests {
             rows: &NO_ROWS,
             read_only: false,
             unjudged,
+            values_in_json: false,
         }
+    }
+
+    #[test]
+    fn values_that_become_json_are_printed_in_one_way_whatever_is_asked_for() {
+        let chosen = [own("datestyle", "German"), own("TIMEZONE", "Asia/Tokyo")];
+        let sent = sent(Session { values_in_json: true, ..session(&chosen, false) });
+        assert!(
+            sent.contains(&"DateStyle=ISO".to_owned()) && sent.contains(&"TIMEZONE=Asia/Tokyo".to_owned())
+        );
+        assert!(!sent.iter().any(|setting| setting.contains("German")), "{sent:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod governed;
 mod once;
 mod stand;
 mod surface;
+mod values;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};

@@ -23,10 +23,10 @@ use crate::sql::Statement;
 
 use super::caller::Caller;
 use super::envelope::{Envelope, Refusal};
+use super::parameters;
 use super::rooms::Rooms;
 use super::run::{self, Job};
 use super::text::{MESSAGE, NAME as NAME_LENGTH, clean};
-use super::values;
 use super::waiting::{Waiting, attend};
 
 /// One call of a tool.
@@ -61,6 +61,20 @@ pub(super) async fn call(name: &str, arguments: JsonObject, call: Call) -> Envel
 }
 
 impl Call {
+    /// `params` of `sql` on `database` as they are sent.
+    async fn parameters(
+        &self,
+        database: &str,
+        sql: &Statement,
+        params: &[Value],
+    ) -> Result<Vec<Option<String>>, Refusal> {
+        let catalog = match params.iter().any(Value::is_array) {
+            true => self.rooms.loaded_catalog(&self.caller.identity, database).await,
+            false => None,
+        };
+        parameters::to_text(params, sql, catalog.as_deref()).map_err(|error| invalid(&error.to_string()))
+    }
+
     /// Runs `job` in a task of its own, which keeps the seat until it ends, and waits for it.
     async fn run(self, job: Job, patience: Duration) -> Envelope {
         let (rooms, waiting) = self.waiting(patience);
@@ -111,10 +125,6 @@ fn within(name: &str, value: u64, least: u64, most: u64) -> Result<u64, Refusal>
 
 fn statement(sql: &str) -> Result<Statement, Refusal> {
     Statement::new(sql.as_bytes(), Statement::AGENT_CAP).map_err(|error| invalid(&error.to_string()))
-}
-
-fn parameters(params: &[Value]) -> Result<Vec<Option<String>>, Refusal> {
-    values::to_text(params).map_err(|error| invalid(&error.to_string()))
 }
 
 fn invalid(message: &str) -> Refusal {

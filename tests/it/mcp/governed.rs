@@ -4,9 +4,9 @@ use rmcp::model::CallToolRequestParams;
 use serde_json::{Value, json};
 
 use portcullis::approval::{ApprovalId, State, Vote};
-use portcullis::upstream::{DatabaseSettings, RoleSettings};
+use portcullis::upstream::DatabaseSettings;
 
-use super::stand::{Client, Era, Stand};
+use super::stand::{Client, Era, Stand, fresh};
 use crate::support::Database;
 
 const SCHEMA: &str = "
@@ -48,24 +48,7 @@ pub(super) async fn shop(scope: &str) -> Shop {
 
 /// A fresh database, and how a gateway calls it `shop`.
 pub(super) async fn prepared() -> (DatabaseSettings, Database) {
-    let database = Database::with(SCHEMA).await;
-    let user = format!("svc_{}", database.name);
-    database
-        .execute(&format!(
-            "CREATE ROLE {user} LOGIN PASSWORD 'pw';
-             GRANT USAGE ON SCHEMA hr TO {user};
-             GRANT SELECT ON ALL TABLES IN SCHEMA public, hr TO {user};
-             GRANT INSERT, UPDATE, DELETE ON orders TO {user};"
-        ))
-        .await;
-    let shop = DatabaseSettings::new(
-        "shop".to_owned(),
-        "127.0.0.1".to_owned(),
-        database.cluster.port(),
-        database.name.clone(),
-        RoleSettings { name: String::new(), user, password: "pw".to_owned() },
-    );
-    (shop, database)
+    fresh(&format!("{SCHEMA} GRANT INSERT, UPDATE, DELETE ON orders TO SERVICE;")).await
 }
 
 pub(super) async fn robin(stand: &Stand) -> Client {

@@ -26,6 +26,8 @@ use portcullis::policy::{Escalation, Requirement, Snapshot};
 use portcullis::store::Store;
 use portcullis::upstream::{DatabaseSettings, RoleSettings, Upstream};
 
+use crate::support::Database;
+
 pub(super) const MAX_SESSIONS: usize = 3;
 pub(super) const MAX_CALLS: usize = 2;
 
@@ -144,6 +146,12 @@ impl Stand {
         events.filter(|event| event["kind"] == kind).collect()
     }
 
+    /// A door to a fresh database, as [`fresh`] makes it.
+    pub(super) async fn before(schema: &str, scope: &str) -> (Self, Database) {
+        let (shop, database) = fresh(schema).await;
+        (Self::start(vec![shop], scope).await, database)
+    }
+
     pub(super) fn token(&self, who: &str) -> String {
         self.tokens[who].reveal().to_owned()
     }
@@ -234,6 +242,34 @@ pub(super) fn directory<'a>(
         AgentSource { path: format!("{name}.toml"), text }
     };
     Directory::build(&tokens.into_iter().map(agent).collect::<Vec<_>>()).unwrap()
+}
+
+/// A fresh database called `shop`, in which the superuser has run `schema`: in it `SERVICE` is the gateway's own role
+/// there, which may read all tables.
+pub(super) async fn fresh(schema: &str) -> (DatabaseSettings, Database) {
+    let database = Database::with("").await;
+    let user = format!("svc_{}", database.name);
+    let (create, schema) =
+        (format!("CREATE ROLE {user} LOGIN PASSWORD 'pw'"), schema.replace("SERVICE", &user));
+    let grants = format!(
+        "DO $$ DECLARE name text; BEGIN
+            FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema)' LOOP
+                EXECUTE format('GRANT USAGE ON SCHEMA %I TO {user}', name);
+                EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO {user}', name);
+            END LOOP;
+         END $$"
+    );
+    for step in [create, schema, grants] {
+        database.execute(&step).await;
+    }
+    let shop = DatabaseSettings::new(
+        "shop".to_owned(),
+        "127.0.0.1".to_owned(),
+        database.cluster.port(),
+        database.name.clone(),
+        RoleSettings { name: String::new(), user, password: "pw".to_owned() },
+    );
+    (shop, database)
 }
 
 /// What a client heard besides answers.
