@@ -146,8 +146,8 @@ impl Cursors {
         let generation = self.gate.generation();
         let (closed, goes_on) = {
             let mut resting = self.resting();
-            let closed =
-                resting.remove(|entry| entry.has_lapsed(self.limits) || !entry.is_in_order(&self.gate, generation));
+            let closed = resting
+                .remove(|entry| entry.has_lapsed(self.limits) || !entry.is_in_order(&self.gate, generation));
             resting.is_watched = !resting.by_word.is_empty();
             (closed, resting.is_watched)
         };

@@ -70,7 +70,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { hosts: Vec::new(), max_body_bytes: 1024 * 1024, max_calls: 8, max_sessions: 32, cursors: Limits::default() }
+        Self {
+            hosts: Vec::new(),
+            max_body_bytes: 1024 * 1024,
+            max_calls: 8,
+            max_sessions: 32,
+            cursors: Limits::default(),
+        }
     }
 }
 

@@ -2,6 +2,9 @@
 //! schema that its tool promises.
 
 mod governed;
+mod links;
+mod pages;
+mod shop;
 mod stand;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};

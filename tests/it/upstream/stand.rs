@@ -27,7 +27,7 @@ use crate::support::Database;
 pub(super) struct Stand {
     pub(super) database: Database,
     pub(super) ledger: Memory,
-    upstream: Arc<Upstream>,
+    pub(super) upstream: Arc<Upstream>,
     pub(super) gate: Arc<Gate>,
     pub(super) ana: Identity,
 }
