@@ -33,6 +33,7 @@ mod memory;
 mod page;
 mod pinned;
 mod rows;
+mod shape;
 mod terms;
 mod unjudged;
 mod values;
@@ -49,6 +50,7 @@ use crate::clock::Clock;
 use crate::identity::directory::Directory;
 use crate::identity::{Identity, Kind};
 use crate::policy;
+use crate::runs::Runs;
 use crate::store::StoreError;
 
 use budget::Budgets;
@@ -60,7 +62,7 @@ pub use act::{
     Act, Approve, Bind, Call, Connect, Context, Door, Fetch, PURPOSE, Page, Parameters, Prepare, Query, Run,
     RunMode,
 };
-pub use authorized::{Authorized, Outcome, Prepared, Receipt, Running};
+pub use authorized::{Authorized, Outcome, Prepared, Receipt, RunStep, Running};
 pub use course::{Course, InForce, Shown, Step};
 pub use denial::{Denial, DenialKind, Missing};
 pub use knock::{Encrypted, Knock};
@@ -83,6 +85,7 @@ pub struct Gate {
     workers: Workers,
     memory: Memory,
     budgets: Budgets,
+    runs: Runs,
     documents: Documents,
     delegate: Option<Arc<dyn Delegate>>,
     listener: Option<Arc<dyn Listener>>,
@@ -125,6 +128,7 @@ impl Gate {
     pub fn new(parts: Parts) -> Result<Self, StoreError> {
         let journal = Journal::new(parts.ledger, Arc::clone(&parts.clock));
         let budgets = Budgets::open(parts.desk.store().clone())?;
+        let runs = Runs::new(parts.desk.store().clone(), Arc::clone(&parts.clock))?;
         Ok(Self {
             catalogs: parts.catalogs,
             rules: ArcSwap::from_pointee(parts.rules),
@@ -135,6 +139,7 @@ impl Gate {
             workers: parts.workers,
             memory: Memory::new(),
             budgets,
+            runs,
             documents: Documents::default(),
             delegate: None,
             listener: None,
@@ -274,6 +279,12 @@ impl Gate {
         let scene = Scene::identity(who, Door::Console, &act.client);
         self.journal.note(&scene, &NONE, voted(&request, who.name(), &act.note));
         Ok(request)
+    }
+
+    /// What must run at most once, for doors that are asked for it again.
+    #[must_use]
+    pub fn once(&self) -> &Runs {
+        &self.runs
     }
 
     /// The desk, for reading requests.

@@ -4,6 +4,7 @@ use crate::mask::Stop;
 use crate::upstream::{BeginError, ConnectError, RunError};
 
 use super::envelope::{Envelope, Refusal};
+use super::once::UNKNOWN;
 use super::text::{MESSAGE, NAME, NOTICE, clean};
 
 /// A failed run. The server's words may hold row values, so they stand beside our message, not in it.
@@ -22,7 +23,8 @@ pub(super) fn of_run(error: &RunError) -> Envelope {
         }
         RunError::Stopped(_) => ("limit", "select fewer rows or columns, or aggregate"),
         RunError::Broken(_) => ("connection_broken", "try again"),
-        RunError::Unknown(_) => ("outcome_unknown", "look at the data before you repeat it"),
+        RunError::Unwitnessed(_) => ("unavailable", "try again later"),
+        RunError::Unknown(_) => (UNKNOWN, "look at the data before you repeat it"),
     };
     Envelope::error(&Refusal::new(code, error.to_string(), hint))
 }
@@ -66,7 +68,7 @@ pub(super) fn unbegun(error: &BeginError, database: &str) -> Envelope {
 }
 
 /// The address and the server's words stay in the operator's log.
-pub(super) fn unreachable(error: &ConnectError, database: &str) -> Envelope {
+fn unreachable(error: &ConnectError, database: &str) -> Envelope {
     tracing::warn!(error = %error, database, "mcp.database_unavailable");
     no_database(database)
 }

@@ -29,6 +29,7 @@ mod cursors;
 mod envelope;
 mod failure;
 mod http;
+mod once;
 mod reading;
 mod render;
 mod rooms;

@@ -18,6 +18,7 @@ use super::envelope::{Envelope, Refusal, Status};
 use super::rooms::{Rooms, Visit};
 use super::run::{self, Job};
 use super::text::{MESSAGE, clean};
+use super::values::Lists;
 use super::waiting::Waiting;
 use super::{conceal, failure, render};
 
@@ -44,7 +45,7 @@ pub(super) struct Turn {
     /// The statement, likewise.
     pub(super) sql: Option<Statement>,
     /// The parameters, likewise.
-    pub(super) parameters: Vec<Option<String>>,
+    pub(super) parameters: Lists,
     /// How much is wanted.
     pub(super) wish: Wish,
 }
@@ -93,10 +94,10 @@ pub(super) async fn read(rooms: &Arc<Rooms>, job: Job, max_rows: u64, waiting: &
     };
     let act = job.act(visit.context());
     let facts = rooms.gate.facts(visit.context(), who, &job.sql).await;
-    if facts.is_empty() || run::misfit(&facts, job.mode).is_some() {
+    if facts.is_empty() || run::misfit(&facts, job.mode, 1).is_some() {
         // What policy denies is refused in the gate's words, and not in ours.
         let explanation = rooms.gate.explain(who, visit.context(), &job.sql).await;
-        if let Some(refusal) = run::unfit(&explanation, job.mode) {
+        if let Some(refusal) = run::unfit(&explanation, job.mode, 1) {
             return run::declined(rooms, who, &act, &refusal);
         }
     }
@@ -137,7 +138,7 @@ pub(super) async fn read(rooms: &Arc<Rooms>, job: Job, max_rows: u64, waiting: &
     };
     let envelope = envelope.with("decision_id", decision_id).with("elapsed_ms", elapsed_ms(started));
     run::keep(rooms, waiting, &envelope);
-    drop(job.claim);
+    drop((job.claim, job.key_claim));
     match rest {
         Some(cursor) if ends => {
             cursor.parked.finish();
@@ -184,7 +185,8 @@ impl Turn {
     fn goes_with(&self, source: &Source) -> bool {
         let same_database = self.database.is_empty() || self.database == source.database;
         let same_sql = self.sql.as_ref().is_none_or(|sql| *sql == source.sql);
-        let same_parameters = self.parameters.is_empty() || self.parameters == source.parameters;
+        let same_parameters =
+            self.parameters.iter().all(Vec::is_empty) || self.parameters == source.parameters;
         same_database && same_sql && same_parameters
     }
 }

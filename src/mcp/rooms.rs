@@ -1,7 +1,7 @@
 //! What all tool calls share: the gate, the back door, seats for each identity, and which approvals are being
 //! used right now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -11,7 +11,7 @@ use crate::gate::{
     Authorized, Catalogs as _, Connect, Context, Denial, DenialKind, Door, Gate, PURPOSE, RunMode, Tell,
 };
 use crate::identity::Identity;
-use crate::upstream::{BeginError, ConnectError, Lease, Link, Upstream};
+use crate::upstream::{BeginError, Fate, FateError, Lease, Upstream};
 
 use super::caller::Caller;
 use super::cursors::{Cursors, Limits};
@@ -28,6 +28,14 @@ pub(super) struct Rooms {
     claims: Arc<Claims>,
     /// Results of which agents have had a part.
     pub(super) cursors: Arc<Cursors>,
+    keys: Arc<Mutex<HashSet<(String, String)>>>,
+}
+
+/// Held while a call may run what its key stands for.
+#[derive(Debug)]
+pub(super) struct KeyClaim {
+    keys: Arc<Mutex<HashSet<(String, String)>>>,
+    key: (String, String),
 }
 
 /// Approvals that some call is about to use, is using, or waits for.
@@ -50,8 +58,16 @@ impl Rooms {
         cursors: Limits,
     ) -> Self {
         let cursors = Cursors::new(Arc::clone(&gate), cursors);
-        let (seats, claims) = (Mutex::default(), Arc::default());
-        Self { gate, upstream, sessions, max_calls, seats, claims, cursors }
+        Self {
+            gate,
+            upstream,
+            sessions,
+            max_calls,
+            seats: Mutex::default(),
+            claims: Arc::default(),
+            cursors,
+            keys: Arc::default(),
+        }
     }
 
     /// The rulebook ends the sessions of whoever made `visit`.
@@ -92,6 +108,17 @@ impl Rooms {
         Some(Claim { claims: Arc::clone(&self.claims), id: id.clone() })
     }
 
+    /// Marks `key` of `who` as in use until the claim is dropped; `None` if it is already.
+    pub(super) fn claim_key(&self, who: &str, key: &str) -> Option<KeyClaim> {
+        let key = (who.to_owned(), key.to_owned());
+        locked(&self.keys).insert(key.clone()).then(|| KeyClaim { keys: Arc::clone(&self.keys), key })
+    }
+
+    /// What became of a transaction that nobody heard the end of.
+    pub(super) async fn fate(&self, database: &str, transaction: u64) -> Result<Fate, FateError> {
+        self.upstream.fate(database, transaction).await
+    }
+
     /// Whether some call may be using `id`.
     pub(super) fn is_claimed(&self, id: &ApprovalId) -> bool {
         locked(&self.claims.0).contains_key(id)
@@ -106,7 +133,7 @@ impl Rooms {
     }
 
     /// Opens a session of `caller` on `database`; without a name on the only one there is. No connection is
-    /// opened yet: [`Rooms::link`] does that.
+    /// opened yet: [`Rooms::begin`] does that.
     pub(super) async fn visit(
         &self,
         caller: &Caller,
@@ -138,15 +165,6 @@ impl Rooms {
         Ok((visit, proof))
     }
 
-    /// Opens the upstream connection that `proof` allows.
-    pub(super) async fn link(
-        &self,
-        proof: Authorized<Connect>,
-        who: &Identity,
-    ) -> Result<Link, ConnectError> {
-        self.upstream.connect(proof, who).await
-    }
-
     /// Begins a transaction of `mode` upstream, as `proof` allows it; `generation` was read before that was made.
     pub(super) async fn begin(
         &self,
@@ -163,7 +181,7 @@ impl Rooms {
         self.gate.databases(who, Door::Mcp)
     }
 
-    fn only_database(&self, who: &Identity) -> Result<String, Denial> {
+    pub(super) fn only_database(&self, who: &Identity) -> Result<String, Denial> {
         let databases = self.databases(who);
         let hint = match databases.as_slice() {
             [only] => return Ok(only.clone()),
@@ -213,6 +231,12 @@ impl Drop for Claim {
         if left == 0 {
             claims.remove(&self.id);
         }
+    }
+}
+
+impl Drop for KeyClaim {
+    fn drop(&mut self) {
+        locked(&self.keys).remove(&self.key);
     }
 }
 

@@ -10,14 +10,15 @@ use tokio_util::sync::CancellationToken;
 use crate::approval::{ApprovalId, Request, State};
 use crate::gate::{Context, Denial, DenialKind, Explanation, Run, RunMode};
 use crate::identity::Identity;
-use crate::sql::facts::Class;
-use crate::sql::{Facts, Statement};
+use crate::sql::Statement;
+use crate::sql::facts::{Class, Facts};
 
 use super::caller::Caller;
 use super::envelope::{self, Envelope, Refusal, Status};
-use super::rooms::{Claim, Rooms};
+use super::rooms::{Claim, KeyClaim, Rooms};
+use super::values::Lists;
 use super::waiting::Waiting;
-use super::{conceal, reading, writing};
+use super::{conceal, once, reading, writing};
 
 /// A statement that a tool was asked to run.
 #[derive(Debug)]
@@ -26,7 +27,8 @@ pub(super) struct Job {
     /// Empty for the only database there is.
     pub(super) database: String,
     pub(super) sql: Statement,
-    pub(super) parameters: Vec<Option<String>>,
+    /// The values of each statement.
+    pub(super) parameters: Lists,
     /// The tool that took it: a rerun after approval names the same one.
     pub(super) tool: &'static str,
     pub(super) purpose: String,
@@ -35,6 +37,10 @@ pub(super) struct Job {
     pub(super) max_bytes: u64,
     /// Kept until the outcome is: nobody else runs the same approved request meanwhile.
     pub(super) claim: Option<Claim>,
+    /// The caller's key; empty without one.
+    pub(super) key: String,
+    /// Kept until the outcome is: nobody else uses the key meanwhile.
+    pub(super) key_claim: Option<KeyClaim>,
     /// Cancelled when the client goes away. A read then ends; a write always goes on to its end.
     pub(super) gone: CancellationToken,
 }
@@ -45,13 +51,14 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
         return reading::read(rooms, job, max_rows, waiting).await;
     }
     let who = &job.caller.identity;
+    let generation = rooms.gate.generation();
     let (mut visit, connect) = match rooms.visit(&job.caller, &job.database, waiting).await {
         Ok(visit) => visit,
         Err(denial) => return Envelope::denial(&denial, who),
     };
     let explanation = rooms.gate.explain(who, visit.context(), &job.sql).await;
     let act = job.act(visit.context());
-    if let Some(refusal) = unfit(&explanation, job.mode) {
+    if let Some(refusal) = unfit(&explanation, job.mode, job.parameters.len()) {
         return declined(rooms, who, &act, &refusal);
     }
     if explanation.verdict == "escalate"
@@ -66,10 +73,10 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
         }
         Ok(proof) => {
             let (ends, decision_id) = (proof.ends_session(), proof.decision_id().to_owned());
-            let envelope = writing::perform(rooms, &job, connect, proof, &explanation).await;
+            let envelope = writing::perform(rooms, &job, connect, proof, generation, &explanation).await;
             let envelope = envelope.with("decision_id", decision_id);
             keep(rooms, waiting, &envelope);
-            drop(job.claim);
+            drop((job.claim, job.key_claim));
             (ends, envelope)
         }
     };
@@ -88,9 +95,41 @@ impl Job {
             parameters: self.parameters.clone(),
             tool: self.tool.to_owned(),
             purpose: self.purpose.clone(),
+            key: self.key.clone(),
             mode: self.mode,
         }
     }
+
+    /// Most rows that may be affected.
+    pub(super) fn ceiling(&self) -> Option<u64> {
+        match self.mode {
+            RunMode::Write { max_affected } => max_affected,
+            RunMode::Read { .. } => None,
+        }
+    }
+}
+
+/// Why a tool can't run what policy may well allow; `None` leaves the answer to the gate. `statements` is how many the
+/// call has brought.
+pub(super) fn unfit(explanation: &Explanation, mode: RunMode, statements: usize) -> Option<Refusal> {
+    if explanation.verdict == "deny" && explanation.facts.len() == statements {
+        return None;
+    }
+    misfit(&explanation.facts, mode, statements)
+}
+
+/// Why a tool can't run statements that do what `facts` say.
+pub(super) fn misfit(facts: &[impl Borrow<Facts>], mode: RunMode, statements: usize) -> Option<Refusal> {
+    let count = facts.len();
+    if count != 0 && count != statements {
+        let message = match statements {
+            1 => "the text holds several statements, and a call runs one",
+            _ => "each text in `statements` must be exactly one statement",
+        };
+        let hint = "use `execute` with `statements`, one in each, to run several in one transaction";
+        return Some(Refusal::new("one_statement", message, hint));
+    }
+    facts.iter().find_map(|facts| unfit_alone(facts.borrow(), mode, statements > 1))
 }
 
 /// Keeps on record that the tool itself refuses `act`.
@@ -101,26 +140,14 @@ pub(super) fn declined(rooms: &Rooms, who: &Identity, act: &Run, refusal: &Refus
     Envelope::error(refusal).with("decision_id", decision_id)
 }
 
-/// Why a tool can't run what policy may well allow; `None` leaves the answer to the gate.
-pub(super) fn unfit(explanation: &Explanation, mode: RunMode) -> Option<Refusal> {
-    if explanation.verdict == "deny" && explanation.facts.len() < 2 {
-        return None;
-    }
-    misfit(&explanation.facts, mode)
-}
-
-/// Why a tool can't run statements that do what `facts` say.
-pub(super) fn misfit(facts: &[impl Borrow<Facts>], mode: RunMode) -> Option<Refusal> {
-    let facts = match facts {
-        [] => return None,
-        [only] => only.borrow(),
-        _ => {
-            let message = "the text holds several statements, and a call runs one";
-            return Some(Refusal::new("one_statement", message, "call the tool once for each"));
-        }
-    };
+fn unfit_alone(facts: &Facts, mode: RunMode, is_one_of_several: bool) -> Option<Refusal> {
     let reads_only = matches!(mode, RunMode::Read { .. });
     match facts.class {
+        Class::Transaction if is_one_of_several => Some(Refusal::new(
+            "transaction",
+            "the statements run in one transaction already, which the gateway begins and ends",
+            "leave BEGIN, COMMIT, ROLLBACK and SAVEPOINT out",
+        )),
         _ if facts.kind == "copy" => Some(Refusal::new(
             "copy",
             "a tool can't stream COPY data",
@@ -151,7 +178,8 @@ fn approved(rooms: &Rooms, job: &Job, context: &Context) -> Option<ApprovalId> {
             && request.door == context.door().as_str()
             && request.database == context.database()
             && request.statement == job.sql.as_str()
-            && (request.parameters == job.parameters || request.holds_for_any_values())
+            && request.call.max_affected == job.ceiling()
+            && (request.call.lists(&request.parameters) == job.parameters || request.holds_for_any_values())
     };
     requests.iter().find(same).map(|request| request.id.clone())
 }
@@ -173,10 +201,10 @@ pub(super) async fn refused<F: Borrow<Facts>>(
     let id = waiting.release();
     let request = id.as_ref().and_then(|id| rooms.gate.desk().request(id).ok());
     if let Some(request) = request.as_ref().filter(|request| request.state == State::Spent) {
-        return spent(rooms, request);
+        return spent(rooms, request).await;
     }
     if matches!(denial.kind, DenialKind::Pending { .. }) {
-        let run = id.map(|id| run_approved(id.as_str(), job.mode));
+        let run = id.map(|id| run_approved(id.as_str()));
         let envelope = Envelope::denial(&denial, who).with_some("once_approved", run);
         return match &request {
             Some(request) => envelope.with_standing(request),
@@ -196,24 +224,20 @@ pub(super) async fn refused<F: Borrow<Facts>>(
 }
 
 /// The outcome of a request whose approval was used.
-pub(super) fn spent(rooms: &Rooms, request: &Request) -> Envelope {
+pub(super) async fn spent(rooms: &Arc<Rooms>, request: &Request) -> Envelope {
     if let Some(kept) = Envelope::kept(&request.outcome) {
         return kept;
     }
     if rooms.is_claimed(&request.id) {
         return Envelope::running(request.id.as_str());
     }
-    Envelope::error(&Refusal::new(
-        "outcome_unknown",
-        "the approval was used, but the gateway stopped before the outcome was kept: whether it ran is unknown",
-        "look at the data before you ask again",
-    ))
-    .with("approval_id", request.id.as_str())
+    once::of_spent(rooms, request).await
 }
 
 /// Keeps what became of an approved statement, so that `run_approved` can answer with it for ever.
 pub(super) fn keep(rooms: &Rooms, waiting: &Waiting, envelope: &Envelope) {
-    let Some(id) = waiting.approval() else { return };
+    // What is not known is asked for again.
+    let Some(id) = waiting.approval().filter(|_| !envelope.is_unknown()) else { return };
     let desk = rooms.gate.desk();
     let open = |request: Request| request.state == State::Spent && request.outcome.is_null();
     let used = desk.request(&id).is_ok_and(open);
@@ -222,17 +246,9 @@ pub(super) fn keep(rooms: &Rooms, waiting: &Waiting, envelope: &Envelope) {
     }
 }
 
-/// The call that runs an approved request. The agent's own ceiling travels with it: the desk keeps what was
-/// approved, not how it was asked for.
-pub(super) fn run_approved(id: &str, mode: RunMode) -> Value {
-    let max_affected = match mode {
-        RunMode::Write { max_affected } => max_affected,
-        RunMode::Read { .. } => None,
-    };
-    match max_affected {
-        None => json!({"tool": "run_approved", "args": {"approval_id": id}}),
-        Some(rows) => json!({"tool": "run_approved", "args": {"approval_id": id, "max_affected": rows}}),
-    }
+/// The call that runs an approved request, as it was asked for.
+pub(super) fn run_approved(id: &str) -> Value {
+    json!({"tool": "run_approved", "args": {"approval_id": id}})
 }
 
 /// The answer for a request that is neither open nor usable.

@@ -3,6 +3,7 @@
 
 mod governed;
 mod links;
+mod once;
 mod pages;
 mod shop;
 mod stand;

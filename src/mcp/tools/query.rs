@@ -83,12 +83,14 @@ pub(super) async fn call(arguments: JsonObject, call: Call) -> Result<Envelope, 
         caller: call.caller.clone(),
         database: arguments.database,
         sql: statement(&arguments.sql)?,
-        parameters: parameters(&arguments.params)?,
+        parameters: vec![parameters(&arguments.params)?],
         tool: NAME,
         purpose: String::new(),
         mode: RunMode::Read { max_rows },
         max_bytes,
         claim: None,
+        key: String::new(),
+        key_claim: None,
         gone: call.context.ct.clone(),
     };
     Ok(call.run(job, PATIENCE).await)
@@ -105,7 +107,7 @@ async fn next_page(arguments: Arguments, call: Call) -> Result<Envelope, Refusal
             "" => None,
             sql => Some(statement(sql)?),
         },
-        parameters: parameters(&arguments.params)?,
+        parameters: vec![parameters(&arguments.params)?],
         wish,
     };
     let (rooms, waiting) = call.waiting(run::NO_WAIT);

@@ -111,14 +111,13 @@ impl Reader {
         rows: u32,
         gone: &CancellationToken,
     ) -> Result<Self, RunError> {
-        if let Some(guard) = proof.guard() {
+        let mut steps = proof.into_steps().into_iter();
+        let Some(step) = steps.next() else { return Err(refused("there is nothing to run", "")) };
+        if let Some(guard) = step.guard() {
             let held = Conversation::on(&mut lease, Overseer { gate, who }).hold(guard).await;
             if let Err(error) = held {
-                let (_, clearance) = proof.spend();
-                let (_, running) = clearance.split();
                 let is_stopped = matches!(error, RunError::Stopped(_));
-                let outcome = if is_stopped { error.outcome() } else { Outcome::Skipped };
-                running.receipt.settle(&outcome, 0, 0);
+                step.skip(&if is_stopped { error.outcome() } else { Outcome::Skipped });
                 lease.stain();
                 lease.give_back();
                 return Err(error);
@@ -127,7 +126,7 @@ impl Reader {
         let mut outbox = Outbox::new();
         // A tool brings no COMMIT, so nothing weaker ever runs in the place of what it brought.
         let Running { release, receipt, facts, limits, ends_session: _, course, change: _, warning: _ } =
-            outbox.run(proof, rows);
+            outbox.run(step, rows);
         lease.runs(&facts);
         let mode = RunMode::Read { max_rows: u64::MAX };
         let collector = Collector::new(release, limits, receipt.decision_id(), mode).on(course);

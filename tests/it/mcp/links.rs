@@ -83,15 +83,27 @@ async fn a_connection_at_rest_gives_way_where_there_is_one_place() {
 #[tokio::test]
 async fn a_call_that_its_client_gives_up_is_cancelled_and_disturbs_no_other() {
     let shop = Shop::open().await;
-    let robin = shop.client("robin").await;
-    let slow = json!({"sql": "SELECT count(*) FROM items a, items b, items c, items d, items e, items f"});
-    let params =
-        rmcp::model::CallToolRequestParams::new("query").with_arguments(slow.as_object().cloned().unwrap());
+    let sql = "SELECT count(*) FROM items a, items b, items c, items d, items e, items f";
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let params = json!({"name": "query", "arguments": {"sql": sql}, "_meta": meta});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let post = reqwest::Client::new()
+        .post(&shop.stand.url)
+        .header("authorization", shop.stand.bearer("robin"))
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", "tools/call")
+        .header("mcp-name", "query")
+        .body(call.to_string());
     tokio::select! {
-        answer = robin.call_tool(params) => panic!("too soon: {answer:?}"),
+        answer = post.send() => panic!("too soon: {}", answer.unwrap().text().await.unwrap()),
         () = super::shop::until("it runs", async || !shop.processes("state = 'active'").await.is_empty()) => {}
     }
-    robin.hang_up().await;
     super::shop::until("it is cancelled", async || shop.processes("state = 'active'").await.is_empty()).await;
     let robin = shop.client("robin").await;
     for _ in 0..20 {

@@ -208,9 +208,12 @@ async fn rules_that_are_stricter_by_now_close_a_cursor_and_others_do_not() {
     let fewer = "package portcullis.statement.fewer\n\nlimit contains {\"rows\": 15}\n";
     let asked = "package portcullis.statement.asked\n\nescalate contains {\"rule\": \"ask\", \"message\": \"ask\", \"hint\": \"\", \
                  \"groups\": [\"approvers\"], \"ttl_s\": 60}\n";
-    for (rule, expected) in
-        [(masked, "masked changed"), (denied, "items are closed"), (fewer, "limits changed"), (asked, "ask")]
-    {
+    for (rule, expected) in [
+        (masked, "masked changed"),
+        (denied, "you may not use it"),
+        (fewer, "limits changed"),
+        (asked, "ask"),
+    ] {
         shop.replace(&[], &[]);
         let first = begun(&client).await;
         shop.replace(&[("statement/other.rego", rule)], &[]);

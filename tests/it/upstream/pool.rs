@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis::gate::{Connect, Door, Names, Query, RunMode, Silent};
+use portcullis::gate::{Names, Query, Silent};
 use portcullis::sql::Statement;
 use portcullis::upstream::{Lease, Outbox};
 
@@ -35,20 +35,6 @@ const TRACES: &[(&str, &str)] = &[
     ("SELECT nextval('ticket')", "SELECT (SELECT count(*) FROM pg_sequences WHERE false)::text"),
     ("LOCK TABLE notes", "SELECT count(*)::text FROM pg_locks WHERE relation = 'notes'::regclass"),
 ];
-
-async fn begin(stand: &Stand, application: &str, generation: u64) -> Lease {
-    let connect = Connect {
-        door: Door::Mcp,
-        database: "shop".into(),
-        client: String::new(),
-        application: application.into(),
-        settings: vec![("timezone".into(), "Asia/Tokyo".into())],
-        tls: false,
-    };
-    let proof = stand.gate.admit(&stand.ana, connect, &Silent).await.unwrap();
-    let mode = RunMode::Write { max_affected: None };
-    stand.upstream.begin(proof, &stand.ana, generation, mode).await.unwrap()
-}
 
 /// Runs `sql` in the lease's transaction; the last value of its last row, or what the server refused it with.
 async fn say(stand: &Stand, lease: &mut Lease, sql: &str) -> Result<String, String> {
@@ -89,7 +75,7 @@ async fn rest(stand: &Stand, lease: Lease) {
 #[tokio::test]
 async fn nothing_that_a_session_leaves_behind_is_found_by_the_next() {
     let stand = Stand::with(SETUP).await;
-    let mut lease = begin(&stand, "test", 0).await;
+    let mut lease = stand.begin("test", 0).await;
     let process = lease.process();
     let all = "SELECT string_agg(name || '=' || setting, ',' ORDER BY name) FROM pg_settings \
                WHERE name NOT IN ('transaction_read_only', 'transaction_deferrable', 'transaction_isolation')";
@@ -100,14 +86,14 @@ async fn nothing_that_a_session_leaves_behind_is_found_by_the_next() {
             say(&stand, &mut lease, leave).await.unwrap();
             let _refused = say(&stand, &mut lease, end).await;
             rest(&stand, lease).await;
-            lease = begin(&stand, "test", 0).await;
+            lease = stand.begin("test", 0).await;
             assert_eq!(lease.process(), process, "{leave}: the same link");
             assert_eq!(say(&stand, &mut lease, look).await.unwrap(), before, "{leave}; {end}");
         }
     }
     assert!(say(&stand, &mut lease, "SELECT currval('ticket')").await.unwrap_err().contains("55000"));
     rest(&stand, lease).await;
-    let mut lease = begin(&stand, "test", 0).await;
+    let mut lease = stand.begin("test", 0).await;
     assert_eq!(say(&stand, &mut lease, all).await.unwrap(), fresh, "every setting is as it was at first");
     let name = say(&stand, &mut lease, "SELECT setting('application_name')").await.unwrap();
     assert_eq!(name, "portcullis:ana:test");
@@ -117,17 +103,17 @@ async fn nothing_that_a_session_leaves_behind_is_found_by_the_next() {
 #[tokio::test]
 async fn another_client_or_older_rules_get_another_link() {
     let stand = Stand::with(SETUP).await;
-    let lease = begin(&stand, "test", 0).await;
+    let lease = stand.begin("test", 0).await;
     let process = lease.process();
     rest(&stand, lease).await;
-    let other = begin(&stand, "other", 0).await;
+    let other = stand.begin("other", 0).await;
     assert_ne!(other.process(), process);
-    let same = begin(&stand, "test", 0).await;
+    let same = stand.begin("test", 0).await;
     assert_eq!(same.process(), process);
-    let meanwhile = begin(&stand, "test", 0).await;
+    let meanwhile = stand.begin("test", 0).await;
     assert_ne!(meanwhile.process(), process, "it is in use");
     rest(&stand, same).await;
-    let later = begin(&stand, "test", 1).await;
+    let later = stand.begin("test", 1).await;
     assert_ne!(later.process(), process);
     let process = meanwhile.process();
     meanwhile.give_back();
@@ -140,7 +126,7 @@ async fn another_client_or_older_rules_get_another_link() {
 #[tokio::test]
 async fn a_link_that_was_stained_is_closed() {
     let stand = Stand::with(SETUP).await;
-    let mut lease = begin(&stand, "test", 0).await;
+    let mut lease = stand.begin("test", 0).await;
     let process = lease.process();
     lease.stain();
     lease.give_back();
@@ -148,5 +134,5 @@ async fn a_link_that_was_stained_is_closed() {
     while stand.number(&sql).await > 0 {
         tokio::task::yield_now().await;
     }
-    assert_ne!(begin(&stand, "test", 0).await.process(), process);
+    assert_ne!(stand.begin("test", 0).await.process(), process);
 }

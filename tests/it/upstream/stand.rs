@@ -17,7 +17,8 @@ use portcullis::policy::snapshot::Source;
 use portcullis::sql::Statement;
 use portcullis::store::Store;
 use portcullis::upstream::{
-    ConnectError, DatabaseSettings, Kind, Link, RoleSettings, RunError, RunResult, Upstream, execute,
+    ConnectError, DatabaseSettings, Kind, Lease, Link, RoleSettings, RunError, RunResult, Upstream, execute,
+    write,
 };
 use tokio::task::JoinHandle;
 
@@ -27,7 +28,7 @@ use crate::support::Database;
 pub(super) struct Stand {
     pub(super) database: Database,
     pub(super) ledger: Memory,
-    pub(super) upstream: Arc<Upstream>,
+    upstream: Arc<Upstream>,
     pub(super) gate: Arc<Gate>,
     pub(super) ana: Identity,
 }
@@ -98,25 +99,30 @@ impl Stand {
 
     /// Opens a link whose client brings `settings`.
     pub(super) async fn open_with(&self, settings: Vec<(String, String)>) -> Result<Link, ConnectError> {
+        let proof = self.admit_session("te\u{e9}st", settings).await;
+        self.upstream.connect(proof, &self.ana).await
+    }
+
+    async fn admit_session(&self, application: &str, settings: Vec<(String, String)>) -> Authorized<Connect> {
         let connect = Connect {
             door: Door::Mcp,
             database: "shop".into(),
             client: String::new(),
-            application: "te\u{e9}st".into(),
+            application: application.into(),
             settings,
             tls: false,
         };
-        let proof = self.gate.admit(&self.ana, connect, &Silent).await.unwrap();
-        self.upstream.connect(proof, &self.ana).await
+        self.gate.admit(&self.ana, connect, &Silent).await.unwrap()
     }
 
     pub(super) async fn admit(&self, context: &Arc<Context>, sql: &str, mode: RunMode) -> Authorized<Run> {
         let run = Run {
             context: Arc::clone(context),
             sql: Statement::new(sql.as_bytes(), Statement::AGENT_CAP).unwrap(),
-            parameters: Vec::new(),
+            parameters: vec![Vec::new()],
             tool: "query".into(),
             purpose: String::new(),
+            key: String::new(),
             mode,
         };
         self.gate.admit(&self.ana, run, &Silent).await.unwrap()
@@ -124,13 +130,25 @@ impl Stand {
 
     /// Runs `sql` on a link of its own.
     pub(super) async fn run(&self, sql: &str, mode: RunMode) -> Result<RunResult, RunError> {
-        let mut link = self.open().await.unwrap();
-        let context = Arc::clone(link.context());
-        let proof = self.admit(&context, sql, mode).await;
-        execute(&mut link, proof, &self.gate, &self.ana).await
+        if matches!(mode, RunMode::Read { .. }) {
+            let mut link = self.open().await.unwrap();
+            let proof = self.admit(&Arc::clone(link.context()), sql, mode).await;
+            return execute(&mut link, proof, &self.gate, &self.ana).await;
+        }
+        let lease = self.begin("te\u{e9}st", 0).await;
+        let proof = self.admit(&Arc::clone(lease.context()), sql, mode).await;
+        let written = write(lease, proof, &self.gate, &self.ana, None).await?;
+        Ok(written.results.into_iter().next().unwrap())
     }
 
-    /// Runs what `proof` allows in a task of its own.
+    /// Begins a transaction that writes for a client that is called `application`, by rules of `generation`.
+    pub(super) async fn begin(&self, application: &str, generation: u64) -> Lease {
+        let proof = self.admit_session(application, vec![("timezone".into(), "Asia/Tokyo".into())]).await;
+        let mode = RunMode::Write { max_affected: None };
+        self.upstream.begin(proof, &self.ana, generation, mode).await.unwrap()
+    }
+
+    /// Reads what `proof` allows in a task of its own.
     pub(super) fn start(
         &self,
         mut link: Link,
