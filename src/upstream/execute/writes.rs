@@ -76,11 +76,7 @@ pub async fn write(
         | Some(RunError::Server { .. } | RunError::TooManyAffected { .. } | RunError::Unwitnessed(_)) => {
             lease.give_back();
         }
-        Some(RunError::Stopped(_)) => {
-            lease.stain();
-            lease.canceller().cancel().await;
-            lease.give_back();
-        }
+        Some(RunError::Stopped(_)) => lease.cancel().await,
         Some(RunError::Broken(_) | RunError::Unknown(_)) => {}
     }
     settled
