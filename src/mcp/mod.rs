@@ -74,7 +74,7 @@ impl Default for Settings {
         Self {
             hosts: Vec::new(),
             max_body_bytes: 1024 * 1024,
-            max_calls: 8,
+            max_calls: 16,
             max_sessions: 32,
             cursors: Limits::default(),
         }
