@@ -14,6 +14,7 @@ use tokio_postgres::Client;
 
 use crate::process::Process;
 use crate::stand::{DATABASE, Endpoint, Stand};
+use crate::tools::{self, Era};
 
 /// What a workload does in one slice.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,8 @@ pub(crate) enum Load {
     Select { mode: &'static str, clients: u32, transactions: u32 },
     /// The same with a connection for each transaction.
     Churn { clients: u32, transactions: u32 },
+    /// The same statement by MCP: `calls` calls of `query` for each of `clients`.
+    Tool { era: Era, clients: u32, calls: u32 },
     /// `COPY ... TO STDOUT` of all accounts; units are MB.
     Copy,
     /// A SELECT of all columns of `rows` accounts by the extended protocol; units are rows.
@@ -44,6 +47,7 @@ impl Load {
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Select { .. } | Self::Churn { .. } => "tx",
+            Self::Tool { .. } => "calls",
             Self::Copy => "MB",
             Self::Rows { .. } => "row",
         }
@@ -59,6 +63,7 @@ impl Load {
             Self::Churn { clients, transactions } => {
                 pgbench(&stand.pgbench, endpoint, clients, transactions, &["--connect"]).await
             }
+            Self::Tool { era, clients, calls } => tools::query(endpoint, era, clients, calls).await,
             Self::Copy => stream(endpoint, async |session| copy_out(session).await).await,
             Self::Rows { rows } => stream(endpoint, async |session| select(session, rows).await).await,
         }
@@ -187,11 +192,14 @@ pub(crate) fn fdatasync_us(folder: &Path) -> anyhow::Result<f64> {
     Ok(spent.as_secs_f64() * 1e6 / f64::from(SYNCS))
 }
 
-fn cpu_time(process: Option<Process>) -> anyhow::Result<Option<crate::process::CpuTime>> {
+pub(crate) fn cpu_time(process: Option<Process>) -> anyhow::Result<Option<crate::process::CpuTime>> {
     process.map(Process::cpu_time).transpose()
 }
 
-fn cpu_since_us(process: Option<Process>, before: Option<&crate::process::CpuTime>) -> anyhow::Result<f64> {
+pub(crate) fn cpu_since_us(
+    process: Option<Process>,
+    before: Option<&crate::process::CpuTime>,
+) -> anyhow::Result<f64> {
     match (cpu_time(process)?, before) {
         (Some(now), Some(before)) => Ok(now.since_us(before)),
         (None, None) => Ok(0.0),

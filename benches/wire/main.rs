@@ -12,6 +12,7 @@ mod relay;
 mod report;
 mod stand;
 mod statistics;
+mod tools;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -20,11 +21,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
+use load::{Load, Slice};
 use plan::Workload;
 use portcullis::clock::{Clock as _, SystemClock};
 use report::{Figure, Measured};
 use stand::{Stand, Way};
 use statistics::Quartiles;
+use tools::Era;
 
 /// Measures the wire door's speed and memory
 #[derive(Debug, Parser)]
@@ -87,6 +90,10 @@ async fn bench(rounds: usize, only: &str) -> anyhow::Result<String> {
         syncs_us.push(load::fdatasync_us(stand.folder.path())?);
     }
     figures.extend(durability(&all, &syncs_us));
+    figures.extend(beyond_wire(&all));
+    if "agents".contains(only) {
+        figures.extend(tools::crowd(stand.endpoint(Way::Unmasked)?).await?);
+    }
     let date = SystemClock.now().strftime("%Y-%m-%d").to_string();
     Ok(format!(
         "{date}, {rounds} rounds. {machine}; PostgreSQL {version}.\n\n{rates}\n{figures}",
@@ -136,7 +143,25 @@ async fn memory(stand: &Stand, only: &str) -> anyhow::Result<Vec<Figure>> {
             figures.push(Figure { what, way, value, goal: gateway(way, plan::LARGE_ROW_KB), unit: "kB" });
         }
     }
+    let what = "memory of one of 500 idle sessions of the MCP door";
+    if what.contains(only) {
+        let value = tools::idle(stand.endpoint(Way::Unmasked)?).await.map_err(|error| format!("{error:#}"));
+        let goal = Some(plan::IDLE_TOOL_KB);
+        figures.push(Figure { what, way: Way::Unmasked, value, goal, unit: "kB" });
+    }
     Ok(figures)
+}
+
+/// What a call of a tool takes beyond the same statement by the wire door, in the same rounds.
+fn beyond_wire(all: &[Measured]) -> Vec<Figure> {
+    let slices = |is_it: &dyn Fn(Load) -> bool| -> Vec<Slice> {
+        let found = all.iter().find(|measured| is_it(measured.workload.load));
+        found.into_iter().flat_map(|measured| measured.slices(Way::Unmasked)).collect()
+    };
+    let wire = slices(&|load| matches!(load, Load::Select { mode: "extended", clients: 1, .. }));
+    let eras = [Era::Stateless, Era::Session].into_iter().filter(|_| !wire.is_empty());
+    let of = |era| slices(&move |load| matches!(load, Load::Tool { era: own, clients: 1, .. } if own == era));
+    eras.map(|era| tools::figure(era, tools::beyond(&of(era), &wire))).collect()
 }
 
 /// What it costs a statement that its decision is on disk first, beside what the disk takes for that alone.

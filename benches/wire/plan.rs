@@ -2,6 +2,7 @@
 
 use crate::load::Load;
 use crate::stand::Way;
+use crate::tools::Era;
 
 /// Something that is done by several ways, in rounds.
 #[derive(Debug, Clone)]
@@ -37,6 +38,9 @@ pub(crate) fn workloads() -> Vec<Workload> {
         all.extend(MODES.map(|mode| select(mode, clients, transactions)));
     }
     all.extend([(1, 150), (8, 40)].map(|(clients, transactions)| churn(clients, transactions)));
+    for (era, words) in [(Era::Stateless, "stateless"), (Era::Session, "in a session")] {
+        all.extend([(1, 800), (8, 200)].map(|(clients, calls)| tool(era, words, clients, calls)));
+    }
     all.push(Workload {
         name: "stream: COPY TO STDOUT of 98 MB".to_owned(),
         load: Load::Copy,
@@ -71,6 +75,15 @@ fn select(mode: &'static str, clients: u32, transactions: u32) -> Workload {
     Workload { name, load: Load::Select { mode, clients, transactions }, ways, goals }
 }
 
+fn tool(era: Era, words: &str, clients: u32, calls: u32) -> Workload {
+    Workload {
+        name: format!("query by MCP, {words}, c={clients}"),
+        load: Load::Tool { era, clients, calls },
+        ways: vec![Way::Unmasked, Way::Masked],
+        goals: Vec::new(),
+    }
+}
+
 fn churn(clients: u32, transactions: u32) -> Workload {
     Workload {
         name: format!("connection a transaction, c={clients}"),
@@ -84,6 +97,13 @@ fn churn(clients: u32, transactions: u32) -> Workload {
 pub(crate) const IDLE_KB: f64 = 24.0;
 /// How far resident memory may rise while a row of 256 MB passes, in kB.
 pub(crate) const LARGE_ROW_KB: f64 = 1024.0;
+
+/// What a call of `query` may take beyond the same statement by the wire door, in milliseconds, with one client.
+pub(crate) const TOOL_MS: f64 = 2.0;
+/// How far resident memory may rise while 200 agents work, in MB.
+pub(crate) const CROWD_MB: f64 = 200.0;
+/// Resident memory of an idle session of the MCP door, in kB, at most.
+pub(crate) const IDLE_TOOL_KB: f64 = 100.0;
 
 const SIMPLE: &str = "simple";
 const PREPARED: &str = "prepared";

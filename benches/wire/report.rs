@@ -112,7 +112,8 @@ impl Measured {
         self.rounds.iter().filter_map(move |round| Some((of(round, way)?, of(round, other)?)))
     }
 
-    fn slices(&self, way: Way) -> impl Iterator<Item = Slice> {
+    /// The slices of `way`, in the order of the rounds.
+    pub(crate) fn slices(&self, way: Way) -> impl Iterator<Item = Slice> {
         self.rounds.iter().filter_map(move |round| of(round, way))
     }
 }

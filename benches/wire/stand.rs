@@ -41,6 +41,10 @@ pub(crate) struct Endpoint {
     pub(crate) port: u16,
     pub(crate) user: &'static str,
     pub(crate) password: String,
+    /// Of the MCP door; 0 where there is none.
+    pub(crate) mcp_port: u16,
+    /// The tokens of further identities.
+    pub(crate) crowd: Vec<String>,
     /// Not for [`Way::Direct`].
     pub(crate) process: Option<Process>,
 }
@@ -107,21 +111,28 @@ impl Stand {
         let mut children = vec![relay(cluster.port())?];
         let mut endpoints = Vec::new();
         for way in [Way::Direct, Way::Relay, Way::Unmasked, Way::Masked, Way::Fsync] {
-            let (port, password, process) = match way {
-                Way::Direct => (cluster.port(), SERVICE_PASSWORD.to_owned(), None),
+            let at = |port, process| Endpoint {
+                way,
+                port,
+                user: SERVICE,
+                password: SERVICE_PASSWORD.to_owned(),
+                mcp_port: 0,
+                crowd: Vec::new(),
+                process,
+            };
+            endpoints.push(match way {
+                Way::Direct => at(cluster.port(), None),
                 Way::Relay => {
                     let relay = children.first().context("there is no relay")?;
-                    (relay.port, SERVICE_PASSWORD.to_owned(), Some(relay.process()))
+                    at(relay.port, Some(relay.process()))
                 }
                 Way::Unmasked | Way::Masked | Way::Fsync => {
                     let home = folder.path().join(format!("{way:?}"));
-                    let (gateway, password) = gateway(&home, way, cluster.port())?;
-                    let found = (gateway.port, password, Some(gateway.process()));
+                    let (gateway, endpoint) = gateway(&home, way, cluster.port())?;
                     children.push(gateway);
-                    found
+                    endpoint
                 }
-            };
-            endpoints.push(Endpoint { way, port, user: SERVICE, password, process });
+            });
         }
         for endpoint in &endpoints {
             until_it_answers(endpoint, folder.path()).await?;
@@ -189,8 +200,8 @@ fn relay(upstream: u16) -> anyhow::Result<Running> {
     Ok(running)
 }
 
-/// Starts a gateway with everything that it needs in `home`. The second value is the client's password.
-fn gateway(home: &Path, way: Way, upstream: u16) -> anyhow::Result<(Running, String)> {
+/// Starts a gateway with everything that it needs in `home`.
+fn gateway(home: &Path, way: Way, upstream: u16) -> anyhow::Result<(Running, Endpoint)> {
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     for source in sources::rulebook(&policies)? {
         let text = match source.path.as_str() {
@@ -201,11 +212,16 @@ fn gateway(home: &Path, way: Way, upstream: u16) -> anyhow::Result<(Running, Str
         };
         put(&home.join("policies").join(source.path), &text)?;
     }
-    let credentials = Credentials::generate();
-    put(&home.join("agents/bench_svc.toml"), &identity(&credentials))?;
+    let enrol = |name: &str| -> anyhow::Result<String> {
+        let credentials = Credentials::generate();
+        put(&home.join(format!("agents/{name}.toml")), &identity(name, &credentials))?;
+        Ok(credentials.secret.reveal().to_owned())
+    };
+    let password = enrol(SERVICE)?;
+    let crowd = (0..CROWD).map(|number| enrol(&format!("crowd_{number}"))).collect::<Result<_, _>>()?;
     put(&home.join("password"), SERVICE_PASSWORD)?;
-    let port = free_port()?;
-    put(&home.join("portcullis.toml"), &configuration(way, port, upstream)?)?;
+    let (port, mcp_port) = (free_port()?, free_port()?);
+    put(&home.join("portcullis.toml"), &configuration(way, port, mcp_port, upstream)?)?;
     let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .arg("serve")
         .arg("--config")
@@ -215,15 +231,17 @@ fn gateway(home: &Path, way: Way, upstream: u16) -> anyhow::Result<(Running, Str
         .stdout(Stdio::null())
         .stderr(fs::File::create(home.join("log"))?)
         .spawn()?;
-    Ok((Running { child, port }, credentials.secret.reveal().to_owned()))
+    let gateway = Running { child, port };
+    let process = Some(gateway.process());
+    Ok((gateway, Endpoint { way, port, user: SERVICE, password, mcp_port, crowd, process }))
 }
 
-fn configuration(way: Way, port: u16, upstream: u16) -> anyhow::Result<String> {
+fn configuration(way: Way, port: u16, mcp: u16, upstream: u16) -> anyhow::Result<String> {
     let durability = match way {
         Way::Fsync => "fsync",
         Way::Direct | Way::Relay | Way::Unmasked | Way::Masked => "os",
     };
-    let (mcp, console) = (free_port()?, free_port()?);
+    let console = free_port()?;
     Ok(format!(
         r#"wire.listen = "127.0.0.1:{port}"
 wire.auth = "trust"
@@ -239,10 +257,10 @@ password_file = "password"
     ))
 }
 
-fn identity(credentials: &Credentials) -> String {
+fn identity(name: &str, credentials: &Credentials) -> String {
     let Credentials { token_sha256, scram, .. } = credentials;
     format!(
-        r#"name = "{SERVICE}"
+        r#"name = "{name}"
 kind = "service"
 auth.scram = "{scram}"
 auth.token_sha256 = "{token_sha256}"
@@ -298,5 +316,9 @@ const SERVICE: &str = "bench_svc";
 const SERVICE_PASSWORD: &str = "of-a-throw-away-cluster";
 const ROLE: &str = "CREATE ROLE bench_svc LOGIN PASSWORD 'of-a-throw-away-cluster';
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO bench_svc;";
+/// Further identities of each gateway.
+const CROWD: u32 = 20;
+/// How many accounts there are.
+pub(crate) const ACCOUNTS: u32 = 1_000_000;
 const START_POLLS: u32 = 100;
 const POLL: Duration = Duration::from_millis(50);

@@ -18,6 +18,7 @@ use crate::upstream::{Parked, Row};
 
 use super::render::Table;
 use super::rooms::Visit;
+use super::values::Lists;
 
 /// All cursors that rest.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ pub(super) struct Source {
     /// The statement as it was sent.
     pub(super) sql: Statement,
     /// Its parameters.
-    pub(super) parameters: Vec<Option<String>>,
+    pub(super) parameters: Lists,
 }
 
 impl Cursors {

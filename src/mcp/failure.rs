@@ -71,7 +71,7 @@ pub(super) fn unbegun(error: &BeginError, database: &str) -> Envelope {
 }
 
 /// The address and the server's words stay in the operator's log.
-pub(super) fn unreachable(error: &ConnectError, database: &str) -> Envelope {
+fn unreachable(error: &ConnectError, database: &str) -> Envelope {
     tracing::warn!(error = %error, database, "mcp.database_unavailable");
     no_database(database)
 }

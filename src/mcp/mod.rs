@@ -91,7 +91,7 @@ impl Default for Settings {
             authorization: None,
             requests_per_minute: 60_000,
             shutdown: CancellationToken::new(),
-            max_calls: 8,
+            max_calls: 16,
             max_sessions: 32,
             cursors: Limits::default(),
         }

@@ -19,6 +19,7 @@ use super::render::Table;
 use super::rooms::{Rooms, Visit};
 use super::run::{self, Job};
 use super::text::{MESSAGE, clean};
+use super::values::Lists;
 use super::waiting::Waiting;
 use super::{conceal, failure, render};
 
@@ -45,7 +46,7 @@ pub(super) struct Turn {
     /// The statement, likewise.
     pub(super) sql: Option<Statement>,
     /// The parameters, likewise.
-    pub(super) parameters: Vec<Option<String>>,
+    pub(super) parameters: Lists,
     /// How much is wanted.
     pub(super) wish: Wish,
 }
@@ -121,7 +122,7 @@ pub(super) async fn read(rooms: &Arc<Rooms>, job: Job, max_rows: u64, waiting: &
             let source = Source {
                 database: visit.context().database().to_owned(),
                 sql: job.sql.clone(),
-                parameters: job.parameters.concat(),
+                parameters: job.parameters.clone(),
             };
             let table = table(rooms, &reader, &source.database);
             let begun = Begun {
@@ -138,7 +139,7 @@ pub(super) async fn read(rooms: &Arc<Rooms>, job: Job, max_rows: u64, waiting: &
     };
     let envelope = envelope.with("decision_id", decision_id).with("elapsed_ms", elapsed_ms(started));
     run::keep(rooms, waiting, &envelope);
-    drop(job.claim);
+    drop((job.claim, job.key_claim));
     match rest {
         Some(cursor) if ends => {
             cursor.parked.finish();
@@ -185,7 +186,8 @@ impl Turn {
     fn goes_with(&self, source: &Source) -> bool {
         let same_database = self.database.is_empty() || self.database == source.database;
         let same_sql = self.sql.as_ref().is_none_or(|sql| *sql == source.sql);
-        let same_parameters = self.parameters.is_empty() || self.parameters == source.parameters;
+        let same_parameters =
+            self.parameters.iter().all(Vec::is_empty) || self.parameters == source.parameters;
         same_database && same_sql && same_parameters
     }
 }

@@ -99,9 +99,9 @@ pub(super) fn returned(result: &RunResult, mut table: Table, max_bytes: u64) -> 
 }
 
 /// The server's notices, bounded and cleaned; `None` without any.
-pub(super) fn notices(notices: &[String]) -> Option<Value> {
+pub(super) fn notices<'a>(notices: impl IntoIterator<Item = &'a String>) -> Option<Value> {
     let notices: Vec<String> =
-        notices.iter().take(MAX_NOTICES).map(|notice| clean(notice, MESSAGE)).collect();
+        notices.into_iter().take(MAX_NOTICES).map(|notice| clean(notice, MESSAGE)).collect();
     (!notices.is_empty()).then(|| json!(notices))
 }
 

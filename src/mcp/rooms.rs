@@ -13,7 +13,7 @@ use crate::gate::{
 };
 use crate::identity::Identity;
 use crate::upstream::execute::ResultColumn;
-use crate::upstream::{BeginError, ConnectError, Fate, FateError, Lease, Link, Upstream};
+use crate::upstream::{BeginError, Fate, FateError, Lease, Upstream};
 
 use super::caller::Caller;
 use super::cursors::{Cursors, Limits};
@@ -160,7 +160,7 @@ impl Rooms {
     }
 
     /// Opens a session of `caller` on `database`; without a name on the only one there is. No connection is
-    /// opened yet: [`Rooms::link`] does that.
+    /// opened yet: [`Rooms::begin`] does that.
     pub(super) async fn visit(
         &self,
         caller: &Caller,
@@ -190,15 +190,6 @@ impl Rooms {
         let visit =
             Visit { gate: Arc::clone(&self.gate), identity: caller.identity.clone(), context, reason: ENDED };
         Ok((visit, proof))
-    }
-
-    /// Opens the upstream connection that `proof` allows.
-    pub(super) async fn link(
-        &self,
-        proof: Authorized<Connect>,
-        who: &Identity,
-    ) -> Result<Link, ConnectError> {
-        self.upstream.connect(proof, who).await
     }
 
     /// Begins a transaction of `mode` upstream, as `proof` allows it; `generation` was read before that was made.

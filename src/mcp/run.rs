@@ -51,6 +51,7 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
         return reading::read(rooms, job, max_rows, waiting).await;
     }
     let who = &job.caller.identity;
+    let generation = rooms.gate.generation();
     let (mut visit, connect) = match rooms.visit(&job.caller, &job.database, waiting).await {
         Ok(visit) => visit,
         Err(denial) => return Envelope::denial(&denial, who),
@@ -72,7 +73,7 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
         }
         Ok(proof) => {
             let (ends, decision_id) = (proof.ends_session(), proof.decision_id().to_owned());
-            let envelope = writing::perform(rooms, &job, connect, proof, &explanation).await;
+            let envelope = writing::perform(rooms, &job, connect, proof, generation, &explanation).await;
             let envelope = envelope.with("decision_id", decision_id);
             keep(rooms, waiting, &envelope);
             drop((job.claim, job.key_claim));

@@ -13,12 +13,13 @@ use super::run::Job;
 use super::text::{MESSAGE, clean};
 use super::{failure, once, render};
 
-/// Runs what `proof` admits.
+/// Runs what `proof` admits; `generation` was read before `connect` was made.
 pub(super) async fn perform(
     rooms: &Arc<Rooms>,
     job: &Job,
     connect: Authorized<Connect>,
     proof: Authorized<Run>,
+    generation: u64,
     explanation: &Explanation,
 ) -> Envelope {
     let database = connect.context().database().to_owned();
@@ -26,11 +27,11 @@ pub(super) async fn perform(
         Ok(ticket) => ticket,
         Err(envelope) => return *envelope,
     };
-    let envelope = match rooms.link(connect, &job.caller.identity).await {
-        Ok(mut link) => {
+    let envelope = match rooms.begin(connect, &job.caller.identity, generation, job.mode).await {
+        Ok(lease) => {
             let started = tokio::time::Instant::now();
             let witness = ticket.as_ref().map(|ticket| ticket as &dyn Witness);
-            let outcome = write(&mut link, proof, &rooms.gate, &job.caller.identity, witness).await;
+            let outcome = write(lease, proof, &rooms.gate, &job.caller.identity, witness).await;
             let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             let envelope = match outcome {
                 Ok(written) => changed(rooms, job, &database, &written, explanation),
@@ -38,7 +39,7 @@ pub(super) async fn perform(
             };
             envelope.with("elapsed_ms", elapsed_ms)
         }
-        Err(error) => failure::unreachable(&error, &database),
+        Err(error) => failure::unbegun(&error, &database),
     };
     match ticket {
         Some(ticket) => ticket.end(rooms, envelope).await,
@@ -53,12 +54,11 @@ fn changed(
     written: &Written,
     explanation: &Explanation,
 ) -> Envelope {
-    let notices: Vec<String> = written.results.iter().flat_map(|result| result.notices.clone()).collect();
     let decision_id = written.results.first().map_or("", |result| result.decision_id.as_str());
     let envelope = Envelope::new(Status::Ok, decision_id)
         .with("database", database)
         .with("rows_affected", written.affected)
-        .with_some("notices", render::notices(&notices));
+        .with_some("notices", render::notices(written.results.iter().flat_map(|result| &result.notices)));
     let share = job.max_bytes / u64::try_from(written.results.len().max(1)).unwrap_or(u64::MAX);
     let told = |(index, result): (usize, &RunResult)| {
         let mut told = Map::new();

@@ -181,6 +181,19 @@ impl Lease {
         self.is_stained |= !leaves_nothing(facts);
     }
 
+    /// Cancels what runs on it, and says goodbye. A server that was told too early, before it had begun, is told again.
+    pub async fn cancel(self) {
+        let Self { mut link, .. } = self;
+        let canceller = link.canceller();
+        for _ in 0..MOST_CANCELS {
+            canceller.cancel().await;
+            if timeout(BETWEEN_CANCELS, ended(&mut link)).await.is_ok() {
+                break;
+            }
+        }
+        part(&mut link).await;
+    }
+
     /// Lets go of it, at once: in a task of its own it is made as new and comes to rest, or the server is told goodbye.
     pub fn give_back(self) {
         let Self { mut link, home, key, generation, is_stained } = self;
@@ -227,6 +240,15 @@ async fn renew(link: &mut Link) -> Result<(), LinkError> {
     }
     link.release();
     Ok(())
+}
+
+/// Reads on until what runs has ended, or the connection has.
+async fn ended(link: &mut Link) {
+    while let Ok(Some(frame)) = link.receive_within(LONGEST_LEFT).await {
+        if frame.tag == b'Z' {
+            return;
+        }
+    }
 }
 
 /// Says goodbye, as far as the server still listens.
@@ -284,11 +306,15 @@ impl fmt::Debug for Key {
 /// Statements of which the functions say all.
 const PLAIN: [&str; 7] = ["select", "explain", "show", "insert", "update", "delete", "merge"];
 /// Functions that give another value each time, and leave nothing behind.
-const HARMLESS: [&str; 6] = [
+const HARMLESS: [&str; 10] = [
     "pg_catalog.clock_timestamp",
     "pg_catalog.gen_random_uuid",
     "pg_catalog.nextval",
+    "pg_catalog.pg_database_size",
+    "pg_catalog.pg_relation_size",
     "pg_catalog.pg_sleep",
+    "pg_catalog.pg_table_size",
+    "pg_catalog.pg_total_relation_size",
     "pg_catalog.random",
     "pg_catalog.timeofday",
 ];
@@ -301,5 +327,10 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 /// How long a server may take to make a session as new.
 const RENEWAL: Duration = Duration::from_secs(5);
+/// How often a server is told to cancel, and how long it has each time.
+const MOST_CANCELS: usize = 10;
+const BETWEEN_CANCELS: Duration = Duration::from_secs(1);
+/// Longest message that is read only to get behind it, in bytes.
+const LONGEST_LEFT: usize = 1024 * 1024;
 /// Longest message that can be part of such an answer, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;

@@ -2,7 +2,10 @@
 //! schema that its tool promises.
 
 mod governed;
+mod links;
 mod once;
+mod pages;
+mod shop;
 mod stand;
 mod surface;
 mod values;

@@ -5,6 +5,7 @@ mod connect;
 mod execute;
 mod newest;
 mod noticed;
+mod pool;
 mod secure;
 mod stand;
 mod timeouts;

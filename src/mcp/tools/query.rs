@@ -104,7 +104,7 @@ async fn next_page(arguments: Arguments, call: Call) -> Result<Envelope, Refusal
         sql => Some(statement(sql)?),
     };
     let parameters = match &sql {
-        Some(sql) => call.parameters(&arguments.database, sql, &arguments.params).await?,
+        Some(sql) => vec![call.parameters(&arguments.database, sql, &arguments.params).await?],
         None if arguments.params.is_empty() => Vec::new(),
         None => return Err(invalid("`params` go with `sql`; with `cursor`, leave them out")),
     };

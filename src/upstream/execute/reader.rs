@@ -266,21 +266,14 @@ impl Reader {
     }
 
     fn end(self, outcome: &Outcome) {
-        let Self { mut lease, mut account, collector, state, .. } = self;
+        let Self { lease, mut account, collector, state, .. } = self;
         if let Some(receipt) = account.receipt.take() {
             receipt.with_findings(collector.findings()).settle(outcome, account.rows, account.bytes);
         }
         match state {
             State::Complete | State::Suspended => lease.give_back(),
             State::Lost => {}
-            State::Sending { .. } => {
-                lease.stain();
-                let canceller = lease.canceller();
-                tokio::spawn(async move {
-                    canceller.cancel().await;
-                    lease.give_back();
-                });
-            }
+            State::Sending { .. } => drop(tokio::spawn(lease.cancel())),
         }
     }
 

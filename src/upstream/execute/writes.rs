@@ -8,7 +8,7 @@ use crate::identity::Identity;
 use crate::sql::Facts;
 use crate::store::StoreError;
 
-use super::super::Link;
+use super::super::Lease;
 use super::collector::Collector;
 use super::conversation::{Conversation, Overseer, refused, tag_counts_all};
 use super::{RunError, RunResult};
@@ -39,8 +39,8 @@ struct Ran {
     facts: Arc<Facts>,
 }
 
-/// Runs the statements of an admitted write in one transaction, in order. The link is used up: drop it afterwards. If
-/// this future is dropped, a statement may still be running.
+/// Runs the statements of an admitted write in the one transaction that `lease` has begun, in order. If this future is
+/// dropped, a statement may still be running.
 ///
 /// It is rolled back if more rows are affected than its mode allows, by all statements together. What counts is the
 /// command tag of INSERT, UPDATE, DELETE and MERGE; where rows can change without being in a tag (a data-modifying WITH, a
@@ -51,7 +51,7 @@ struct Ran {
 /// # Errors
 /// See [`RunError`].
 pub async fn write(
-    link: &mut Link,
+    mut lease: Lease,
     proof: Authorized<Run>,
     gate: &Gate,
     who: &Identity,
@@ -63,13 +63,23 @@ pub async fn write(
     };
     let steps = proof.into_steps();
     let mut transaction = Transaction {
-        conversation: Conversation::on(link, Overseer { gate, who }),
+        conversation: Conversation::on(&mut lease, Overseer { gate, who }),
         ran: Vec::new(),
         allowed,
     };
     let done = transaction.perform(steps, witness).await;
-    transaction.conversation.part(done.as_ref().err()).await;
-    transaction.settle(done)
+    let all: Vec<Arc<Facts>> = transaction.ran.iter().map(|ran| Arc::clone(&ran.facts)).collect();
+    let settled = transaction.settle(done);
+    all.iter().for_each(|facts| lease.runs(facts));
+    match settled.as_ref().err() {
+        None
+        | Some(RunError::Server { .. } | RunError::TooManyAffected { .. } | RunError::Unwitnessed(_)) => {
+            lease.give_back();
+        }
+        Some(RunError::Stopped(_)) => lease.cancel().await,
+        Some(RunError::Broken(_) | RunError::Unknown(_)) => {}
+    }
+    settled
 }
 
 /// The transaction of one write.
@@ -84,7 +94,7 @@ impl Transaction<'_> {
     /// Runs `steps` and commits; returns how many rows are affected.
     async fn perform(&mut self, steps: Vec<RunStep>, witness: Option<&dyn Witness>) -> Result<u64, RunError> {
         let mut steps = steps.into_iter();
-        let mut ready = self.conversation.begin(RunMode::Write { max_affected: self.allowed }).await;
+        let mut ready = Ok(());
         for step in steps.by_ref() {
             if ready.is_err() {
                 step.skip(&Outcome::Skipped);

@@ -17,7 +17,8 @@ use portcullis::policy::snapshot::Source;
 use portcullis::sql::Statement;
 use portcullis::store::Store;
 use portcullis::upstream::{
-    ConnectError, DatabaseSettings, Kind, Link, RoleSettings, RunError, RunResult, Upstream, execute, write,
+    ConnectError, DatabaseSettings, Kind, Lease, Link, RoleSettings, RunError, RunResult, Upstream, execute,
+    write,
 };
 use tokio::task::JoinHandle;
 
@@ -98,16 +99,20 @@ impl Stand {
 
     /// Opens a link whose client brings `settings`.
     pub(super) async fn open_with(&self, settings: Vec<(String, String)>) -> Result<Link, ConnectError> {
+        let proof = self.admit_session("te\u{e9}st", settings).await;
+        self.upstream.connect(proof, &self.ana).await
+    }
+
+    async fn admit_session(&self, application: &str, settings: Vec<(String, String)>) -> Authorized<Connect> {
         let connect = Connect {
             door: Door::Mcp,
             database: "shop".into(),
             client: String::new(),
-            application: "te\u{e9}st".into(),
+            application: application.into(),
             settings,
             tls: false,
         };
-        let proof = self.gate.admit(&self.ana, connect, &Silent).await.unwrap();
-        self.upstream.connect(proof, &self.ana).await
+        self.gate.admit(&self.ana, connect, &Silent).await.unwrap()
     }
 
     pub(super) async fn admit(&self, context: &Arc<Context>, sql: &str, mode: RunMode) -> Authorized<Run> {
@@ -125,20 +130,32 @@ impl Stand {
 
     /// Runs `sql` on a link of its own.
     pub(super) async fn run(&self, sql: &str, mode: RunMode) -> Result<RunResult, RunError> {
-        let mut link = self.open().await.unwrap();
-        let context = Arc::clone(link.context());
-        let proof = self.admit(&context, sql, mode).await;
-        carry_out(&mut link, proof, &self.gate, &self.ana).await
+        if matches!(mode, RunMode::Read { .. }) {
+            let mut link = self.open().await.unwrap();
+            let proof = self.admit(&Arc::clone(link.context()), sql, mode).await;
+            return execute(&mut link, proof, &self.gate, &self.ana).await;
+        }
+        let lease = self.begin("te\u{e9}st", 0).await;
+        let proof = self.admit(&Arc::clone(lease.context()), sql, mode).await;
+        let written = write(lease, proof, &self.gate, &self.ana, None).await?;
+        Ok(written.results.into_iter().next().unwrap())
     }
 
-    /// Runs what `proof` allows in a task of its own.
+    /// Begins a transaction that writes for a client that is called `application`, by rules of `generation`.
+    pub(super) async fn begin(&self, application: &str, generation: u64) -> Lease {
+        let proof = self.admit_session(application, vec![("timezone".into(), "Asia/Tokyo".into())]).await;
+        let mode = RunMode::Write { max_affected: None };
+        self.upstream.begin(proof, &self.ana, generation, mode).await.unwrap()
+    }
+
+    /// Reads what `proof` allows in a task of its own.
     pub(super) fn start(
         &self,
         mut link: Link,
         proof: Authorized<Run>,
     ) -> JoinHandle<Result<RunResult, RunError>> {
         let (gate, who) = (Arc::clone(&self.gate), self.ana.clone());
-        tokio::spawn(async move { carry_out(&mut link, proof, &gate, &who).await })
+        tokio::spawn(async move { execute(&mut link, proof, &gate, &who).await })
     }
 
     /// Reads at most 100 rows.
@@ -186,20 +203,4 @@ fn rulebook() -> Vec<Source> {
              \"value\": \"***\"}\n\nlimit contains {\"rows\": 1000}",
         ),
     ]
-}
-
-/// Reads, or writes one statement.
-async fn carry_out(
-    link: &mut Link,
-    proof: Authorized<Run>,
-    gate: &Gate,
-    who: &Identity,
-) -> Result<RunResult, RunError> {
-    match proof.act().mode {
-        RunMode::Read { .. } => execute(link, proof, gate, who).await,
-        RunMode::Write { .. } => {
-            let written = write(link, proof, gate, who, None).await?;
-            Ok(written.results.into_iter().next().unwrap())
-        }
-    }
 }
