@@ -145,6 +145,17 @@ impl Envelope {
         }
     }
 
+    /// Whether the statement is running still.
+    pub(super) fn is_running(&self) -> bool {
+        self.status == Status::Running
+    }
+
+    /// What was wrong, in words; `None` where nothing was.
+    pub(super) fn problem(&self) -> Option<String> {
+        let refusal = self.fields.get("error").or_else(|| self.fields.get("denial"))?;
+        refusal.get("message")?.as_str().map(str::to_owned)
+    }
+
     /// The object as a model gets it.
     pub(super) fn to_value(&self) -> Value {
         Value::Object(self.fields.clone())

@@ -26,8 +26,7 @@ use super::sessions::Sessions;
 pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {
     let manager = Arc::new(LocalSessionManager::default());
     let sessions = Arc::new(Sessions::new(Arc::clone(&manager), settings.max_sessions));
-    let rooms = Rooms::new(Arc::clone(&gate), upstream, Arc::clone(&sessions), settings.max_calls);
-    let rooms = Arc::new(rooms);
+    let rooms = Arc::new(Rooms::new(Arc::clone(&gate), upstream, Arc::clone(&sessions), &settings));
     let service =
         StreamableHttpService::new(move || Ok(Server::new(Arc::clone(&rooms))), manager, config(settings));
     Router::new().route_service(ENDPOINT, service).layer(from_fn_with_state(Guard { gate, sessions }, admit))
@@ -111,7 +110,7 @@ impl Guard {
 
 /// Why there is no identity behind a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TokenProblem {
+pub(super) enum TokenProblem {
     Missing,
     Several,
     NotBearer,
@@ -151,7 +150,7 @@ impl IntoResponse for TokenProblem {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, TokenProblem> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, TokenProblem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or(TokenProblem::Missing)?;
     if values.next().is_some() {

@@ -24,10 +24,16 @@
 pub mod relay;
 
 mod caller;
+mod changes;
+mod completion;
 mod conceal;
 mod envelope;
+mod held;
 mod http;
+mod links;
+mod prompts;
 mod render;
+mod resources;
 mod rights;
 mod rooms;
 mod run;
@@ -35,6 +41,7 @@ mod schema;
 mod seal;
 mod server;
 mod sessions;
+mod tasks;
 mod text;
 mod tools;
 mod values;
@@ -46,6 +53,8 @@ use axum::Router;
 
 use crate::gate::Gate;
 use crate::upstream::Upstream;
+
+pub use links::ReviewLinks;
 
 /// What an operator may set about this door.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,11 +69,19 @@ pub struct Settings {
     /// Most sessions of one identity (protocol versions before 2026-07-28 only); the oldest is closed for a
     /// new one.
     pub max_sessions: usize,
+    /// Which clients that can show a person a link are asked to show where a held statement is reviewed.
+    pub review_links: ReviewLinks,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { hosts: Vec::new(), max_body_bytes: 1024 * 1024, max_calls: 8, max_sessions: 32 }
+        Self {
+            hosts: Vec::new(),
+            max_body_bytes: 1024 * 1024,
+            max_calls: 8,
+            max_sessions: 32,
+            review_links: ReviewLinks::default(),
+        }
     }
 }
 

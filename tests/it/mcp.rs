@@ -1,9 +1,13 @@
 //! The MCP door as clients meet it: tokens, sessions, both eras of the protocol, and every answer held against the
 //! schema that its tool promises.
 
+mod changes;
 mod governed;
+mod links;
+mod resources;
 mod stand;
 mod surface;
+mod tasks;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};

@@ -16,9 +16,9 @@ use rmcp::model::JsonObject;
 use rmcp::service::RequestContext;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::gate::Door;
+use crate::gate::{Door, Hold};
 use crate::sql::Statement;
 
 use super::caller::Caller;
@@ -36,6 +36,8 @@ pub(super) struct Call {
     pub(super) caller: Caller,
     pub(super) context: RequestContext<RoleServer>,
     pub(super) seat: OwnedSemaphorePermit,
+    /// Told when the statement is held for approval.
+    pub(super) held: watch::Sender<Option<Hold>>,
 }
 
 /// Calls the tool `name`.
@@ -60,11 +62,16 @@ pub(super) async fn call(name: &str, arguments: JsonObject, call: Call) -> Envel
     })
 }
 
+/// The most rows that a call may affect by its caller's own will.
+pub(super) fn ceiling_of(arguments: &JsonObject) -> Option<u64> {
+    arguments.get("max_affected").and_then(Value::as_u64).filter(|&most| most > 0)
+}
+
 impl Call {
     /// Runs `job` in a task of its own, which keeps the seat until it ends, and waits for it.
     async fn run(self, job: Job, patience: Duration) -> Envelope {
-        let Self { rooms, context, seat, .. } = self;
-        let waiting = Waiting::new(Arc::clone(&rooms), patience);
+        let Self { rooms, context, seat, held, .. } = self;
+        let waiting = Waiting::new(Arc::clone(&rooms), patience).telling(held);
         let holds = waiting.holds();
         let task = tokio::spawn(async move {
             let envelope = run::run(&rooms, job, &waiting).await;

@@ -4,6 +4,7 @@ use rmcp::model::CallToolRequestParams;
 use serde_json::{Value, json};
 
 use portcullis::approval::{ApprovalId, State, Vote};
+use portcullis::mcp::ReviewLinks;
 use portcullis::upstream::{DatabaseSettings, RoleSettings};
 
 use super::stand::{Client, Era, Stand};
@@ -42,6 +43,11 @@ pub(super) struct Shop {
 
 /// A gateway in front of a fresh database called `shop`; `scope` is the TOML of both agents' scope.
 pub(super) async fn shop(scope: &str) -> Shop {
+    shop_showing(scope, ReviewLinks::default()).await
+}
+
+/// As [`shop`], whose clients are asked to show links like this.
+pub(super) async fn shop_showing(scope: &str, links: ReviewLinks) -> Shop {
     let database = Database::with(SCHEMA).await;
     let user = format!("svc_{}", database.name);
     database
@@ -59,14 +65,14 @@ pub(super) async fn shop(scope: &str) -> Shop {
         database.name.clone(),
         RoleSettings { name: String::new(), user, password: "pw".to_owned() },
     );
-    Shop { stand: Stand::start(vec![shop], scope).await, database }
+    Shop { stand: Stand::showing(vec![shop], scope, links).await, database }
 }
 
 async fn robin(stand: &Stand) -> Client {
     stand.client("robin", Era::Stateless).await
 }
 
-async fn status_of(database: &Database, id: i32) -> String {
+pub(super) async fn status_of(database: &Database, id: i32) -> String {
     database
         .connect()
         .await
