@@ -15,12 +15,12 @@ use crate::mask::RowGrants;
 use crate::policy::input::SessionFacts;
 use crate::sql::Statement;
 
-use super::authorized::{Clearance, PrepareClearance, QueryClearance};
+use super::authorized::{Clearance, PrepareClearance, QueryClearance, RunClearance};
 use super::definitions::Redefined;
 use super::journal::Scene;
 use super::rows::Filtered;
 use super::unjudged::Unjudged;
-use super::{Authorized, Denial, Gate, Names, Prepared, Tell};
+use super::{Authorized, Course, Denial, Gate, Names, Prepared, Tell};
 
 /// Something that an identity wants, and that [`super::Gate::admit`] may allow.
 #[expect(private_bounds, reason = "the private supertrait seals it: no other module can add an act")]
@@ -316,19 +316,21 @@ pub struct Call {
     pub parameters: Parameters,
 }
 
-/// To run one statement from parse to result, by an MCP tool.
+/// To run statements from parse to result, by an MCP tool: all in one transaction.
 #[derive(Debug)]
 pub struct Run {
     /// Where.
     pub context: Arc<Context>,
-    /// What; exactly one statement.
+    /// What; a read is exactly one statement.
     pub sql: Statement,
-    /// The values in text form; `None` is NULL.
-    pub parameters: Vec<Option<String>>,
+    /// The values of each statement, in order: in text form, `None` is NULL.
+    pub parameters: Vec<Vec<Option<String>>>,
     /// The tool's name.
     pub tool: String,
     /// What the agent says it is for; empty where the tool takes no reason.
     pub purpose: String,
+    /// The caller's key, which stands for this run for ever; empty without one.
+    pub key: String,
     /// In which transaction.
     pub mode: RunMode,
 }
@@ -346,6 +348,17 @@ pub enum RunMode {
         /// Most rows that may be affected.
         max_affected: Option<u64>,
     },
+}
+
+/// To go on with the result of a [`Run`], of which a part was sent before: the next page of a cursor.
+#[derive(Debug)]
+pub struct Page {
+    /// What the result goes on by.
+    pub course: Course,
+    /// From where it is asked for now, `address:port`; empty where unknown.
+    pub client: String,
+    /// Most rows that the caller wants this time.
+    pub max_rows: u64,
 }
 
 /// To decide on a request for approval.
@@ -386,7 +399,12 @@ impl Act for Call {
 }
 
 impl Act for Run {
-    type Grant = Clearance;
+    type Grant = RunClearance;
+}
+
+impl Act for Page {
+    /// What the result goes on by from now on.
+    type Grant = Course;
 }
 
 impl Act for Approve {

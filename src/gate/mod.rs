@@ -30,8 +30,10 @@ mod journal;
 mod judge;
 mod knock;
 mod memory;
+mod page;
 mod pinned;
 mod rows;
+mod shape;
 mod terms;
 mod unjudged;
 mod values;
@@ -50,6 +52,7 @@ use crate::clock::Clock;
 use crate::identity::directory::Directory;
 use crate::identity::{Identity, Kind};
 use crate::policy;
+use crate::runs::Runs;
 use crate::store::StoreError;
 
 use budget::Budgets;
@@ -58,10 +61,10 @@ use journal::{Journal, NONE, Scene, Unwelcome, voted};
 use memory::Memory;
 
 pub use act::{
-    Act, Approve, Bind, Call, Connect, Context, Door, Fetch, PURPOSE, Parameters, Prepare, Query, Run,
+    Act, Approve, Bind, Call, Connect, Context, Door, Fetch, PURPOSE, Page, Parameters, Prepare, Query, Run,
     RunMode,
 };
-pub use authorized::{Authorized, Outcome, Prepared, Receipt, Running};
+pub use authorized::{Authorized, Outcome, Prepared, Receipt, RunStep, Running};
 pub use course::{Course, InForce, Shown, Step};
 pub use denial::{Denial, DenialKind, Missing};
 pub use knock::{Encrypted, Knock};
@@ -86,6 +89,7 @@ pub struct Gate {
     workers: Workers,
     memory: Memory,
     budgets: Budgets,
+    runs: Runs,
     documents: Documents,
     delegate: Option<Arc<dyn Delegate>>,
     listener: Option<Arc<dyn Listener>>,
@@ -128,6 +132,7 @@ impl Gate {
     pub fn new(parts: Parts) -> Result<Self, StoreError> {
         let journal = Journal::new(parts.ledger, Arc::clone(&parts.clock));
         let budgets = Budgets::open(parts.desk.store().clone())?;
+        let runs = Runs::new(parts.desk.store().clone(), Arc::clone(&parts.clock))?;
         Ok(Self {
             catalogs: parts.catalogs,
             rules: ArcSwap::from_pointee(parts.rules),
@@ -139,6 +144,7 @@ impl Gate {
             workers: parts.workers,
             memory: Memory::new(),
             budgets,
+            runs,
             documents: Documents::default(),
             delegate: None,
             listener: None,
@@ -285,6 +291,12 @@ impl Gate {
         let scene = Scene::identity(who, Door::Console, &act.client);
         self.journal.note(&scene, &NONE, voted(&request, who.name(), &act.note));
         Ok(request)
+    }
+
+    /// What must run at most once, for doors that are asked for it again.
+    #[must_use]
+    pub fn once(&self) -> &Runs {
+        &self.runs
     }
 
     /// The desk, for reading requests.

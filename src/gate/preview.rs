@@ -136,6 +136,7 @@ impl Gate {
             decision_id: SmolStr::default(),
             name: "",
             arguments: Arguments::default(),
+            key: "",
         };
         let facts = match self.catalogs.current(context.database()) {
             Some(catalog) => self.analysed(sql, &catalog).await.ok(),

@@ -83,7 +83,7 @@ impl Ears {
             }
         }
         drop(sessions);
-        lost.iter().for_each(|ear| rooms.end_sessions(ear.listener.caller.identity.name()));
+        lost.iter().for_each(|ear| rooms.end_sessions(&ear.listener.caller.identity));
     }
 
     fn sessions(&self) -> MutexGuard<'_, Vec<Ear>> {

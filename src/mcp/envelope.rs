@@ -9,6 +9,7 @@ use crate::approval::{Request, State};
 use crate::gate::{Denial, DenialKind};
 use crate::identity::Identity;
 
+use super::once::UNKNOWN;
 use super::text::{MESSAGE, NAME, clean};
 
 /// How a call ended.
@@ -137,6 +138,12 @@ impl Envelope {
         self
     }
 
+    /// The same with one more field, unless it is there already.
+    pub(super) fn with_default(mut self, name: &str, value: impl FnOnce() -> String) -> Self {
+        self.fields.entry(name).or_insert_with(|| Value::String(value()));
+        self
+    }
+
     /// The same with one more field, where there is something to say.
     pub(super) fn with_some(self, name: &str, value: Option<impl Into<Value>>) -> Self {
         match value {
@@ -154,6 +161,31 @@ impl Envelope {
     pub(super) fn problem(&self) -> Option<String> {
         let refusal = self.fields.get("error").or_else(|| self.fields.get("denial"))?;
         refusal.get("message")?.as_str().map(str::to_owned)
+    }
+
+    /// How the call ended.
+    pub(super) fn status(&self) -> Status {
+        self.status
+    }
+
+    /// A field that is text.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.fields.get(name)?.as_str()
+    }
+
+    /// Whether nobody knows if anything was changed.
+    pub(super) fn is_unknown(&self) -> bool {
+        let code = self.fields.get("error").and_then(|error| error.get("code"));
+        code.is_some_and(|code| code == UNKNOWN)
+    }
+
+    /// Whether it is an answer for ever.
+    pub(super) fn is_final(&self) -> bool {
+        match self.status {
+            Status::Ok | Status::Denied => true,
+            Status::Error => !self.is_unknown(),
+            Status::NeedsApproval | Status::PendingApproval | Status::Running => false,
+        }
     }
 
     /// The object as a model gets it.

@@ -42,7 +42,6 @@ pub(super) async fn answer(asked: Asked) -> CallToolResponse {
     let client = Client {
         way: Way::of(&context, rooms.review_links),
         about: links::about(tool, &arguments),
-        max_affected: tools::ceiling_of(&arguments),
         rooms: Arc::clone(&rooms),
         who: caller.identity.name().to_owned(),
         context: context.clone(),
@@ -73,7 +72,6 @@ struct Client {
     way: Way,
     who: String,
     about: String,
-    max_affected: Option<u64>,
 }
 
 /// What a client is given when its statement is held.
@@ -121,7 +119,7 @@ impl Client {
         match self.way {
             Way::Wait => None,
             Way::Task => {
-                let task = tasks::created(&self.rooms, id, self.max_affected)?;
+                let task = tasks::created(&self.rooms, id)?;
                 Some(CallToolResponse::Task(task))
             }
             Way::LinkFirst if links::has_link(hold) && self.rooms.show_once(id) => {

@@ -86,8 +86,8 @@ pub(super) fn resumed(
 
 /// Waits for the decision on a request whose link was shown, and runs what was approved.
 pub(super) async fn resume(id: ApprovalId, arguments: &JsonObject, call: Call) -> Envelope {
-    let number = |name: &str| arguments.get(name).and_then(Value::as_u64);
-    let wait = Duration::from_secs(number("wait_s").unwrap_or(WAIT_S).min(tools::execute::MAX_WAIT_S));
+    let wait_s = arguments.get("wait_s").and_then(Value::as_u64).unwrap_or(WAIT_S);
+    let wait = Duration::from_secs(wait_s.min(tools::execute::MAX_WAIT_S));
     let holds = Waiting::new(Arc::clone(&call.rooms), wait).holds();
     let (rooms, waited_for) = (Arc::clone(&call.rooms), id.clone());
     let waiting = tokio::spawn(async move {
@@ -99,9 +99,6 @@ pub(super) async fn resume(id: ApprovalId, arguments: &JsonObject, call: Call) -
     drop(attend(&call.context, holds, waiting).await);
     let mut run = JsonObject::new();
     run.insert("approval_id".to_owned(), json!(id));
-    if let Some(most) = number("max_affected") {
-        run.insert("max_affected".to_owned(), json!(most));
-    }
     tools::call(approvals::RUN_NAME, run, call).await
 }
 

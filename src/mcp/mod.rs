@@ -27,11 +27,15 @@ mod caller;
 mod changes;
 mod completion;
 mod conceal;
+mod cursors;
 mod envelope;
+mod failure;
 mod held;
 mod http;
 mod links;
+mod once;
 mod prompts;
+mod reading;
 mod render;
 mod resources;
 mod rights;
@@ -46,6 +50,7 @@ mod text;
 mod tools;
 mod values;
 mod waiting;
+mod writing;
 
 use std::sync::Arc;
 
@@ -54,6 +59,7 @@ use axum::Router;
 use crate::gate::Gate;
 use crate::upstream::Upstream;
 
+pub use cursors::Limits;
 pub use links::ReviewLinks;
 
 /// What an operator may set about this door.
@@ -69,6 +75,8 @@ pub struct Settings {
     /// Most sessions of one identity (protocol versions before 2026-07-28 only); the oldest is closed for a
     /// new one.
     pub max_sessions: usize,
+    /// How many results agents may read page by page, and how long.
+    pub cursors: Limits,
     /// Which clients that can show a person a link are asked to show where a held statement is reviewed.
     pub review_links: ReviewLinks,
 }
@@ -80,6 +88,7 @@ impl Default for Settings {
             max_body_bytes: 1024 * 1024,
             max_calls: 8,
             max_sessions: 32,
+            cursors: Limits::default(),
             review_links: ReviewLinks::default(),
         }
     }

@@ -1,21 +1,22 @@
 //! What all tool calls share: the gate, the back door, seats for each identity, and which approvals are being
 //! used right now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::approval::ApprovalId;
 use crate::gate::{
-    Authorized, Catalogs as _, Connect, Context, Denial, DenialKind, Door, Gate, PURPOSE, Tell,
+    Authorized, Catalogs as _, Connect, Context, Denial, DenialKind, Door, Gate, PURPOSE, RunMode, Tell,
 };
 use crate::identity::Identity;
-use crate::upstream::{ConnectError, Link, Upstream};
+use crate::upstream::{BeginError, ConnectError, Fate, FateError, Lease, Link, Upstream};
 
 use super::Settings;
 use super::caller::Caller;
 use super::changes::Ears;
+use super::cursors::Cursors;
 use super::links::{ReviewLinks, Shown};
 use super::seal::Seal;
 use super::sessions::Sessions;
@@ -29,11 +30,21 @@ pub(super) struct Rooms {
     max_calls: usize,
     seats: Mutex<HashMap<String, Arc<Semaphore>>>,
     claims: Arc<Claims>,
+    keys: Arc<Mutex<HashSet<(String, String)>>>,
+    /// Results of which agents have had a part.
+    pub(super) cursors: Arc<Cursors>,
     pub(super) seal: Seal,
     pub(super) ears: Ears,
     listeners: Mutex<HashMap<String, Arc<Semaphore>>>,
     shown: Shown,
     pub(super) review_links: ReviewLinks,
+}
+
+/// Held while a call may run what its key stands for.
+#[derive(Debug)]
+pub(super) struct KeyClaim {
+    keys: Arc<Mutex<HashSet<(String, String)>>>,
+    key: (String, String),
 }
 
 /// Approvals that some call is about to use, is using, or waits for.
@@ -54,6 +65,7 @@ impl Rooms {
         sessions: Arc<Sessions>,
         settings: &Settings,
     ) -> Self {
+        let cursors = Cursors::new(Arc::clone(&gate), settings.cursors);
         Self {
             gate,
             upstream,
@@ -61,6 +73,8 @@ impl Rooms {
             max_calls: settings.max_calls,
             seats: Mutex::default(),
             claims: Arc::default(),
+            keys: Arc::default(),
+            cursors,
             seal: Seal::new(),
             ears: Ears::default(),
             listeners: Mutex::default(),
@@ -71,13 +85,14 @@ impl Rooms {
 
     /// The rulebook ends the sessions of whoever made `visit`.
     pub(super) fn end(&self, visit: &mut Visit) {
-        visit.reason = "the rulebook ends this session";
-        self.sessions.end(visit.identity.name());
+        visit.reason = ENDED_BY_RULES;
+        self.end_sessions(&visit.identity);
     }
 
-    /// Ends all sessions of the identity called `who`.
-    pub(super) fn end_sessions(&self, who: &str) {
-        self.sessions.end(who);
+    /// The rulebook ends the sessions of `who`.
+    pub(super) fn end_sessions(&self, who: &Identity) {
+        self.sessions.end(who.name());
+        self.cursors.end(who.name());
     }
 
     /// A seat for one call of `who`; `None` when all are taken.
@@ -116,6 +131,17 @@ impl Rooms {
         }
         claims.insert(id.clone(), 1);
         Some(Claim { claims: Arc::clone(&self.claims), id: id.clone() })
+    }
+
+    /// Marks `key` of `who` as in use until the claim is dropped; `None` if it is already.
+    pub(super) fn claim_key(&self, who: &str, key: &str) -> Option<KeyClaim> {
+        let key = (who.to_owned(), key.to_owned());
+        locked(&self.keys).insert(key.clone()).then(|| KeyClaim { keys: Arc::clone(&self.keys), key })
+    }
+
+    /// What became of a transaction that nobody heard the end of.
+    pub(super) async fn fate(&self, database: &str, transaction: u64) -> Result<Fate, FateError> {
+        self.upstream.fate(database, transaction).await
     }
 
     /// Whether some call may be using `id`.
@@ -173,12 +199,23 @@ impl Rooms {
         self.upstream.connect(proof, who).await
     }
 
+    /// Begins a transaction of `mode` upstream, as `proof` allows it; `generation` was read before that was made.
+    pub(super) async fn begin(
+        &self,
+        proof: Authorized<Connect>,
+        who: &Identity,
+        generation: u64,
+        mode: RunMode,
+    ) -> Result<Lease, BeginError> {
+        self.upstream.begin(proof, who, generation, mode).await
+    }
+
     /// The databases that `who` may use by this door.
     pub(super) fn databases(&self, who: &Identity) -> Vec<String> {
         self.gate.databases(who, Door::Mcp)
     }
 
-    fn only_database(&self, who: &Identity) -> Result<String, Denial> {
+    pub(super) fn only_database(&self, who: &Identity) -> Result<String, Denial> {
         let databases = self.databases(who);
         let hint = match databases.as_slice() {
             [only] => return Ok(only.clone()),
@@ -203,6 +240,13 @@ impl Visit {
     pub(super) fn context(&self) -> &Arc<Context> {
         &self.context
     }
+
+    /// The same, which the rulebook ends.
+    pub(super) fn ending(self) -> Self {
+        let mut visit = self;
+        visit.reason = ENDED_BY_RULES;
+        visit
+    }
 }
 
 impl Drop for Visit {
@@ -221,6 +265,12 @@ impl Drop for Claim {
         if left == 0 {
             claims.remove(&self.id);
         }
+    }
+}
+
+impl Drop for KeyClaim {
+    fn drop(&mut self) {
+        locked(&self.keys).remove(&self.key);
     }
 }
 
@@ -244,3 +294,4 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const MOST_LISTENERS: usize = 8;
 /// Why most visits end.
 const ENDED: &str = "the tool call ended";
+const ENDED_BY_RULES: &str = "the rulebook ends this session";

@@ -25,9 +25,9 @@ use super::text::{MESSAGE, NAME, clean};
 use super::tools::{self, Call, approvals};
 
 /// A task for the request `id`; `None` if the desk does not answer.
-pub(super) fn created(rooms: &Rooms, id: &ApprovalId, max_affected: Option<u64>) -> Option<CreateTaskResult> {
+pub(super) fn created(rooms: &Rooms, id: &ApprovalId) -> Option<CreateTaskResult> {
     let request = rooms.gate.desk().request(id).ok()?;
-    Some(CreateTaskResult::new(task(rooms, &request, &Handle { id: id.clone(), max_affected })))
+    Some(CreateTaskResult::new(task(rooms, &request)))
 }
 
 /// Where a task stands. One that is approved runs now.
@@ -37,20 +37,21 @@ pub(super) async fn get(
     context: RequestContext<RoleServer>,
     task_id: &str,
 ) -> Result<GetTaskResult, ErrorData> {
-    let handle = Handle::parse(task_id).ok_or_else(|| unknown(task_id))?;
-    let mut request = own(rooms, &caller, &handle, task_id)?;
+    let mut request = own(rooms, &caller, task_id)?;
     let mut problem = None;
     if request.state == State::Approved
         && let Some(seat) = rooms.seat(&caller.identity)
     {
         let held = watch::Sender::new(None);
         let call = Call { rooms: Arc::clone(rooms), caller: caller.clone(), context, seat, held };
-        let running = tools::call(approvals::RUN_NAME, handle.arguments(), call);
+        let mut arguments = JsonObject::new();
+        arguments.insert("approval_id".to_owned(), json!(request.id));
+        let running = tools::call(approvals::RUN_NAME, arguments, call);
         problem = timeout(RUN_TIME, running).await.ok().and_then(|envelope| envelope.problem());
-        request = own(rooms, &caller, &handle, task_id)?;
+        request = own(rooms, &caller, task_id)?;
     }
-    let payload = payload(rooms, &request);
-    let mut task = task(rooms, &request, &handle);
+    let payload = payload(rooms, &request).await;
+    let mut task = task(rooms, &request);
     if let Some(problem) = problem.filter(|_| payload.status() == TaskStatus::Working) {
         task.status_message = Some(problem);
     }
@@ -59,9 +60,8 @@ pub(super) async fn get(
 
 /// Takes back the request behind a task. What runs already runs to its end, and a task that has ended stays as it is.
 pub(super) fn cancel(rooms: &Rooms, caller: &Caller, task_id: &str) -> Result<(), ErrorData> {
-    let handle = Handle::parse(task_id).ok_or_else(|| unknown(task_id))?;
-    own(rooms, caller, &handle, task_id)?;
-    let withdrawn = rooms.gate.withdraw(&caller.identity, Door::Mcp, &caller.client, &handle.id);
+    let request = own(rooms, caller, task_id)?;
+    let withdrawn = rooms.gate.withdraw(&caller.identity, Door::Mcp, &caller.client, &request.id);
     withdrawn.map(drop).map_err(|error| {
         tracing::error!(%error, "mcp.desk_failed");
         ErrorData::internal_error("the gateway's approval desk does not answer; try again later", None)
@@ -70,54 +70,18 @@ pub(super) fn cancel(rooms: &Rooms, caller: &Caller, task_id: &str) -> Result<()
 
 /// Whether there is such a task of the caller's: none ever waits for input.
 pub(super) fn update(rooms: &Rooms, caller: &Caller, task_id: &str) -> Result<(), ErrorData> {
-    let handle = Handle::parse(task_id).ok_or_else(|| unknown(task_id))?;
-    own(rooms, caller, &handle, task_id).map(drop)
-}
-
-/// A task's id, taken apart: the request, and the caller's own ceiling, which the desk does not keep.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Handle {
-    id: ApprovalId,
-    max_affected: Option<u64>,
-}
-
-impl Handle {
-    fn parse(text: &str) -> Option<Self> {
-        match text.split_once('-') {
-            None => Some(Self { id: ApprovalId::parse(text)?, max_affected: None }),
-            Some((id, most)) => {
-                let max_affected = most.parse().ok().filter(|&most| most > 0)?;
-                Some(Self { id: ApprovalId::parse(id)?, max_affected: Some(max_affected) })
-            }
-        }
-    }
-
-    fn text(&self) -> String {
-        match self.max_affected {
-            None => self.id.to_string(),
-            Some(most) => format!("{}-{most}", self.id),
-        }
-    }
-
-    fn arguments(&self) -> JsonObject {
-        let mut arguments = JsonObject::new();
-        arguments.insert("approval_id".to_owned(), json!(self.id));
-        if let Some(most) = self.max_affected {
-            arguments.insert("max_affected".to_owned(), json!(most));
-        }
-        arguments
-    }
+    own(rooms, caller, task_id).map(drop)
 }
 
 /// The request behind a task, if it is the caller's and was made by a tool. One of somebody else's is an unknown one.
-fn own(rooms: &Rooms, caller: &Caller, handle: &Handle, task_id: &str) -> Result<Request, ErrorData> {
-    let request = approvals::own(rooms, &caller.identity, handle.id.as_str()).ok();
+fn own(rooms: &Rooms, caller: &Caller, task_id: &str) -> Result<Request, ErrorData> {
+    let request = approvals::own(rooms, &caller.identity, task_id).ok();
     request.filter(|request| request.door == Door::Mcp.as_str()).ok_or_else(|| unknown(task_id))
 }
 
-fn task(rooms: &Rooms, request: &Request, handle: &Handle) -> Task {
+fn task(rooms: &Rooms, request: &Request) -> Task {
     let changed = request.decided_at.unwrap_or(request.created_at).to_string();
-    let task = Task::new(handle.text(), TaskStatus::Working, request.created_at.to_string(), changed)
+    let task = Task::new(request.id.as_str(), TaskStatus::Working, request.created_at.to_string(), changed)
         .with_poll_interval_ms(POLL_MS);
     let message = match request.state {
         State::Pending => format!(
@@ -134,12 +98,12 @@ fn task(rooms: &Rooms, request: &Request, handle: &Handle) -> Task {
     task.with_status_message(clean(&message, MESSAGE))
 }
 
-fn payload(rooms: &Rooms, request: &Request) -> TaskPayload {
+async fn payload(rooms: &Arc<Rooms>, request: &Request) -> TaskPayload {
     let envelope = match request.state {
         State::Pending | State::Approved => return TaskPayload::Working,
         State::Withdrawn => return TaskPayload::Cancelled,
         State::Denied | State::Expired => run::not_approved(request),
-        State::Spent => run::spent(rooms, request),
+        State::Spent => run::spent(rooms, request).await,
     };
     if envelope.is_running() {
         return TaskPayload::Working;
@@ -162,21 +126,3 @@ fn unknown(task_id: &str) -> ErrorData {
 const POLL_MS: u64 = 5_000;
 /// How long a question about a task waits for its run; one that takes longer is found ended by the next.
 const RUN_TIME: Duration = Duration::from_secs(20);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tasks_id_is_its_requests_with_the_callers_ceiling() {
-        let id = ApprovalId::random();
-        for max_affected in [None, Some(1), Some(u64::MAX)] {
-            let handle = Handle { id: id.clone(), max_affected };
-            assert_eq!(Handle::parse(&handle.text()), Some(handle));
-        }
-        for wrong in ["", "x", &format!("{id}-"), &format!("{id}-0"), &format!("{id}--1"), &format!("{id} ")]
-        {
-            assert_eq!(Handle::parse(wrong), None, "{wrong}");
-        }
-    }
-}

@@ -2,6 +2,9 @@
 
 use serde_json::{Number, Value};
 
+/// Values in PostgreSQL's text form, `None` is NULL: a list for each statement.
+pub(super) type Lists = Vec<Vec<Option<String>>>;
+
 /// Why a parameter can't be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ParameterError {

@@ -4,6 +4,7 @@
 mod changes;
 mod governed;
 mod links;
+mod once;
 mod resources;
 mod stand;
 mod surface;

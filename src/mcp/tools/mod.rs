@@ -62,19 +62,28 @@ pub(super) async fn call(name: &str, arguments: JsonObject, call: Call) -> Envel
     })
 }
 
-/// The most rows that a call may affect by its caller's own will.
-pub(super) fn ceiling_of(arguments: &JsonObject) -> Option<u64> {
-    arguments.get("max_affected").and_then(Value::as_u64).filter(|&most| most > 0)
-}
-
 impl Call {
     /// Runs `job` in a task of its own, which keeps the seat until it ends, and waits for it.
     async fn run(self, job: Job, patience: Duration) -> Envelope {
-        let Self { rooms, context, seat, held, .. } = self;
-        let waiting = Waiting::new(Arc::clone(&rooms), patience).telling(held);
-        let holds = waiting.holds();
+        let (rooms, waiting) = self.waiting(patience);
+        self.attend(waiting.holds(), async move { run::run(&rooms, job, &waiting).await }).await
+    }
+
+    /// What a call waits with.
+    fn waiting(&self, patience: Duration) -> (Arc<Rooms>, Waiting) {
+        let waiting = Waiting::new(Arc::clone(&self.rooms), patience).telling(self.held.clone());
+        (Arc::clone(&self.rooms), waiting)
+    }
+
+    /// Does `work` in a task of its own, which keeps the seat until it ends, and waits for it.
+    async fn attend(
+        self,
+        holds: watch::Receiver<Option<Hold>>,
+        work: impl Future<Output = Envelope> + Send + 'static,
+    ) -> Envelope {
+        let Self { context, seat, .. } = self;
         let task = tokio::spawn(async move {
-            let envelope = run::run(&rooms, job, &waiting).await;
+            let envelope = work.await;
             drop(seat);
             envelope
         });

@@ -48,6 +48,13 @@ pub(super) async fn shop(scope: &str) -> Shop {
 
 /// As [`shop`], whose clients are asked to show links like this.
 pub(super) async fn shop_showing(scope: &str, links: ReviewLinks) -> Shop {
+    let (shop, database) = prepared().await;
+    let stand = Stand::start_with(vec![shop], scope, &[], |settings| settings.review_links = links).await;
+    Shop { stand, database }
+}
+
+/// A fresh database, and how a gateway calls it `shop`.
+pub(super) async fn prepared() -> (DatabaseSettings, Database) {
     let database = Database::with(SCHEMA).await;
     let user = format!("svc_{}", database.name);
     database
@@ -65,10 +72,10 @@ pub(super) async fn shop_showing(scope: &str, links: ReviewLinks) -> Shop {
         database.name.clone(),
         RoleSettings { name: String::new(), user, password: "pw".to_owned() },
     );
-    Shop { stand: Stand::showing(vec![shop], scope, links).await, database }
+    (shop, database)
 }
 
-async fn robin(stand: &Stand) -> Client {
+pub(super) async fn robin(stand: &Stand) -> Client {
     stand.client("robin", Era::Stateless).await
 }
 
@@ -267,7 +274,7 @@ async fn a_pending_write_is_polled_and_run_at_most_once() {
         pending["next"],
         json!({"tool": "approval_status", "args": {"approval_id": id, "wait_s": 45}})
     );
-    assert_eq!(pending["once_approved"]["args"]["max_affected"], 5);
+    assert_eq!(pending["once_approved"], json!({"tool": "run_approved", "args": {"approval_id": id}}));
     assert!(pending["review_url"].as_str().unwrap().ends_with(id));
     assert!(pending["guidance"].as_str().unwrap().contains("do not resubmit"));
     let (same, _) = client.call("execute", write).await;

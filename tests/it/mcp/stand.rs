@@ -18,13 +18,13 @@ use rmcp::{ClientHandler, RoleClient, serve_client_with_lifecycle};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use portcullis::approval::{ApprovalId, Desk, Digest, NewRequest, Vote};
+use portcullis::approval::{ApprovalId, Desk, Digest, NewRequest, ToolCall, Vote};
 use portcullis::audit::{Ledger, Memory};
 use portcullis::clock::{Clock, SystemClock};
 use portcullis::gate::{Approve, Catalogs as _, Door, Gate, Parts, Rules, Silent, Workers};
 use portcullis::identity::directory::{AgentSource, Directory};
 use portcullis::identity::token::Token;
-use portcullis::mcp::{self, ReviewLinks};
+use portcullis::mcp;
 use portcullis::policy::snapshot::Source;
 use portcullis::policy::{Escalation, Requirement, Snapshot};
 use portcullis::store::Store;
@@ -84,38 +84,43 @@ impl Stand {
 
     /// A door to `databases` under the rulebook that ships; `scope` is the TOML of both agents' scope.
     pub(super) async fn start(databases: Vec<DatabaseSettings>, scope: &str) -> Self {
-        Self::showing(databases, scope, ReviewLinks::default()).await
+        Self::start_with(databases, scope, &[], |_| {}).await
     }
 
-    /// As [`Stand::start`], whose clients are asked to show links like this.
-    pub(super) async fn showing(databases: Vec<DatabaseSettings>, scope: &str, links: ReviewLinks) -> Self {
+    /// As [`Stand::start`], with `more` rules, a file each, after `change` was made to the door's settings.
+    pub(super) async fn start_with(
+        databases: Vec<DatabaseSettings>,
+        scope: &str,
+        more: &[(&str, &str)],
+        change: impl FnOnce(&mut mcp::Settings),
+    ) -> Self {
         let tokens: Tokens =
             ["dana", "priya", "robin", "mallory"].map(|name| (name, Token::generate())).into();
-        Self::open(databases, scope, links, tokens, Store::in_memory().unwrap()).await
+        let rules = rules(directory(&tokens, scope), more);
+        Self::open(databases, rules, tokens, Store::in_memory().unwrap(), change).await
     }
 
     /// The gateway as it is after a restart: all that it only remembered is gone.
     pub(super) async fn restarted(self, scope: &str) -> Self {
         let store = self.gate.desk().store().clone();
-        Self::open(self.databases, scope, ReviewLinks::default(), self.tokens, store).await
+        let rules = rules(directory(&self.tokens, scope), &[]);
+        Self::open(self.databases, rules, self.tokens, store, |_| {}).await
     }
 
     async fn open(
         databases: Vec<DatabaseSettings>,
-        scope: &str,
-        review_links: ReviewLinks,
+        rules: Rules,
         tokens: Tokens,
         store: Store,
+        change: impl FnOnce(&mut mcp::Settings),
     ) -> Self {
-        let directory = directory(&tokens, scope);
-        let policy = Snapshot::build(&rulebook(), &directory.to_data()).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = Memory::default();
         let upstream = Arc::new(Upstream::new(databases.clone()));
         let gate = Arc::new(
             Gate::new(Parts {
                 catalogs: Arc::clone(&upstream) as _,
-                rules: Rules { policy, directory: Arc::new(directory) },
+                rules,
                 desk: Desk::new(store, Arc::clone(&clock)).unwrap(),
                 ledger: Ledger::inline(ledger.clone()),
                 clock,
@@ -124,13 +129,13 @@ impl Stand {
             })
             .unwrap(),
         );
-        let settings = mcp::Settings {
+        let mut settings = mcp::Settings {
             hosts: vec!["gateway.example".to_owned()],
             max_sessions: MAX_SESSIONS,
             max_calls: MAX_CALLS,
-            review_links,
             ..mcp::Settings::default()
         };
+        change(&mut settings);
         let app = mcp::router(Arc::clone(&gate), Arc::clone(&upstream), settings);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
@@ -173,6 +178,12 @@ impl Stand {
         request.send().await.unwrap().status()
     }
 
+    /// Puts other rules in force, for other agents than `without`.
+    pub(super) fn replace(&self, scope: &str, more: &[(&str, &str)], without: &[&str]) {
+        let tokens = self.tokens.iter().filter(|(name, _)| !without.contains(name));
+        self.gate.replace_rules(rules(directory(tokens, scope), more));
+    }
+
     /// Gives both agents another scope.
     pub(super) fn rescope(&self, scope: &str) {
         self.put_in_force(directory(&self.tokens, scope));
@@ -180,8 +191,17 @@ impl Stand {
 
     /// Puts the rulebook that ships in force again, for other identities.
     pub(super) fn put_in_force(&self, directory: Directory) {
-        let policy = Snapshot::build(&rulebook(), &directory.to_data()).unwrap();
-        self.gate.replace_rules(Rules { policy, directory: Arc::new(directory) });
+        self.gate.replace_rules(rules(directory, &[]));
+    }
+
+    /// The events of this kind in the ledger, oldest first.
+    pub(super) fn events(&self, kind: &str) -> Vec<Value> {
+        let text = self.ledger.text();
+        let events = text.lines().map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line.pointer("/record/event").expect("every line holds an event").clone()
+        });
+        events.filter(|event| event["kind"] == kind).collect()
     }
 
     pub(super) fn token(&self, who: &str) -> String {
@@ -229,6 +249,7 @@ impl Stand {
             database: "shop".to_owned(),
             statement: "DELETE FROM t".to_owned(),
             parameters: Vec::new(),
+            call: ToolCall::default(),
             purpose: "test".to_owned(),
             rule: "write".to_owned(),
             message: "writes need approval".to_owned(),
@@ -267,7 +288,10 @@ fn unreachable(name: &str) -> DatabaseSettings {
 pub(super) type Tokens = BTreeMap<&'static str, Token>;
 
 /// `robin` and `mallory` are agents of `dana`, with this scope; `priya` approves. Who has no token is not there.
-pub(super) fn directory(tokens: &Tokens, scope: &str) -> Directory {
+pub(super) fn directory<'a>(
+    tokens: impl IntoIterator<Item = (&'a &'static str, &'a Token)>,
+    scope: &str,
+) -> Directory {
     let agent = |(name, token): (&&str, &Token)| {
         let (kind, more) = match *name {
             "dana" => ("human", "groups = [\"analysts\", \"approvers\"]"),
@@ -281,7 +305,7 @@ pub(super) fn directory(tokens: &Tokens, scope: &str) -> Directory {
         );
         AgentSource { path: format!("{name}.toml"), text }
     };
-    Directory::build(&tokens.iter().map(agent).collect::<Vec<_>>()).unwrap()
+    Directory::build(&tokens.into_iter().map(agent).collect::<Vec<_>>()).unwrap()
 }
 
 /// What a client heard besides answers, and what it says it can do. Asked to show a link, it says at once that somebody has
@@ -470,6 +494,14 @@ fn fits(schema: &Value, value: &Value, path: &str) {
             fits(part, item, &format!("{path}[{index}]"));
         }
     }
+}
+
+/// The rulebook that ships with `more` files, for all who have a token.
+fn rules(directory: Directory, more: &[(&str, &str)]) -> Rules {
+    let mut sources = rulebook();
+    sources.extend(more.iter().map(|(path, text)| Source::file((*path).to_owned(), (*text).to_owned())));
+    let policy = Snapshot::build(&sources, &directory.to_data()).unwrap();
+    Rules { policy, directory: Arc::new(directory) }
 }
 
 /// The rulebook that ships.

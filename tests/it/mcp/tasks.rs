@@ -76,7 +76,7 @@ async fn a_task_keeps_its_callers_own_ceiling() {
     let sql = "UPDATE orders SET status = 'sent' WHERE id < 4";
     let created = task(&client, sql, json!({"max_affected": 2})).await;
     let id = created.task.task_id.as_str();
-    stand.decide("priya", id.split('-').next().unwrap(), Vote::Approve, "").await;
+    stand.decide("priya", id, Vote::Approve, "").await;
     let (answer, is_error) = outcome(&look(&client, id).await);
     assert!(is_error);
     assert_eq!(answer["error"]["code"], "too_many_affected", "{answer}");
