@@ -38,12 +38,14 @@ mod terms;
 mod unjudged;
 mod values;
 mod vote;
+mod withdraw;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use crate::approval::{Desk, DeskError, Request};
 use crate::audit::{Event, Ledger, LedgerError};
@@ -81,6 +83,8 @@ pub struct Gate {
     rules: ArcSwap<Rules>,
     /// How often they were replaced.
     generation: AtomicU64,
+    /// Stepped after each time.
+    replaced: watch::Sender<u64>,
     desk: Desk,
     journal: Journal,
     clock: Arc<dyn Clock>,
@@ -135,6 +139,7 @@ impl Gate {
             catalogs: parts.catalogs,
             rules: ArcSwap::from_pointee(parts.rules),
             generation: AtomicU64::new(0),
+            replaced: watch::Sender::new(0),
             desk: parts.desk,
             journal,
             clock: parts.clock,
@@ -180,6 +185,13 @@ impl Gate {
         self.rules.store(Arc::new(rules));
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.journal.note(&Scene::default(), &NONE, Event::Gateway { what });
+        self.replaced.send_modify(|times| *times = times.wrapping_add(1));
+    }
+
+    /// A number that changes whenever other rules or identities are in force.
+    #[must_use]
+    pub fn replacements(&self) -> watch::Receiver<u64> {
+        self.replaced.subscribe()
     }
 
     /// Records, durably, that this process is in charge now, and how many orphaned requests it withdrew.

@@ -126,6 +126,14 @@ impl Directory {
         found.filter(|agent| !agent.disabled()).map(|agent| agent.proven(Proof::Token))
     }
 
+    /// Whether `token` is still the digest of the token by which the identity called `name` logs in.
+    #[must_use]
+    pub fn holds(&self, name: &str, token: &TokenDigest) -> bool {
+        let agent = self.agents.get(name).filter(|agent| !agent.disabled());
+        let own = agent.and_then(|agent| agent.auth().token.as_ref());
+        own.is_some_and(|own| bool::from(own.ct_eq(token)))
+    }
+
     /// Begins a SCRAM exchange for `user`. One who can't log in gets an exchange too, which fails at its end:
     /// nothing tells a wrong password from an unknown name. `binding` is what the exchange can be bound to: the
     /// `tls-server-end-point` of the channel.

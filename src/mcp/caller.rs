@@ -46,15 +46,20 @@ impl Admission {
 impl Caller {
     /// The caller that the HTTP guard let in; `None` if no guard stood before this request.
     pub(super) fn of(context: &RequestContext<RoleServer>) -> Option<Self> {
-        let parts = context.extensions.get::<Parts>()?;
-        let Admission { identity, client, scopes: _ } = parts.extensions.get::<Admission>()?.clone();
+        let caller = Self::of_parts(context.extensions.get::<Parts>()?)?;
         let application = context
             .client_info()
             .map(|info| text::clean(&format!("{} {}", info.name, info.version), text::NAME))
             .unwrap_or_default();
+        Some(Self { application, ..caller })
+    }
+
+    /// As [`Caller::of`], for a message that is no request: what the client calls itself is not known.
+    pub(super) fn of_parts(parts: &Parts) -> Option<Self> {
+        let Admission { identity, client, scopes: _ } = parts.extensions.get::<Admission>()?.clone();
         let purpose = parts.headers.get(PURPOSE).and_then(|purpose| purpose.to_str().ok());
         let purpose = purpose.unwrap_or_default().trim().to_owned();
-        Some(Self { identity, client, application, purpose })
+        Some(Self { identity, client, application: String::new(), purpose })
     }
 }
 

@@ -152,6 +152,17 @@ impl Envelope {
         }
     }
 
+    /// Whether the statement is running still.
+    pub(super) fn is_running(&self) -> bool {
+        self.status == Status::Running
+    }
+
+    /// What was wrong, in words; `None` where nothing was.
+    pub(super) fn problem(&self) -> Option<String> {
+        let refusal = self.fields.get("error").or_else(|| self.fields.get("denial"))?;
+        refusal.get("message")?.as_str().map(str::to_owned)
+    }
+
     /// How the call ended.
     pub(super) fn status(&self) -> Status {
         self.status

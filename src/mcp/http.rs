@@ -35,10 +35,9 @@ use super::{Authorization, Settings, resource};
 
 /// The service at `/mcp`, and the documents about it that need no token.
 pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {
-    let (calls, cursors) = (settings.max_calls, settings.cursors);
-    let of_rooms = Arc::clone(&gate);
+    let (of_rooms, known) = (Arc::clone(&gate), settings.clone());
     mount(gate, settings, |sessions| {
-        let rooms = Arc::new(Rooms::new(of_rooms, upstream, sessions, calls, cursors));
+        let rooms = Arc::new(Rooms::new(of_rooms, upstream, sessions, &known));
         move || Server::new(Arc::clone(&rooms))
     })
 }

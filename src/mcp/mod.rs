@@ -25,17 +25,23 @@ pub mod relay;
 
 mod authorize;
 mod caller;
+mod changes;
+mod completion;
 mod conceal;
 mod cursors;
 mod envelope;
 mod failure;
+mod held;
 mod http;
 mod limits;
+mod links;
 mod once;
 mod parameters;
+mod prompts;
 mod reading;
 mod render;
 mod resource;
+mod resources;
 mod rights;
 mod rooms;
 mod run;
@@ -43,6 +49,7 @@ mod schema;
 mod seal;
 mod server;
 mod sessions;
+mod tasks;
 mod text;
 mod tools;
 mod values;
@@ -59,6 +66,7 @@ use crate::gate::Gate;
 use crate::upstream::Upstream;
 
 pub use cursors::Limits;
+pub use links::ReviewLinks;
 
 /// What an operator may set about this door.
 #[derive(Debug, Clone)]
@@ -81,6 +89,8 @@ pub struct Settings {
     pub max_sessions: usize,
     /// How many results agents may read page by page, and how long.
     pub cursors: Limits,
+    /// Which clients that can show a person a link are asked to show where a held statement is reviewed.
+    pub review_links: ReviewLinks,
 }
 
 impl Default for Settings {
@@ -94,6 +104,7 @@ impl Default for Settings {
             max_calls: 16,
             max_sessions: 32,
             cursors: Limits::default(),
+            review_links: ReviewLinks::default(),
         }
     }
 }

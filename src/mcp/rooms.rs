@@ -1,10 +1,10 @@
 //! What all tool calls share: the gate, the back door, seats for each identity, and which approvals are being
 //! used right now.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::approval::ApprovalId;
 use crate::catalog::Snapshot;
@@ -15,8 +15,11 @@ use crate::identity::Identity;
 use crate::upstream::execute::ResultColumn;
 use crate::upstream::{BeginError, Fate, FateError, Lease, Upstream};
 
+use super::Settings;
 use super::caller::Caller;
-use super::cursors::{Cursors, Limits};
+use super::changes::Ears;
+use super::cursors::Cursors;
+use super::links::{ReviewLinks, Shown};
 use super::render::Table;
 use super::seal::Seal;
 use super::sessions::Sessions;
@@ -35,6 +38,10 @@ pub(super) struct Rooms {
     /// Results of which agents have had a part.
     pub(super) cursors: Arc<Cursors>,
     pub(super) seal: Seal,
+    pub(super) ears: Ears,
+    listeners: Mutex<HashMap<String, Arc<Semaphore>>>,
+    shown: Shown,
+    pub(super) review_links: ReviewLinks,
 }
 
 /// Held while a call may run what its key stands for.
@@ -60,12 +67,24 @@ impl Rooms {
         gate: Arc<Gate>,
         upstream: Arc<Upstream>,
         sessions: Arc<Sessions>,
-        max_calls: usize,
-        cursors: Limits,
+        settings: &Settings,
     ) -> Self {
-        let cursors = Cursors::new(Arc::clone(&gate), cursors);
-        let (seats, claims, keys, seal) = (Mutex::default(), Arc::default(), Arc::default(), Seal::new());
-        Self { gate, upstream, sessions, max_calls, seats, claims, keys, cursors, seal }
+        let cursors = Cursors::new(Arc::clone(&gate), settings.cursors);
+        Self {
+            gate,
+            upstream,
+            sessions,
+            max_calls: settings.max_calls,
+            seats: Mutex::default(),
+            claims: Arc::default(),
+            keys: Arc::default(),
+            cursors,
+            seal: Seal::new(),
+            ears: Ears::default(),
+            listeners: Mutex::default(),
+            shown: Shown::default(),
+            review_links: settings.review_links,
+        }
     }
 
     /// The rulebook ends the sessions of whoever made `visit`.
@@ -82,10 +101,22 @@ impl Rooms {
 
     /// A seat for one call of `who`; `None` when all are taken.
     pub(super) fn seat(&self, who: &Identity) -> Option<OwnedSemaphorePermit> {
-        let mut seats = locked(&self.seats);
-        let own =
-            seats.entry(who.name().to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.max_calls)));
-        Arc::clone(own).try_acquire_owned().ok()
+        taken(&self.seats, who, self.max_calls)
+    }
+
+    /// A seat for one subscription of `who`; `None` when all are taken.
+    pub(super) fn listener(&self, who: &Identity) -> Option<OwnedSemaphorePermit> {
+        taken(&self.listeners, who, MOST_LISTENERS)
+    }
+
+    /// The versions of all databases' definitions, by name.
+    pub(super) fn definitions(&self) -> watch::Receiver<BTreeMap<String, u64>> {
+        self.upstream.definitions()
+    }
+
+    /// Whether the link to `id`'s review is shown for the first time: it is, by this call.
+    pub(super) fn show_once(&self, id: &ApprovalId) -> bool {
+        self.shown.note(id)
     }
 
     /// Marks `id` as in use until the claim is dropped.
@@ -267,11 +298,24 @@ impl Drop for KeyClaim {
     }
 }
 
+/// A seat of `who`'s `most`, if one is free.
+fn taken(
+    seats: &Mutex<HashMap<String, Arc<Semaphore>>>,
+    who: &Identity,
+    most: usize,
+) -> Option<OwnedSemaphorePermit> {
+    let mut seats = locked(seats);
+    let own = seats.entry(who.name().to_owned()).or_insert_with(|| Arc::new(Semaphore::new(most)));
+    Arc::clone(own).try_acquire_owned().ok()
+}
+
 /// The maps stay whole whatever panicked while they were locked: every change is one call.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Subscriptions that one identity may have open.
+const MOST_LISTENERS: usize = 8;
 /// Why most visits end.
 const ENDED: &str = "the tool call ended";
 const ENDED_BY_RULES: &str = "the rulebook ends this session";

@@ -1,13 +1,17 @@
 //! The MCP door as clients meet it: tokens, sessions, both eras of the protocol, and every answer held against the
 //! schema that its tool promises.
 
+mod changes;
+mod connections;
 mod governed;
 mod links;
 mod once;
 mod pages;
+mod resources;
 mod shop;
 mod stand;
 mod surface;
+mod tasks;
 mod values;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};

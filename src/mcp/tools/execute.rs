@@ -172,7 +172,7 @@ fn default_wait() -> u64 {
 }
 
 /// Clients give up on a silent call after a minute.
-pub(super) const MAX_WAIT_S: u64 = 45;
+pub(in super::super) const MAX_WAIT_S: u64 = 45;
 const MAX_REASON: usize = 2000;
 const MAX_KEY: usize = 200;
 /// Approvers read them all.

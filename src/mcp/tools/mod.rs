@@ -36,6 +36,8 @@ pub(super) struct Call {
     pub(super) caller: Caller,
     pub(super) context: RequestContext<RoleServer>,
     pub(super) seat: OwnedSemaphorePermit,
+    /// Told when the statement is held for approval.
+    pub(super) held: watch::Sender<Option<Hold>>,
 }
 
 /// Calls the tool `name`.
@@ -83,7 +85,8 @@ impl Call {
 
     /// What a call waits with.
     fn waiting(&self, patience: Duration) -> (Arc<Rooms>, Waiting) {
-        (Arc::clone(&self.rooms), Waiting::new(Arc::clone(&self.rooms), patience))
+        let waiting = Waiting::new(Arc::clone(&self.rooms), patience).telling(self.held.clone());
+        (Arc::clone(&self.rooms), waiting)
     }
 
     /// Does `work` in a task of its own, which keeps the seat until it ends, and waits for it.

@@ -4,6 +4,7 @@ use rmcp::model::CallToolRequestParams;
 use serde_json::{Value, json};
 
 use portcullis::approval::{ApprovalId, State, Vote};
+use portcullis::mcp::ReviewLinks;
 use portcullis::upstream::DatabaseSettings;
 
 use super::stand::{Client, Era, Stand, fresh};
@@ -42,8 +43,14 @@ pub(super) struct Shop {
 
 /// A gateway in front of a fresh database called `shop`; `scope` is the TOML of both agents' scope.
 pub(super) async fn shop(scope: &str) -> Shop {
+    shop_showing(scope, ReviewLinks::default()).await
+}
+
+/// As [`shop`], whose clients are asked to show links like this.
+pub(super) async fn shop_showing(scope: &str, links: ReviewLinks) -> Shop {
     let (shop, database) = prepared().await;
-    Shop { stand: Stand::start(vec![shop], scope).await, database }
+    let stand = Stand::start_with(vec![shop], scope, &[], |settings| settings.review_links = links).await;
+    Shop { stand, database }
 }
 
 /// A fresh database, and how a gateway calls it `shop`.
