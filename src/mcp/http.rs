@@ -37,7 +37,7 @@ pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Setting
     let manager = Arc::new(LocalSessionManager::default());
     let sessions = Arc::new(Sessions::new(Arc::clone(&manager), settings.max_sessions));
     let rooms = Rooms::new(Arc::clone(&gate), upstream, Arc::clone(&sessions), settings.max_calls);
-    let rooms = Arc::new(rooms);
+    let rooms = Arc::new(rooms.held_by(settings.tasks.clone()));
     let guard = Guard {
         gate,
         sessions,
@@ -98,8 +98,11 @@ impl Guard {
         let admission = Admission { identity: identity.clone(), client: client.clone(), scopes };
         let authorization = self.authorization.as_ref();
         let within = within_scopes(request, &admission, authorization, self.most_bytes).await;
-        let mut request = within.inspect_err(|_| {
-            let reason = "a tool that needs another scope than the token has";
+        let mut request = within.inspect_err(|answer| {
+            let reason = match answer.status() {
+                StatusCode::FORBIDDEN => "a tool that needs another scope than the token has",
+                _ => "a body that is too long, or breaks off",
+            };
             self.gate.refused(Door::Mcp, &client, identity.name(), "", reason);
         })?;
         request.extensions_mut().insert(admission);

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
 
 use crate::approval::ApprovalId;
 use crate::gate::{
@@ -23,6 +24,8 @@ pub(super) struct Rooms {
     upstream: Arc<Upstream>,
     sessions: Arc<Sessions>,
     max_calls: usize,
+    /// What goes on when its client leaves.
+    pub(super) tasks: TaskTracker,
     seats: Mutex<HashMap<String, Arc<Semaphore>>>,
     claims: Arc<Claims>,
     keys: Arc<Mutex<HashSet<(String, String)>>>,
@@ -61,7 +64,13 @@ impl Rooms {
             seats: Mutex::default(),
             claims: Arc::default(),
             keys: Arc::default(),
+            tasks: TaskTracker::new(),
         }
+    }
+
+    /// The same rooms, which have `tasks` hold what goes on when its client leaves.
+    pub(super) fn held_by(self, tasks: TaskTracker) -> Self {
+        Self { tasks, ..self }
     }
 
     /// The rulebook ends the sessions of whoever made `visit`.

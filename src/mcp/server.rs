@@ -9,7 +9,7 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 
-use super::caller::Caller;
+use super::caller::{Caller, lacking};
 use super::envelope::{Envelope, Refusal};
 use super::rooms::Rooms;
 use super::tools::{self, Call};
@@ -39,9 +39,11 @@ impl ServerHandler for Server {
     async fn list_tools(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(schema::all().to_vec())
+        let scopes = Caller::of(&context).and_then(|caller| caller.scopes);
+        let tools = schema::all().iter().filter(|tool| lacking(scopes.as_ref(), tool).is_none());
+        Ok(ListToolsResult::with_all_items(tools.cloned().collect())
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Private))
     }
@@ -61,6 +63,12 @@ impl ServerHandler for Server {
         };
         let caller = Caller::of(&context)
             .ok_or_else(|| ErrorData::internal_error("the request was not authenticated", None))?;
+        // The guard has answered such a call by a 403 that names the scope; this is for whatever it did not see.
+        if let Some(scope) = lacking(caller.scopes.as_ref(), tool) {
+            let message = format!("the token lacks the scope `{}`", scope.name);
+            let refusal = Refusal::new("insufficient_scope", message, "get a token with this scope too");
+            return Ok(Envelope::error(&refusal).into_result().into());
+        }
         let Some(seat) = self.rooms.seat(&caller.identity) else {
             let refusal = Refusal::new(
                 "overloaded",

@@ -66,7 +66,8 @@ impl Call {
         let Self { rooms, context, seat, .. } = self;
         let waiting = Waiting::new(Arc::clone(&rooms), patience);
         let holds = waiting.holds();
-        let task = tokio::spawn(async move {
+        let tasks = rooms.tasks.clone();
+        let task = tasks.spawn(async move {
             let envelope = run::run(&rooms, job, &waiting).await;
             drop(seat);
             envelope

@@ -13,6 +13,7 @@ use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig
 use rmcp::{ClientHandler, RoleClient, serve_client_with_lifecycle};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use portcullis::approval::{ApprovalId, Desk, Digest, NewRequest, ToolCall, Vote};
 use portcullis::audit::{Ledger, Memory};
@@ -58,6 +59,7 @@ pub(super) struct Stand {
     pub(super) url: String,
     pub(super) gate: Arc<Gate>,
     pub(super) ledger: Memory,
+    pub(super) shutdown: CancellationToken,
     tokens: BTreeMap<&'static str, Token>,
 }
 
@@ -101,7 +103,9 @@ impl Stand {
             })
             .unwrap(),
         );
+        let shutdown = CancellationToken::new();
         let settings = mcp::Settings {
+            shutdown: shutdown.clone(),
             hosts: vec!["gateway.example".to_owned()],
             max_sessions: MAX_SESSIONS,
             max_calls: MAX_CALLS,
@@ -112,7 +116,7 @@ impl Stand {
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
-        Self { url, gate, ledger, tokens }
+        Self { url, gate, ledger, shutdown, tokens }
     }
 
     pub(super) fn token(&self, who: &str) -> String {
