@@ -36,7 +36,8 @@ use super::{Authorization, Settings, resource};
 pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {
     let manager = Arc::new(LocalSessionManager::default());
     let sessions = Arc::new(Sessions::new(Arc::clone(&manager), settings.max_sessions));
-    let rooms = Rooms::new(Arc::clone(&gate), upstream, Arc::clone(&sessions), settings.max_calls);
+    let (calls, cursors) = (settings.max_calls, settings.cursors);
+    let rooms = Rooms::new(Arc::clone(&gate), upstream, Arc::clone(&sessions), calls, cursors);
     let rooms = Arc::new(rooms.held_by(settings.tasks.clone()));
     let guard = Guard {
         gate,

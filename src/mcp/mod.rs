@@ -26,6 +26,7 @@ pub mod relay;
 mod authorize;
 mod caller;
 mod conceal;
+mod cursors;
 mod envelope;
 mod failure;
 mod http;
@@ -34,9 +35,11 @@ mod once;
 mod reading;
 mod render;
 mod resource;
+mod rights;
 mod rooms;
 mod run;
 mod schema;
+mod seal;
 mod server;
 mod sessions;
 mod text;
@@ -54,6 +57,8 @@ use tokio_util::task::TaskTracker;
 use crate::control::oidc::Issuers;
 use crate::gate::Gate;
 use crate::upstream::Upstream;
+
+pub use cursors::Limits;
 
 /// What an operator may set about this door.
 #[derive(Debug, Clone)]
@@ -76,6 +81,8 @@ pub struct Settings {
     /// Most sessions of one identity (protocol versions before 2026-07-28 only); the oldest is closed for a
     /// new one.
     pub max_sessions: usize,
+    /// How many results agents may read page by page, and how long.
+    pub cursors: Limits,
 }
 
 impl Default for Settings {
@@ -89,6 +96,7 @@ impl Default for Settings {
             tasks: TaskTracker::new(),
             max_calls: 8,
             max_sessions: 32,
+            cursors: Limits::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use rmcp::{RoleServer, ServerHandler};
 
 use super::caller::{Caller, lacking};
 use super::envelope::{Envelope, Refusal};
+use super::rights::{Needs, Rights};
 use super::rooms::Rooms;
 use super::tools::{self, Call};
 use super::{schema, text};
@@ -41,9 +42,11 @@ impl ServerHandler for Server {
         _: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let scopes = Caller::of(&context).and_then(|caller| caller.scopes);
-        let tools = schema::all().iter().filter(|tool| lacking(scopes.as_ref(), tool).is_none());
-        Ok(ListToolsResult::with_all_items(tools.cloned().collect())
+        let caller = caller(&context)?;
+        let rights = Rights::of(&caller.identity, &self.rooms.gate);
+        let offered = schema::offered(&rights).into_iter();
+        let tools = offered.filter(|tool| lacking(caller.scopes.as_ref(), tool).is_none()).cloned().collect();
+        Ok(ListToolsResult::with_all_items(tools)
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Private))
     }
@@ -57,18 +60,8 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some(tool) = schema::named(&request.name) else {
-            let name = text::clean(&request.name, text::NAME);
-            return Err(ErrorData::invalid_params(format!("there is no tool `{name}`"), None));
-        };
-        let caller = Caller::of(&context)
-            .ok_or_else(|| ErrorData::internal_error("the request was not authenticated", None))?;
-        // The guard has answered such a call by a 403 that names the scope; this is for whatever it did not see.
-        if let Some(scope) = lacking(caller.scopes.as_ref(), tool) {
-            let message = format!("the token lacks the scope `{}`", scope.name);
-            let refusal = Refusal::new("insufficient_scope", message, "get a token with this scope too");
-            return Ok(Envelope::error(&refusal).into_result().into());
-        }
+        let caller = caller(&context)?;
+        let tool = self.tool(&request.name, &caller)?;
         let Some(seat) = self.rooms.seat(&caller.identity) else {
             let refusal = Refusal::new(
                 "overloaded",
@@ -81,6 +74,26 @@ impl ServerHandler for Server {
         let envelope = tools::call(&tool.name, request.arguments.unwrap_or_default(), call).await;
         Ok(envelope.into_result().into())
     }
+}
+
+impl Server {
+    /// The tool `name`, if it is offered to `caller`.
+    fn tool(&self, name: &str, caller: &Caller) -> Result<&'static Tool, ErrorData> {
+        let is_offered = schema::needs(name).is_some_and(|needs| match needs {
+            Needs::Nothing => true,
+            Needs::Writing => Rights::of(&caller.identity, &self.rooms.gate).cover(needs),
+        });
+        // The guard has answered a call beyond the token's scopes by a 403; this is for what it did not see.
+        let is_granted = |tool: &&Tool| lacking(caller.scopes.as_ref(), tool).is_none();
+        schema::named(name).filter(|_| is_offered).filter(is_granted).ok_or_else(|| {
+            let name = text::clean(name, text::NAME);
+            ErrorData::invalid_params(format!("there is no tool `{name}`"), None)
+        })
+    }
+}
+
+fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+    Caller::of(context).ok_or_else(|| ErrorData::internal_error("the request was not authenticated", None))
 }
 
 /// Long enough for one conversation's start, short enough that a new release is seen.
