@@ -7,13 +7,7 @@ package portcullis.lib
 
 # Who is asking: their file, with what is said of them now. For whom an issuer vouches that is more than the file has: groups
 # and claims of their token, and for whom they act.
-me := object.union(data.agents[input.identity.file], said)
-
-said.groups := input.identity.groups
-
-said.claims := input.identity.claims
-
-said.owner := input.identity.owner
+me := object.union(data.agents[input.identity.file], object.filter(input.identity, ["groups", "claims", "owner"]))
 
 is_agent if me.kind == "agent"
 
