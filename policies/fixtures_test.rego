@@ -22,17 +22,9 @@ agent(kind, groups, scope) := {
 # A stranger has no file.
 kind_of(who) := object.get(object.get(agents, who, {}), "kind", "service")
 
-# Who asks, as the gateway shows them.
-identity(who) := {
-	"name": who,
-	"file": who,
-	"kind": kind_of(who),
-	"groups": object.get(object.get(agents, who, {}), "groups", []),
-}
-
 # The input of `who` for a statement with `fields`.
 ask(who, fields) := {
-	"identity": identity(who),
+	"identity": {"name": who, "file": who, "kind": kind_of(who)},
 	"database": "shop",
 	"statement": object.union(nothing, fields),
 }

@@ -60,7 +60,7 @@ own_values(given) := {given.identities[input.identity.name]} if given.identities
 
 own_values(given) := {values |
 	some group, values in given.groups
-	group in input.identity.groups
+	group in me.groups
 } if {
 	not given.identities[input.identity.name]
 }

@@ -1,6 +1,5 @@
 package portcullis.session_test
 
-import data.portcullis.fixtures_test
 import data.portcullis.fixtures_test.agents
 import data.portcullis.session.allow
 import data.portcullis.session.deny
@@ -8,16 +7,11 @@ import data.portcullis.session.read_only
 import data.portcullis.session.role
 import data.portcullis.session.row_values
 
-ask(who, database, roles) := {
-	"identity": fixtures_test.identity(who),
-	"database": database,
-	"roles": roles,
-	"settings": [],
-}
+ask(who, database, roles) := {"identity": {"name": who, "file": who}, "database": database, "roles": roles, "settings": []}
 
 rules(name, value) := found if {
 	asked := {
-		"identity": fixtures_test.identity("ana"),
+		"identity": {"name": "ana", "file": "ana"},
 		"database": "shop",
 		"roles": [],
 		"settings": [{"name": name, "value": value}],
@@ -46,12 +40,12 @@ test_who_sees_clear_gets_the_full_role if {
 
 test_who_may_write_nothing_has_read_only_sessions if {
 	reader := {"kind": "human", "groups": [], "scope": {"shop": {"read": {"public.*": ["*"]}}}}
+	keeper := object.union(reader, {"groups": ["dba"]})
 	writer := object.union(reader, {"scope": {"shop": {"write": {"public.orders": ["*"]}}}})
 	read_only with input as ask("reader", "shop", []) with data.agents as {"reader": reader}
 	read_only with input as ask("reader", "shop", []) with data.agents as {"reader": object.union(reader, {"scope": {"shop": {"write": {}}}})}
 	not read_only with input as ask("reader", "shop", []) with data.agents as {"reader": writer}
-	not read_only with input as ask("reader", "shop", []) with data.agents as {"reader": reader}
-		with input.identity.groups as ["dba"]
+	not read_only with input as ask("reader", "shop", []) with data.agents as {"reader": keeper}
 }
 
 test_what_drivers_set_when_they_connect if {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::approval::{Desk, DeskError};
 use crate::audit::{self, Ledger, OpenError};
@@ -48,6 +49,7 @@ pub struct Gateway {
     bundles: Arc<Bundles>,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
+    calls: TaskTracker,
 }
 
 /// Why a gateway does not start.
@@ -173,7 +175,9 @@ impl Gateway {
         let systems = Systems::new(&settings, &clock, &mut tasks, &shutdown).map_err(RulesError::from)?;
         let gate = build_gate(&settings, rules, &upstream, addresses.console).await?;
         let gate = Arc::new(systems.plug(gate));
-        doors.open(&settings, &gate, &upstream, &shutdown, &mut tasks)?;
+        let mcp = mcp_door(&settings, &shutdown)?;
+        let calls = mcp.tasks.clone();
+        doors.open(&settings, mcp, &gate, &upstream, &shutdown, &mut tasks)?;
         for database in upstream.names() {
             tasks.spawn(watch::catalog(Arc::clone(&upstream), database, shutdown.clone()));
         }
@@ -194,7 +198,7 @@ impl Gateway {
         let (watching, hangups) = (Arc::clone(&gate), Hangups::new());
         tasks.spawn(watch::rules(watching, keeper, beside, &settings, hangups, shutdown.clone()));
         tracing::info!(wire = %addresses.wire, mcp = %addresses.mcp, console = %addresses.console, "gateway.started");
-        Ok(Self { addresses, gate, bundles, shutdown, tasks })
+        Ok(Self { addresses, gate, bundles, shutdown, tasks, calls })
     }
 
     /// Where the doors listen.
@@ -215,10 +219,15 @@ impl Gateway {
         &self.gate
     }
 
-    /// Closes the doors, ends every session, and returns when they are gone or the grace period is over.
+    /// Closes the doors, ends every session, and returns when they are gone, and what agents' calls had begun has ended, or
+    /// the grace period is over.
     pub async fn stop(mut self) {
         self.shutdown.cancel();
-        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        self.calls.close();
+        let drained = async {
+            while self.tasks.join_next().await.is_some() {}
+            self.calls.wait().await;
+        };
         if tokio::time::timeout(GRACE, drained).await.is_err() {
             tracing::warn!("gateway.stopped_with_sessions_open");
             self.tasks.shutdown().await;
@@ -298,6 +307,7 @@ impl Doors {
     fn open(
         self,
         settings: &Settings,
+        mcp: mcp::Settings,
         gate: &Arc<Gate>,
         upstream: &Arc<Upstream>,
         shutdown: &CancellationToken,
@@ -309,11 +319,10 @@ impl Doors {
             &settings.console_url,
             Arc::new(SystemClock),
         );
-        let mcp_settings = mcp_door(settings, shutdown)?;
         let wire = wire::Wire::new(Arc::clone(gate), Arc::clone(upstream), settings.wire_door.clone())
             .map_err(ServeError::Threads)?;
         tasks.spawn(wire.serve(self.wire, shutdown.clone()));
-        let router = mcp::router(Arc::clone(gate), Arc::clone(upstream), mcp_settings);
+        let router = mcp::router(Arc::clone(gate), Arc::clone(upstream), mcp);
         tasks.spawn(serve_http("mcp", self.mcp, router, shutdown.clone()));
         let router = console::router(Arc::clone(gate), console_settings);
         tasks.spawn(serve_http("console", self.console, router, shutdown.clone()));

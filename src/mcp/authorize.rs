@@ -12,7 +12,7 @@ use crate::gate::{Door, Gate};
 use crate::identity::Identity;
 use crate::identity::vouched::NobodyError;
 
-use super::caller::Admission;
+use super::caller::{Admission, lacking};
 use super::resource::challenge;
 use super::{Authorization, schema};
 
@@ -152,19 +152,19 @@ pub(super) async fn within_scopes(
     };
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, most).await.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE.into_response())?;
-    match lacking(&body, admission) {
+    match lacked(&body, scopes) {
         Some(scope) => Err(insufficient(authorization, scopes, scope)),
         None => Ok(Request::from_parts(parts, Body::from(body))),
     }
 }
 
 /// The scope that some call in `body` needs and the token lacks.
-fn lacking<'a>(body: &Bytes, admission: &'a Admission) -> Option<&'a Scope> {
+fn lacked<'a>(body: &Bytes, scopes: &'a Scopes) -> Option<&'a Scope> {
     let message: Value = serde_json::from_slice(body).ok()?;
     let messages = message.as_array().map_or(std::slice::from_ref(&message), Vec::as_slice);
     messages.iter().find_map(|message| {
         let name = message.pointer("/params/name").filter(|_| message["method"] == "tools/call")?;
-        admission.lacks(schema::named(name.as_str()?)?)
+        lacking(Some(scopes), schema::named(name.as_str()?)?)
     })
 }
 

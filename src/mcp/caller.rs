@@ -21,6 +21,8 @@ pub(super) struct Caller {
     pub(super) application: String,
     /// What it says that it is for; empty where it does not say.
     pub(super) purpose: String,
+    /// What tools its token is good for; `None` for one of the gateway's own, which is good for all.
+    pub(super) scopes: Option<Scopes>,
 }
 
 /// What the HTTP guard found out about a request, for the tools behind it.
@@ -32,15 +34,6 @@ pub(super) struct Admission {
     pub(super) client: String,
     /// What tools its token is good for; `None` for one of the gateway's own, which is good for all.
     pub(super) scopes: Option<Scopes>,
-}
-
-impl Admission {
-    /// The scope that a call of `tool` needs and the token lacks; `None` where it may be called.
-    pub(super) fn lacks(&self, tool: &Tool) -> Option<&Scope> {
-        let scopes = self.scopes.as_ref()?;
-        let reads = tool.annotations.as_ref().is_some_and(|hints| hints.read_only_hint == Some(true));
-        Some(if reads { &scopes.read } else { &scopes.write }).filter(|scope| !scope.granted)
-    }
 }
 
 impl Caller {
@@ -56,11 +49,18 @@ impl Caller {
 
     /// As [`Caller::of`], for a message that is no request: what the client calls itself is not known.
     pub(super) fn of_parts(parts: &Parts) -> Option<Self> {
-        let Admission { identity, client, scopes: _ } = parts.extensions.get::<Admission>()?.clone();
+        let Admission { identity, client, scopes } = parts.extensions.get::<Admission>()?.clone();
         let purpose = parts.headers.get(PURPOSE).and_then(|purpose| purpose.to_str().ok());
         let purpose = purpose.unwrap_or_default().trim().to_owned();
-        Some(Self { identity, client, application: String::new(), purpose })
+        Some(Self { identity, client, application: String::new(), purpose, scopes })
     }
+}
+
+/// The scope of `scopes` that a call of `tool` needs and a token lacks; `None` where it may be called.
+pub(super) fn lacking<'a>(scopes: Option<&'a Scopes>, tool: &Tool) -> Option<&'a Scope> {
+    let scopes = scopes?;
+    let reads = tool.annotations.as_ref().is_some_and(|hints| hints.read_only_hint == Some(true));
+    Some(if reads { &scopes.read } else { &scopes.write }).filter(|scope| !scope.granted)
 }
 
 /// The header by which a client says what its calls are for.

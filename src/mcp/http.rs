@@ -114,8 +114,11 @@ impl Guard {
         let admission = Admission { identity: identity.clone(), client: client.clone(), scopes };
         let authorization = self.authorization.as_ref();
         let within = within_scopes(request, &admission, authorization, self.most_bytes).await;
-        let mut request = within.inspect_err(|_| {
-            let reason = "a tool that needs another scope than the token has";
+        let mut request = within.inspect_err(|answer| {
+            let reason = match answer.status() {
+                StatusCode::FORBIDDEN => "a tool that needs another scope than the token has",
+                _ => "a body that is too long, or breaks off",
+            };
             self.gate.refused(Door::Mcp, &client, identity.name(), "", reason);
         })?;
         request.extensions_mut().insert(admission);

@@ -60,6 +60,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::control::oidc::Issuers;
 use crate::gate::Gate;
@@ -82,6 +83,8 @@ pub struct Settings {
     pub requests_per_minute: u32,
     /// Cancelled when the gateway stops: what runs then has time to end, streams end, and nothing new begins.
     pub shutdown: CancellationToken,
+    /// Holds what goes on when its client leaves: wait for it before the process ends.
+    pub tasks: TaskTracker,
     /// Most tool calls of one identity at the same time.
     pub max_calls: usize,
     /// Most sessions of one identity (protocol versions before 2026-07-28 only); the oldest is closed for a
@@ -101,6 +104,7 @@ impl Default for Settings {
             authorization: None,
             requests_per_minute: 60_000,
             shutdown: CancellationToken::new(),
+            tasks: TaskTracker::new(),
             max_calls: 16,
             max_sessions: 32,
             cursors: Limits::default(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::task::TaskTracker;
 
 use crate::approval::ApprovalId;
 use crate::catalog::Snapshot;
@@ -32,6 +33,8 @@ pub(super) struct Rooms {
     upstream: Arc<Upstream>,
     sessions: Arc<Sessions>,
     max_calls: usize,
+    /// What goes on when its client leaves.
+    pub(super) tasks: TaskTracker,
     seats: Mutex<HashMap<String, Arc<Semaphore>>>,
     claims: Arc<Claims>,
     keys: Arc<Mutex<HashSet<(String, String)>>>,
@@ -84,6 +87,7 @@ impl Rooms {
             listeners: Mutex::default(),
             shown: Shown::default(),
             review_links: settings.review_links,
+            tasks: settings.tasks.clone(),
         }
     }
 

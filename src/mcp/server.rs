@@ -14,7 +14,7 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 
-use super::caller::Caller;
+use super::caller::{Caller, lacking};
 use super::changes::{self, Changes, Wanted};
 use super::envelope::{Envelope, Refusal};
 use super::held::{self, Asked};
@@ -75,7 +75,10 @@ impl ServerHandler for Server {
         _: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let tools = schema::offered(&self.rights(&context)?).into_iter().cloned().collect();
+        let caller = caller(&context)?;
+        let rights = Rights::of(&caller.identity, &self.rooms.gate);
+        let offered = schema::offered(&rights).into_iter();
+        let tools = offered.filter(|tool| lacking(caller.scopes.as_ref(), tool).is_none()).cloned().collect();
         Ok(ListToolsResult::with_all_items(tools)
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Private))
@@ -237,8 +240,10 @@ impl Server {
             Needs::Nothing => true,
             Needs::Writing => Rights::of(&caller.identity, &self.rooms.gate).cover(needs),
         });
-        let tool = schema::named(name).filter(|_| is_offered).map(|tool| tool.name.as_ref());
-        tool.ok_or_else(|| {
+        // The guard has answered a call beyond the token's scopes by a 403; this is for what it did not see.
+        let is_granted = |tool: &&Tool| lacking(caller.scopes.as_ref(), tool).is_none();
+        let tool = schema::named(name).filter(|_| is_offered).filter(is_granted);
+        tool.map(|tool| tool.name.as_ref()).ok_or_else(|| {
             let name = text::clean(name, text::NAME);
             ErrorData::invalid_params(format!("there is no tool `{name}`"), None)
         })

@@ -111,6 +111,23 @@ async fn a_session_is_of_no_use_to_another_identity() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_stops_ends_streams_and_begins_nothing() {
+    let stand = Stand::door_only().await;
+    let robin = stand.bearer("robin");
+    let id = session(&stand, &robin).await;
+    let stream = reqwest::Client::new().get(&stand.url).header(AUTHORIZATION, &robin);
+    let stream = stream.header("accept", "text/event-stream").header("mcp-session-id", &id);
+    let stream = stream.send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    stand.shutdown.cancel();
+    stream.text().await.unwrap();
+    let answer = post(&stand, &[("authorization", &robin)], &initialize()).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers()["retry-after"], "5");
+    assert!(answer.text().await.unwrap().contains("nothing new begins"));
+}
+
+#[tokio::test]
 async fn the_oldest_session_makes_room() {
     let stand = Stand::door_only().await;
     let robin = stand.bearer("robin");

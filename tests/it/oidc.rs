@@ -1,8 +1,10 @@
 //! Access tokens of issuers at the MCP door: which are good, whom they make, and what they are good for.
 
+mod endpoint;
 mod issuer;
 mod keys;
 mod people;
+mod provider;
 
 use std::path::Path;
 

@@ -23,9 +23,6 @@ mod keys;
 mod provider;
 mod token;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -95,8 +95,8 @@ impl Call {
         holds: watch::Receiver<Option<Hold>>,
         work: impl Future<Output = Envelope> + Send + 'static,
     ) -> Envelope {
-        let Self { context, seat, .. } = self;
-        let task = tokio::spawn(async move {
+        let Self { rooms, context, seat, .. } = self;
+        let task = rooms.tasks.spawn(async move {
             let envelope = work.await;
             drop(seat);
             envelope

@@ -17,6 +17,7 @@ use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig
 use rmcp::{ClientHandler, RoleClient, serve_client_with_lifecycle};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use portcullis::approval::{ApprovalId, Desk, Digest, NewRequest, ToolCall, Vote};
 use portcullis::audit::{Ledger, Memory};
@@ -66,6 +67,7 @@ pub(super) struct Stand {
     upstream: Arc<Upstream>,
     databases: Vec<DatabaseSettings>,
     pub(super) ledger: Memory,
+    pub(super) shutdown: CancellationToken,
     pub(super) tokens: Tokens,
 }
 
@@ -131,7 +133,9 @@ impl Stand {
             })
             .unwrap(),
         );
+        let shutdown = CancellationToken::new();
         let mut settings = mcp::Settings {
+            shutdown: shutdown.clone(),
             hosts: vec!["gateway.example".to_owned()],
             max_sessions: MAX_SESSIONS,
             max_calls: MAX_CALLS,
@@ -143,7 +147,7 @@ impl Stand {
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
-        Self { url, gate, upstream, databases, ledger, tokens }
+        Self { url, gate, upstream, databases, ledger, shutdown, tokens }
     }
 
     /// Loads the definitions of a database again.

@@ -125,6 +125,23 @@ async fn keys_for_something_else_sign_no_token() {
 }
 
 #[tokio::test]
+async fn a_token_with_one_character_changed_is_no_token() {
+    let key = Key::es256("k1");
+    let corp = Issuer::start(&[&key]).await;
+    let (issuers, _) = issuers(&corp);
+    let good = token(&corp, &key);
+    assert_eq!(fate(&issuers, &good).await, "ok");
+    for (place, character) in good.char_indices() {
+        let other = if character == 'A' { 'B' } else { 'A' };
+        let changed = format!("{}{other}{}", &good[..place], &good[place + 1..]);
+        let cut = &good[..place];
+        for bad in [changed.as_str(), cut] {
+            assert_ne!(fate(&issuers, bad).await, "ok", "{bad}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_an_id_the_only_key_counts() {
     let (one, two) = (Key::es256("k1"), Key::es256("k2"));
     let corp = Issuer::start(&[&one]).await;
