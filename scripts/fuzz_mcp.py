@@ -46,6 +46,9 @@ def fuzz(ready, folder, auth, *arguments):
 
 
 def is_finding(report, schemas):
+    if report["category"] == "injection_reflection":
+        # Markers for pages and shells. An answer is JSON, to whoever sent the words: "there is no tool `<script>`".
+        return False
     if report["category"] != "accepted_malformed":
         return True
     if report["kind"] != "tool":
