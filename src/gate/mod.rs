@@ -30,6 +30,7 @@ mod journal;
 mod judge;
 mod knock;
 mod memory;
+mod page;
 mod pinned;
 mod rows;
 mod shape;
@@ -58,7 +59,7 @@ use journal::{Journal, NONE, Scene, Unwelcome, voted};
 use memory::Memory;
 
 pub use act::{
-    Act, Approve, Bind, Call, Connect, Context, Door, Fetch, PURPOSE, Parameters, Prepare, Query, Run,
+    Act, Approve, Bind, Call, Connect, Context, Door, Fetch, PURPOSE, Page, Parameters, Prepare, Query, Run,
     RunMode,
 };
 pub use authorized::{Authorized, Outcome, Prepared, Receipt, RunStep, Running};
@@ -67,7 +68,7 @@ pub use denial::{Denial, DenialKind, Missing};
 pub use knock::{Encrypted, Knock};
 pub use names::{NameChange, Names};
 pub use ports::{CatalogError, Catalogs, Delegate, Heard, Hold, Listener, Patience, Raised, Silent, Tell};
-pub use preview::{ColumnAccess, Explanation, RelationAccess};
+pub use preview::{ColumnAccess, Explanation, Opening, RelationAccess};
 pub use withheld::Withheld;
 pub use workers::Workers;
 

@@ -1,11 +1,13 @@
 //! Keeps hidden objects hidden: a statement that names one is refused in the very words, and with the very
 //! fields, that a statement gets which names nothing that exists.
 
+use std::borrow::Borrow;
+
 use crate::gate::{Denial, DenialKind, Explanation, Missing, RelationAccess};
 use crate::sql::facts::{Access, Facts, TableFact};
 
 /// `denial` as it may be shown to somebody who has `access`.
-pub(super) fn denial(denial: Denial, facts: &[Facts], access: &[RelationAccess]) -> Denial {
+pub(super) fn denial(denial: Denial, facts: &[impl Borrow<Facts>], access: &[RelationAccess]) -> Denial {
     let tells = match denial.kind {
         DenialKind::Policy | DenialKind::Unresolved(_) | DenialKind::Mask => names_hidden(facts, access),
         DenialKind::Syntax
@@ -32,8 +34,8 @@ pub(super) fn must_hide(explanation: &Explanation, access: &[RelationAccess]) ->
     explanation.verdict == "deny" && names_hidden(&explanation.facts, access)
 }
 
-fn names_hidden(facts: &[Facts], access: &[RelationAccess]) -> bool {
-    facts.iter().any(|facts| {
+fn names_hidden(facts: &[impl Borrow<Facts>], access: &[RelationAccess]) -> bool {
+    facts.iter().map(Borrow::borrow).any(|facts: &Facts| {
         let unresolved = |what: &str| matches!(what, "relation" | "column");
         facts.unresolved.iter().any(|missing| unresolved(&missing.what))
             || facts.tables.iter().any(|table| is_hidden(facts, table, access))

@@ -138,6 +138,12 @@ impl Envelope {
         self
     }
 
+    /// The same with one more field, unless it is there already.
+    pub(super) fn with_default(mut self, name: &str, value: impl FnOnce() -> String) -> Self {
+        self.fields.entry(name).or_insert_with(|| Value::String(value()));
+        self
+    }
+
     /// The same with one more field, where there is something to say.
     pub(super) fn with_some(self, name: &str, value: Option<impl Into<Value>>) -> Self {
         match value {

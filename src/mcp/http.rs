@@ -25,10 +25,10 @@ use super::sessions::Sessions;
 
 /// The service at `/mcp`.
 pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {
-    let max_calls = settings.max_calls;
+    let (calls, cursors) = (settings.max_calls, settings.cursors);
     let of_rooms = Arc::clone(&gate);
     mount(gate, settings, |sessions| {
-        let rooms = Arc::new(Rooms::new(of_rooms, upstream, sessions, max_calls));
+        let rooms = Arc::new(Rooms::new(of_rooms, upstream, sessions, calls, cursors));
         move || Server::new(Arc::clone(&rooms))
     })
 }

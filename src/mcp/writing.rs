@@ -53,21 +53,23 @@ fn changed(
     written: &Written,
     explanation: &Explanation,
 ) -> Envelope {
+    let notices: Vec<String> = written.results.iter().flat_map(|result| result.notices.clone()).collect();
     let decision_id = written.results.first().map_or("", |result| result.decision_id.as_str());
     let envelope = Envelope::new(Status::Ok, decision_id)
         .with("database", database)
         .with("rows_affected", written.affected)
-        .with_some("notices", render::notices(&written.results));
+        .with_some("notices", render::notices(&notices));
     let share = job.max_bytes / u64::try_from(written.results.len().max(1)).unwrap_or(u64::MAX);
     let told = |(index, result): (usize, &RunResult)| {
         let mut told = Map::new();
         told.insert("tag".to_owned(), json!(clean(&result.tag, MESSAGE)));
         if !result.columns.is_empty() {
-            let masked = render::masked_outputs(explanation, index);
-            let rows = render::rows(result, &masked, share, |column| {
+            let facts = explanation.facts.get(index);
+            let masked = facts.map(|facts| render::masked_outputs(facts, &explanation.masked));
+            let columns = render::columns(&result.columns, &masked.unwrap_or_default(), |column| {
                 rooms.column_type(database, column.table_oid, column.column)
             });
-            told.insert("returning".to_owned(), Value::Object(rows));
+            told.insert("returning".to_owned(), render::returned(result, &columns, share));
         }
         told
     };

@@ -4,6 +4,7 @@
 mod governed;
 mod once;
 mod stand;
+mod surface;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
