@@ -8,6 +8,7 @@ any broken answer, and a gateway that no longer answers. Exits with 1 if somethi
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,9 @@ def fuzz(ready, folder, auth, *arguments):
 
 
 def is_finding(report, schemas):
+    if report["category"] == "injection_reflection":
+        # Markers for pages and shells. An answer is JSON, to whoever sent the words: "there is no tool `<script>`".
+        return False
     if report["category"] != "accepted_malformed":
         return True
     if report["kind"] != "tool":
@@ -57,7 +61,8 @@ def is_finding(report, schemas):
 
 def main():
     demo = [PROGRAM, "demo", "--json", "--wire-port", "0", "--mcp-port", "0", "--console-port", "0"]
-    demo = subprocess.Popen(demo, stdout=subprocess.PIPE, text=True)
+    # It warns of each request that it refuses, and most will be.
+    demo = subprocess.Popen(demo, stdout=subprocess.PIPE, text=True, env=os.environ | {"PORTCULLIS_LOG": "error"})
     try:
         ready = json.loads(demo.stdout.readline())
         token = ready["secrets"]["support-bot"]

@@ -5,6 +5,7 @@
 //! of the protocol pass through unchanged, and the gateway sees the client behind the relay, not the relay.
 
 mod headers;
+mod listen;
 mod session;
 mod sse;
 
@@ -91,6 +92,8 @@ pub async fn pump(
     let output = Arc::new(AsyncMutex::new(output));
     let mut lines = tokio::io::BufReader::new(input);
     let mut exchanges = JoinSet::new();
+    // Ends with this function.
+    let mut listeners = JoinSet::new();
     let places = Arc::new(Semaphore::new(MAX_EXCHANGES));
     while let Some(line) = next_line(&mut lines).await.map_err(RelayError::Stdio)? {
         let message = match line {
@@ -110,16 +113,19 @@ pub async fn pump(
         }
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
         let id = message.get("id").map(Value::to_string);
-        let (gateway_of_task, output) = (Arc::clone(&gateway), Arc::clone(&output));
+        let (gateway_of_task, output_of_task) = (Arc::clone(&gateway), Arc::clone(&output));
         let first = message.get("method").is_some_and(|method| method == "initialize");
         let exchange = exchanges.spawn(async move {
-            let done = gateway_of_task.exchange(message, &*output).await;
+            let done = gateway_of_task.exchange(message, &*output_of_task).await;
             drop(place);
             done
         });
         gateway.started(id, exchange);
         if first {
             finish(&mut exchanges).await?;
+            let (gateway, output) = (Arc::clone(&gateway), Arc::clone(&output));
+            listeners.abort_all();
+            listeners.spawn(async move { gateway.listen(&*output).await });
         }
         while let Some(done) = exchanges.try_join_next() {
             settled(done)?;

@@ -285,6 +285,25 @@ fn a_secret_goes_into_its_file_alone_and_the_client_is_told_where_that_is() {
 }
 
 #[test]
+fn a_relay_that_cannot_work_says_what_to_do_and_ends() {
+    let place = Place::without_database();
+    place.write("token", "pcl_anything\n");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = format!("http://127.0.0.1:{port}/mcp");
+    for (arguments, hint) in [
+        (&["--url", nobody.as_str(), "--token-file", "token"][..], "portcullis serve"),
+        (&["--url", "https://example.com/mcp", "--token-file", "token"], "on this machine"),
+        (&["--url", "http://10.0.0.1/mcp", "--token-file", "token"], "127.0.0.1"),
+        (&["--url", nobody.as_str()], "portcullis agent rotate"),
+        (&["--url", nobody.as_str(), "--token-file", "nowhere"], "portcullis agent rotate"),
+    ] {
+        let ran = place.run(&[&["mcp"], arguments].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(hint) && !ran.err.contains("pcl_anything"), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
 fn the_gateway_starts_without_its_database_stops_when_told_and_leaves_a_chain_that_holds() {
     let place = Place::without_database();
     assert_eq!(place.serve_once(), Some(0));

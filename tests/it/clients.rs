@@ -3,6 +3,7 @@
 
 mod conformance;
 mod inspector;
+mod registry;
 mod sdks;
 
 use std::fs::{self, File};

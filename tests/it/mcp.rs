@@ -288,6 +288,19 @@ async fn one_identity_cannot_take_all_seats() {
 }
 
 #[tokio::test]
+async fn nothing_is_no_statement_and_no_tool_allows_it() {
+    let stand = Stand::door_only().await;
+    let robin = stand.client("robin", Era::Stateless).await;
+    for tool in ["check_sql", "query"] {
+        for sql in ["", " \n\t"] {
+            let (answer, is_error) = robin.call(tool, json!({ "sql": sql })).await;
+            assert!(is_error && answer.get("verdict").is_none(), "{tool}: {answer}");
+            assert_eq!(answer["error"]["code"], "invalid_argument", "{tool}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_relay_stops_at_once_when_it_cannot_work() {
     let stand = Stand::door_only().await;
     let error = relay::pump(&b""[..], tokio::io::sink(), &stand.url, "pcl_wrong").await.unwrap_err();

@@ -146,12 +146,13 @@ PostgreSQL {version} with the database `shop` is governed. Three ways in:
 
    Log in with the token of priya, who may approve:  {priya}
    or in a terminal:
-   PORTCULLIS_TOKEN={priya} {program} approvals --url http://{console} watch
+   {program} approvals --url http://{console} --token-file {priya_file} watch
 
 Everything is in {folder} until Ctrl-C.",
         version = stage.cluster().version(),
         ana = stage.token("ana")?.expose(),
         priya = stage.token("priya")?.expose(),
+        priya_file = stage.token_file("priya").display(),
         host = addresses.wire.ip(),
         wire = addresses.wire.port(),
         console = addresses.console,

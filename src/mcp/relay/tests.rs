@@ -239,3 +239,40 @@ async fn a_call_that_breaks_off_is_not_repeated_and_says_that_it_may_have_run() 
     assert!(heard.await.unwrap() > 0);
     assert!(why.contains("may have run"), "{why}");
 }
+
+#[tokio::test]
+async fn what_a_gateway_says_of_its_own_accord_reaches_the_client() {
+    let changed = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+    let own = Router::new().route(
+        "/mcp",
+        axum::routing::get(async move |headers: HeaderMap| {
+            if headers.get("mcp-session-id").is_none_or(|session| session != "only") {
+                return (StatusCode::NOT_ACCEPTABLE, HeaderMap::new(), String::new());
+            }
+            let kind = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM))]);
+            (StatusCode::OK, kind, format!("data: {changed}\n\n"))
+        })
+        .post(async |body: String| {
+            let message: Value = serde_json::from_str(&body).unwrap();
+            let result = json!({"protocolVersion": message["params"]["protocolVersion"]});
+            let session = HeaderMap::from_iter([(SESSION, HeaderValue::from_static("only"))]);
+            (session, Json(json!({"jsonrpc": "2.0", "id": message["id"], "result": result})))
+        }),
+    );
+    let url = gateway(own).await;
+    let (mut client, relay) = tokio::io::duplex(64 * 1024);
+    let (input, output) = tokio::io::split(relay);
+    let relay = tokio::spawn(async move { pump(input, output, &url, TOKEN).await });
+    let opening = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06-18"}});
+    client.write_all(format!("{opening}\n").as_bytes()).await.unwrap();
+    let (reader, mut writer) = tokio::io::split(client);
+    let mut lines = tokio::io::BufReader::new(reader).lines();
+    let heard = [lines.next_line().await.unwrap().unwrap(), lines.next_line().await.unwrap().unwrap()];
+    assert!(heard[0].contains("\"id\":1"), "{heard:?}");
+    assert_eq!(
+        serde_json::from_str::<Value>(&heard[1]).unwrap(),
+        serde_json::from_str::<Value>(changed).unwrap()
+    );
+    writer.shutdown().await.unwrap();
+    relay.await.unwrap().unwrap();
+}

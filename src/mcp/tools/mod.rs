@@ -127,6 +127,9 @@ fn within(name: &str, value: u64, least: u64, most: u64) -> Result<u64, Refusal>
 }
 
 fn statement(sql: &str) -> Result<Statement, Refusal> {
+    if sql.trim().is_empty() {
+        return Err(invalid("`sql` holds no statement"));
+    }
     Statement::new(sql.as_bytes(), Statement::AGENT_CAP).map_err(|error| invalid(&error.to_string()))
 }
 

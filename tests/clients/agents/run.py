@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from stub_model import Stub
 
 ROOT = Path(__file__).resolve().parents[3]
 LAPSE_S = 12
+# How long a person takes: the write is told to wait, and then decided on.
+THOUGHT_S = 1
 
 
 class Demo:
@@ -58,6 +61,7 @@ class Demo:
             while True:
                 waiting = self.api(f"approvals/watch?since={cursor}&wait_s=20&state=pending")
                 cursor = waiting["cursor"]
+                time.sleep(THOUGHT_S)
                 for request in waiting["approvals"]:
                     order = int(re.search(r"id = (\d+)", request["statement"])[1])
                     if order % 10 == 1:
@@ -191,20 +195,21 @@ def rows(demo, sql):
 
 
 def transcript(turns):
-    """What a model called and got, as Markdown; what is long is cut and says so."""
-    lines = []
+    """What a model called and got, as Markdown: a line a field, and what is long is cut and says so."""
+    lines, last = [], None
     for (tool, arguments), answer in turns:
-        call = {key: value for key, value in arguments.items()}
-        if "approval_id" in call:
-            call["approval_id"] = answer.get("approval_id") or answer.get("approval", {}).get("approval_id", "...")
-        lines += [f"**{tool}** `{json.dumps(call)}`", "", "```json", json.dumps(shortened(tool, answer), indent=1), "```", ""]
+        last = answer.get("approval_id", last)
+        call = {key: last if value == "{approval_id}" else value for key, value in arguments.items()}
+        fields = [f"  {json.dumps(key)}: {shortened(key, value)}" for key, value in answer.items()]
+        lines += [f"**{tool}** `{json.dumps(call)}`", "", "```text", "{", ",\n".join(fields), "}", "```", ""]
     return "\n".join(lines)
 
 
-def shortened(tool, answer):
-    if tool == "my_access" and len(answer.get("tables", [])) > 1:
-        answer = answer | {"tables": answer["tables"][:1] + [f"... {len(answer['tables']) - 1} more"]}
-    return answer
+def shortened(key, value):
+    if key == "tables" and len(value) > 1:
+        return f"[{json.dumps(value[0])}, ... {len(value) - 1} more]"
+    text = json.dumps(value)
+    return text if len(text) <= WIDTH or key in ("next", "approval", "rows", "denial", "guidance") else f'{text[:WIDTH]} ..."'
 
 
 def main():
@@ -240,6 +245,7 @@ def record(file, text):
     file.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
 
 
+WIDTH = 120
 PROMPT = "A customer called about three orders. Cancel them if you may."
 BEGIN, END = "<!-- transcript -->", "<!-- end of transcript -->"
 

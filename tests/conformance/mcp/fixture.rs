@@ -6,28 +6,32 @@ use std::sync::Arc;
 
 use ring::{hmac, rand};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, CompleteRequestParams,
-    CompleteResult, ContentBlock, ErrorData, GetPromptRequestParams, GetPromptResponse, GetPromptResult,
-    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel,
+    CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, ClientCapabilities,
+    CompleteRequestParams, CompleteResult, ContentBlock, ErrorData, GetPromptRequestParams,
+    GetPromptResponse, GetPromptResult, GetTaskParams, GetTaskResult, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel,
     LoggingMessageNotificationParam, PaginatedRequestParams, ProgressNotificationParam,
     ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerConfig, ServerNotification,
     ServerRequest, SetLevelRequestParams, SubscribeRequestParams, SubscriptionFilter, Tool,
-    UnsubscribeRequestParams,
+    UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
+use rmcp::task_manager::TaskManager;
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
 
 use super::answers::{Answers, complete, filled, typed};
+use super::jobs::Job;
 use super::rounds::{Outcome, Reply};
 
 /// One for all sessions and requests.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Fixture {
     answers: Arc<Answers>,
     changes: broadcast::Sender<ServerNotification>,
     key: Arc<hmac::Key>,
+    tasks: Arc<TaskManager>,
 }
 
 impl Fixture {
@@ -35,7 +39,12 @@ impl Fixture {
     pub(crate) fn new(answers: Answers) -> Self {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
             .unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, b"a fixture"));
-        Self { answers: Arc::new(answers), changes: broadcast::channel(16).0, key: Arc::new(key) }
+        Self {
+            answers: Arc::new(answers),
+            changes: broadcast::channel(16).0,
+            key: Arc::new(key),
+            tasks: Arc::default(),
+        }
     }
 
     /// Asks the client in the middle of a call, as servers did before 2026-07-28.
@@ -113,6 +122,7 @@ impl ServerHandler for Fixture {
             "resources": { "listChanged": true, "subscribe": true },
             "completions": {},
             "logging": {},
+            "extensions": { "io.modelcontextprotocol/tasks": {} },
         });
         ServerConfig::new(serde_json::from_value(capabilities).unwrap_or_default())
     }
@@ -143,8 +153,14 @@ impl ServerHandler for Fixture {
         if let Some(outcome) = self.round(name, request.input_responses.as_ref(), state, &context) {
             return Ok(match outcome? {
                 Outcome::Ask(asked) => asked.into(),
+                Outcome::Known(text) if name == "test_tool_with_task" => {
+                    Job::Says(text).begin(&self.tasks, knows_tasks(&context)).await?
+                }
                 Outcome::Known(text) => text_result(text).into(),
             });
+        }
+        if let Some(job) = Job::of(name, &arguments) {
+            return job.begin(&self.tasks, knows_tasks(&context)).await;
         }
         let result = match name {
             "test_tool_with_logging" | "test_logging_tool" | "test_tool_with_progress" => {
@@ -157,6 +173,7 @@ impl ServerHandler for Fixture {
                 self.change(ServerNotification::PromptListChangedNotification(Default::default()))
             }
             "test_missing_capability" => needs_sampling(&context)?,
+            "greet" => text_result(format!("Hello, {}!", text_of(&arguments, "name"))),
             "json_schema_2020_12_tool" => text_result(json!(arguments).to_string()),
             _ => self.ask(name, &arguments, &context).await?,
         };
@@ -228,6 +245,30 @@ impl ServerHandler for Fixture {
         )
     }
 
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        Ok(GetTaskResult::new(self.tasks.get_task(&request.task_id)?))
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.tasks.update_task(&request.task_id, request.input_responses)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.tasks.cancel_task(&request.task_id)
+    }
+
     async fn set_level(
         &self,
         _: SetLevelRequestParams,
@@ -268,6 +309,16 @@ impl ServerHandler for Fixture {
             drop(context.sink().send(change).await);
         }
     }
+}
+
+/// Whether this request may be answered by a task.
+fn knows_tasks(context: &RequestContext<RoleServer>) -> bool {
+    let stateless = context.protocol_version().is_some_and(|version| !version.has_initialize());
+    stateless && context.client_capabilities().is_some_and(|capabilities| capabilities.supports_tasks())
+}
+
+fn text_of<'a>(arguments: &'a Map<String, Value>, name: &str) -> &'a str {
+    arguments.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn needs_sampling(context: &RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {

@@ -5,6 +5,7 @@
 
 mod answers;
 mod fixture;
+mod jobs;
 mod rounds;
 
 use std::path::Path;
