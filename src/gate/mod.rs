@@ -68,7 +68,7 @@ pub use denial::{Denial, DenialKind, Missing};
 pub use knock::{Encrypted, Knock};
 pub use names::{NameChange, Names};
 pub use ports::{CatalogError, Catalogs, Delegate, Heard, Hold, Listener, Patience, Raised, Silent, Tell};
-pub use preview::{ColumnAccess, Explanation, RelationAccess};
+pub use preview::{ColumnAccess, Explanation, Opening, RelationAccess};
 pub use withheld::Withheld;
 pub use workers::Workers;
 

@@ -94,10 +94,10 @@ pub(super) async fn read(rooms: &Arc<Rooms>, job: Job, max_rows: u64, waiting: &
     };
     let act = job.act(visit.context());
     let facts = rooms.gate.facts(visit.context(), who, &job.sql).await;
-    if facts.is_empty() || run::misfit(&facts, job.mode, 1).is_some() {
+    if facts.is_empty() || run::misfit(&facts, job.mode, job.parameters.len()).is_some() {
         // What policy denies is refused in the gate's words, and not in ours.
         let explanation = rooms.gate.explain(who, visit.context(), &job.sql).await;
-        if let Some(refusal) = run::unfit(&explanation, job.mode, 1) {
+        if let Some(refusal) = run::unfit(&explanation, job.mode, job.parameters.len()) {
             return run::declined(rooms, who, &act, &refusal);
         }
     }

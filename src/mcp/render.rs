@@ -74,9 +74,9 @@ pub(super) fn returned(result: &RunResult, columns: &Value, max_bytes: u64) -> V
 }
 
 /// The server's notices, bounded and cleaned; `None` without any.
-pub(super) fn notices<'a>(notices: impl IntoIterator<Item = &'a String>) -> Option<Value> {
+pub(super) fn notices(notices: &[String]) -> Option<Value> {
     let notices: Vec<String> =
-        notices.into_iter().take(MAX_NOTICES).map(|notice| clean(notice, MESSAGE)).collect();
+        notices.iter().take(MAX_NOTICES).map(|notice| clean(notice, MESSAGE)).collect();
     (!notices.is_empty()).then(|| json!(notices))
 }
 

@@ -15,6 +15,7 @@ use crate::upstream::{BeginError, Fate, FateError, Lease, Upstream};
 
 use super::caller::Caller;
 use super::cursors::{Cursors, Limits};
+use super::seal::Seal;
 use super::sessions::Sessions;
 
 /// What all tool calls share.
@@ -26,9 +27,10 @@ pub(super) struct Rooms {
     max_calls: usize,
     seats: Mutex<HashMap<String, Arc<Semaphore>>>,
     claims: Arc<Claims>,
+    keys: Arc<Mutex<HashSet<(String, String)>>>,
     /// Results of which agents have had a part.
     pub(super) cursors: Arc<Cursors>,
-    keys: Arc<Mutex<HashSet<(String, String)>>>,
+    pub(super) seal: Seal,
 }
 
 /// Held while a call may run what its key stands for.
@@ -58,16 +60,8 @@ impl Rooms {
         cursors: Limits,
     ) -> Self {
         let cursors = Cursors::new(Arc::clone(&gate), cursors);
-        Self {
-            gate,
-            upstream,
-            sessions,
-            max_calls,
-            seats: Mutex::default(),
-            claims: Arc::default(),
-            cursors,
-            keys: Arc::default(),
-        }
+        let (seats, claims, keys, seal) = (Mutex::default(), Arc::default(), Arc::default(), Seal::new());
+        Self { gate, upstream, sessions, max_calls, seats, claims, keys, cursors, seal }
     }
 
     /// The rulebook ends the sessions of whoever made `visit`.

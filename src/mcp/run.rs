@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::approval::{ApprovalId, Request, State};
 use crate::gate::{Context, Denial, DenialKind, Explanation, Run, RunMode};
 use crate::identity::Identity;
-use crate::sql::Statement;
-use crate::sql::facts::{Class, Facts};
+use crate::sql::facts::Class;
+use crate::sql::{Facts, Statement};
 
 use super::caller::Caller;
 use super::envelope::{self, Envelope, Refusal, Status};
@@ -109,6 +109,14 @@ impl Job {
     }
 }
 
+/// Keeps on record that the tool itself refuses `act`.
+pub(super) fn declined(rooms: &Rooms, who: &Identity, act: &Run, refusal: &Refusal) -> Envelope {
+    let denial =
+        Denial::because(DenialKind::Policy, refusal.code, refusal.message.as_str(), refusal.hint.as_str());
+    let decision_id = rooms.gate.decline(who, act, denial).decision_id;
+    Envelope::error(refusal).with("decision_id", decision_id)
+}
+
 /// Why a tool can't run what policy may well allow; `None` leaves the answer to the gate. `statements` is how many the
 /// call has brought.
 pub(super) fn unfit(explanation: &Explanation, mode: RunMode, statements: usize) -> Option<Refusal> {
@@ -118,10 +126,12 @@ pub(super) fn unfit(explanation: &Explanation, mode: RunMode, statements: usize)
     misfit(&explanation.facts, mode, statements)
 }
 
-/// Why a tool can't run statements that do what `facts` say.
+/// Why a tool can't run `statements` statements that do what `facts` say.
 pub(super) fn misfit(facts: &[impl Borrow<Facts>], mode: RunMode, statements: usize) -> Option<Refusal> {
-    let count = facts.len();
-    if count != 0 && count != statements {
+    if facts.is_empty() {
+        return None;
+    }
+    if facts.len() != statements {
         let message = match statements {
             1 => "the text holds several statements, and a call runs one",
             _ => "each text in `statements` must be exactly one statement",
@@ -129,18 +139,10 @@ pub(super) fn misfit(facts: &[impl Borrow<Facts>], mode: RunMode, statements: us
         let hint = "use `execute` with `statements`, one in each, to run several in one transaction";
         return Some(Refusal::new("one_statement", message, hint));
     }
-    facts.iter().find_map(|facts| unfit_alone(facts.borrow(), mode, statements > 1))
+    facts.iter().find_map(|facts| misfit_alone(facts.borrow(), mode, statements > 1))
 }
 
-/// Keeps on record that the tool itself refuses `act`.
-pub(super) fn declined(rooms: &Rooms, who: &Identity, act: &Run, refusal: &Refusal) -> Envelope {
-    let denial =
-        Denial::because(DenialKind::Policy, refusal.code, refusal.message.as_str(), refusal.hint.as_str());
-    let decision_id = rooms.gate.decline(who, act, denial).decision_id;
-    Envelope::error(refusal).with("decision_id", decision_id)
-}
-
-fn unfit_alone(facts: &Facts, mode: RunMode, is_one_of_several: bool) -> Option<Refusal> {
+fn misfit_alone(facts: &Facts, mode: RunMode, is_one_of_several: bool) -> Option<Refusal> {
     let reads_only = matches!(mode, RunMode::Read { .. });
     match facts.class {
         Class::Transaction if is_one_of_several => Some(Refusal::new(

@@ -54,11 +54,12 @@ fn changed(
     written: &Written,
     explanation: &Explanation,
 ) -> Envelope {
+    let notices: Vec<String> = written.results.iter().flat_map(|result| result.notices.clone()).collect();
     let decision_id = written.results.first().map_or("", |result| result.decision_id.as_str());
     let envelope = Envelope::new(Status::Ok, decision_id)
         .with("database", database)
         .with("rows_affected", written.affected)
-        .with_some("notices", render::notices(written.results.iter().flat_map(|result| &result.notices)));
+        .with_some("notices", render::notices(&notices));
     let share = job.max_bytes / u64::try_from(written.results.len().max(1)).unwrap_or(u64::MAX);
     let told = |(index, result): (usize, &RunResult)| {
         let mut told = Map::new();

@@ -7,6 +7,7 @@ mod once;
 mod pages;
 mod shop;
 mod stand;
+mod surface;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};

@@ -10,7 +10,7 @@ use crate::sql::facts::{Class, Facts};
 
 use super::super::conceal;
 use super::super::envelope::{Envelope, Refusal, Status, request_access};
-use super::super::schema::Words;
+use super::super::schema::{Words, extend, plain};
 use super::super::text::{MESSAGE, NAME as NAME_LENGTH, clean};
 use super::{Call, execute, query, read, statement};
 
@@ -29,36 +29,19 @@ pub(in super::super) const TOOL: Words = Words {
 pub(in super::super) struct Arguments {
     /// The statement.
     sql: String,
-    /// The database; may be left out if there is only one.
+    /// Needed only where there are several.
     #[serde(default)]
     database: String,
 }
 
 /// What it answers with.
 pub(in super::super) fn fields() -> Value {
-    let text = json!({"type": "string"});
-    let reason = json!({"type": "object", "properties": {"rule": text, "message": text, "hint": text}});
-    let table = json!({"type": "object", "properties": {
-        "table": text, "access": text, "estimated_rows": {"type": "integer"},
-    }});
-    json!({
-        "verdict": {"type": "string", "enum": ["allow", "deny", "needs_approval"]},
-        "tool": {"type": "string", "description": "The tool that runs it."},
-        "reasons": {"type": "array", "items": reason},
-        "masked": {"type": "array", "items": text},
-        "released": {
-            "type": "array", "items": text,
-            "description": "Masked columns whose aggregates of large groups are true."
-        },
-        "detect": {
-            "type": "array", "items": text,
-            "description": "What is overwritten wherever it stands in a value."
-        },
-        "row_filters": {"type": "array", "items": text, "description": "Which rows of its tables are yours."},
-        "tables": {"type": "array", "items": table},
-        "approvers": {"type": "array", "items": text},
-        "request_access": text,
-    })
+    let mut fields = plain(
+        "string: tool database request_access array: reasons masked released detect row_filters tables approvers",
+    );
+    let verdicts = ["allow", "deny", "needs_approval"];
+    extend(&mut fields, json!({"verdict": {"type": "string", "enum": verdicts}}));
+    fields
 }
 
 /// Judges it.

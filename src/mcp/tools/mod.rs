@@ -88,10 +88,17 @@ impl Call {
     }
 }
 
-/// Reads arguments. A `null` counts as left out: some clients send one for every argument that isn't set.
+/// Reads arguments. A `null` counts as left out: some clients send one for every argument that isn't set. The refusal
+/// names the argument that does not fit.
 fn read<A: DeserializeOwned>(mut arguments: JsonObject) -> Result<A, Refusal> {
     arguments.retain(|_, value| !value.is_null());
-    serde_json::from_value(Value::Object(arguments)).map_err(|error| invalid(&error.to_string()))
+    serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
+        let (place, problem) = (error.path().to_string(), error.inner().to_string());
+        if place == "." || problem.contains(&format!("`{place}`")) {
+            return invalid(&problem);
+        }
+        invalid(&format!("`{place}`: {problem}"))
+    })
 }
 
 /// `value`, if it lies within `least` and `most`: schemas are hints that no client must heed.

@@ -12,7 +12,8 @@ use crate::gate::RunMode;
 use super::super::envelope::{Envelope, Refusal};
 use super::super::reading::{self, MOST_BYTES, Turn, Wish};
 use super::super::run::{self, Job};
-use super::super::schema::{self, Words};
+use super::super::schema::{self, Words, extend, plain};
+use super::execute::run_fields;
 use super::{Call, invalid, parameters, read, statement, within};
 
 pub(in super::super) const NAME: &str = "query";
@@ -31,11 +32,11 @@ pub(in super::super) struct Arguments {
     /// One statement; $1, $2, ... stand for `params`.
     #[serde(default)]
     sql: String,
-    /// Values for $1, $2, ... in order. Pass exact decimals, big integers, arrays and documents as strings.
+    /// Values for $1, $2, ... Pass exact decimals, big integers, arrays and documents as strings.
     #[serde(default)]
     #[schemars(schema_with = "schema::parameters")]
     params: Vec<Value>,
-    /// The database; may be left out if there is only one.
+    /// Needed only where there are several.
     #[serde(default)]
     database: String,
     /// `next_cursor` of the page before, instead of `sql`.
@@ -53,18 +54,16 @@ pub(in super::super) struct Arguments {
 
 /// What it answers with.
 pub(in super::super) fn fields() -> Value {
-    let column = json!({"type": "object", "properties": {
-        "name": {"type": "string"}, "type": {"type": "string"}, "masked": {"type": "boolean"},
-    }});
-    let mut fields = super::execute::pending_fields();
-    let own = json!({
-        "columns": {"type": "array", "items": column},
-        "rows": {"type": "array", "items": {"type": "array"}},
-        "row_count": {"type": "integer"},
-        "truncated": {"type": "boolean"},
-        "next_cursor": {"type": "string"},
-    });
-    super::execute::extend(&mut fields, own);
+    let mut fields = run_fields();
+    extend(&mut fields, rows_fields());
+    fields
+}
+
+/// What a result set is told by.
+pub(super) fn rows_fields() -> Value {
+    let column = json!({"type": "object", "properties": plain("string: name type boolean: masked")});
+    let mut fields = plain("integer: row_count boolean: truncated string: advice next_cursor array: rows");
+    extend(&mut fields, json!({"columns": {"type": "array", "items": column}}));
     fields
 }
 

@@ -24,7 +24,7 @@ use portcullis::mcp;
 use portcullis::policy::snapshot::Source;
 use portcullis::policy::{Escalation, Requirement, Snapshot};
 use portcullis::store::Store;
-use portcullis::upstream::{DatabaseSettings, Upstream};
+use portcullis::upstream::{DatabaseSettings, RoleSettings, Upstream};
 
 pub(super) const MAX_SESSIONS: usize = 3;
 pub(super) const MAX_CALLS: usize = 2;
@@ -58,13 +58,19 @@ pub(super) struct Stand {
     pub(super) url: String,
     pub(super) gate: Arc<Gate>,
     pub(super) ledger: Memory,
-    tokens: BTreeMap<&'static str, Token>,
+    pub(super) tokens: Tokens,
 }
 
 impl Stand {
-    /// A door that leads to no database.
+    /// A door to two databases that nobody can reach.
     pub(super) async fn door_only() -> Self {
-        Self::start(Vec::new(), "").await
+        let role =
+            || RoleSettings { name: String::new(), user: "nobody".to_owned(), password: "pw".to_owned() };
+        let database = |name: &str| {
+            DatabaseSettings::new(name.to_owned(), "127.0.0.1".to_owned(), 1, name.to_owned(), role())
+        };
+        let scope = "[scope.shop]\nwrite = [\"public.*\"]\n[scope.crm]\nread = [\"public.*\"]\n";
+        Self::start(vec![database("shop"), database("crm")], scope).await
     }
 
     /// A door to `databases` under the rulebook that ships; `scope` is the TOML of both agents' scope.
@@ -79,9 +85,9 @@ impl Stand {
         more: &[(&str, &str)],
         change: impl FnOnce(&mut mcp::Settings),
     ) -> Self {
-        let tokens: BTreeMap<_, _> =
+        let tokens: Tokens =
             ["dana", "priya", "robin", "mallory"].map(|name| (name, Token::generate())).into();
-        let rules = rules(&tokens.iter().collect::<Vec<_>>(), scope, more);
+        let rules = rules(directory(&tokens, scope), more);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = Memory::default();
         let upstream = Arc::new(Upstream::new(databases));
@@ -114,8 +120,18 @@ impl Stand {
 
     /// Puts other rules in force, for other agents than `without`.
     pub(super) fn replace(&self, scope: &str, more: &[(&str, &str)], without: &[&str]) {
-        let tokens: Vec<_> = self.tokens.iter().filter(|(name, _)| !without.contains(name)).collect();
-        self.gate.replace_rules(rules(&tokens, scope, more));
+        let tokens = self.tokens.iter().filter(|(name, _)| !without.contains(name));
+        self.gate.replace_rules(rules(directory(tokens, scope), more));
+    }
+
+    /// Gives both agents another scope.
+    pub(super) fn rescope(&self, scope: &str) {
+        self.put_in_force(directory(&self.tokens, scope));
+    }
+
+    /// Puts the rulebook that ships in force again, for other identities.
+    pub(super) fn put_in_force(&self, directory: Directory) {
+        self.gate.replace_rules(rules(directory, &[]));
     }
 
     /// The events of this kind in the ledger, oldest first.
@@ -196,6 +212,30 @@ impl Stand {
     }
 }
 
+/// The identities of a stand.
+pub(super) type Tokens = BTreeMap<&'static str, Token>;
+
+/// `robin` and `mallory` are agents of `dana`, with this scope; `priya` approves. Who has no token is not there.
+pub(super) fn directory<'a>(
+    tokens: impl IntoIterator<Item = (&'a &'static str, &'a Token)>,
+    scope: &str,
+) -> Directory {
+    let agent = |(name, token): (&&str, &Token)| {
+        let (kind, more) = match *name {
+            "dana" => ("human", "groups = [\"analysts\", \"approvers\"]"),
+            "priya" => ("human", "groups = [\"approvers\"]"),
+            _ => ("agent", "owner = \"dana\"\ngroups = [\"support\"]"),
+        };
+        let scope = if kind == "agent" { scope } else { "" };
+        let digest = token.digest();
+        let text = format!(
+            "name = \"{name}\"\nkind = \"{kind}\"\n{more}\n[auth]\ntoken_sha256 = \"{digest}\"\n{scope}"
+        );
+        AgentSource { path: format!("{name}.toml"), text }
+    };
+    Directory::build(&tokens.into_iter().map(agent).collect::<Vec<_>>()).unwrap()
+}
+
 /// What a client heard besides answers.
 #[derive(Debug, Clone)]
 pub(super) struct Log(watch::Sender<Vec<String>>);
@@ -247,11 +287,27 @@ impl Client {
             self.service.call_tool(CallToolRequestParams::new(tool).with_arguments(arguments)).await?;
         let answer = result.structured_content.clone().expect("clients show models nothing else");
         fits(&self.schemas[tool], &answer, tool);
+        let declared = self.schemas[tool]["properties"].as_object().unwrap();
+        for field in answer.as_object().unwrap().keys() {
+            assert!(declared.contains_key(field), "{tool} does not declare `{field}`: {answer}");
+        }
         let is_error = result.is_error == Some(true);
         assert_eq!(is_error, ["denied", "error"].contains(&answer["status"].as_str().unwrap()), "{answer}");
         let text = result.content.first().and_then(|content| content.as_text()).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&text.text).unwrap(), answer, "both forms say the same");
         Ok((answer, is_error))
+    }
+
+    /// As [`Client::call`], for a tool that may not be listed.
+    pub(super) async fn try_call_unseen(
+        &self,
+        tool: &'static str,
+        arguments: Value,
+    ) -> Result<Value, ServiceError> {
+        let arguments = arguments.as_object().cloned().unwrap();
+        let result =
+            self.service.call_tool(CallToolRequestParams::new(tool).with_arguments(arguments)).await?;
+        Ok(result.structured_content.unwrap_or_default())
     }
 
     /// Ends the connection without waiting for answers.
@@ -313,21 +369,7 @@ fn fits(schema: &Value, value: &Value, path: &str) {
 }
 
 /// The rulebook that ships with `more` files, for all who have a token.
-fn rules(tokens: &[(&&str, &Token)], scope: &str, more: &[(&str, &str)]) -> Rules {
-    let agent = |(name, token): &(&&str, &Token)| {
-        let (kind, more) = match **name {
-            "dana" => ("human", "groups = [\"analysts\", \"approvers\"]"),
-            "priya" => ("human", "groups = [\"approvers\"]"),
-            _ => ("agent", "owner = \"dana\"\ngroups = [\"support\"]"),
-        };
-        let scope = if kind == "agent" { scope } else { "" };
-        let digest = token.digest();
-        let text = format!(
-            "name = \"{name}\"\nkind = \"{kind}\"\n{more}\n[auth]\ntoken_sha256 = \"{digest}\"\n{scope}"
-        );
-        AgentSource { path: format!("{name}.toml"), text }
-    };
-    let directory = Directory::build(&tokens.iter().map(agent).collect::<Vec<_>>()).unwrap();
+fn rules(directory: Directory, more: &[(&str, &str)]) -> Rules {
     let mut sources = rulebook();
     sources.extend(more.iter().map(|(path, text)| Source::file((*path).to_owned(), (*text).to_owned())));
     let policy = Snapshot::build(&sources, &directory.to_data()).unwrap();
