@@ -248,6 +248,8 @@ fn config(settings: Settings) -> StreamableHttpServerConfig {
         .enforce_origin_validation()
         .with_allowed_hosts(hosts)
         .with_max_request_body_bytes(settings.max_body_bytes)
+        // Where nothing comes before the answer, a stream of events around it only costs time.
+        .with_json_response(true)
 }
 
 fn origin(scheme: &str, host: &str) -> String {

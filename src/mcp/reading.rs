@@ -249,10 +249,7 @@ async fn show(rooms: &Rooms, begun: Begun, who: &Identity, wish: &Wish) -> (Enve
         Behind::More => {
             let carried = leaf.carried.take();
             let advice = leaf.too_long.map(|bytes| format!("{ALONE} {bytes} bytes: {RAISE}"));
-            let parked = match reader.park().await {
-                Ok(parked) => parked,
-                Err(error) => return (failure::of_run(&error), None),
-            };
+            let parked = reader.park().await;
             let envelope = page(leaf, true).with_some("advice", advice);
             let owner = who.clone();
             let cursor = Cursor { parked, visit, owner, source, table, carried, decision_id, opened };
@@ -301,7 +298,7 @@ async fn fill(
         leaf.bytes = leaf.bytes.saturating_add(row.bytes);
         leaf.rows.push(cells);
     }
-    Ok(if reader.has_more(1).await? { Behind::More } else { Behind::Nothing })
+    Ok(if reader.has_more(1).await { Behind::More } else { Behind::Nothing })
 }
 
 /// The page's answer, with the word that goes on.

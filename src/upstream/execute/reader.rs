@@ -38,6 +38,8 @@ pub struct Reader {
     state: State,
     /// Rows that have come and were not asked for yet.
     waiting: VecDeque<Frame>,
+    /// What is wrong with what comes behind them.
+    fault: Option<RunError>,
 }
 
 /// What the client has got, and the receipt that is owed for it.
@@ -139,6 +141,7 @@ impl Reader {
             time_left: limits.time_ms.map(Duration::from_millis),
             state: State::Sending { is_complete: false },
             waiting: VecDeque::new(),
+            fault: None,
         };
         let first = async {
             reader.lease.send(&mut outbox).await.map_err(RunError::Broken)?;
@@ -180,12 +183,15 @@ impl Reader {
         Ok(Next::Row(Row { values, bytes: self.collector.bytes().saturating_sub(before) }))
     }
 
-    /// Whether there is another row.
-    ///
-    /// # Errors
-    /// As [`Reader::next`].
-    pub async fn has_more(&mut self, rows: u32) -> Result<bool, RunError> {
-        Ok(!matches!(self.peek(rows).await?, Came::Ready))
+    /// Whether something else comes: another row, or what is wrong with it, which is for [`Reader::next`] to tell.
+    pub async fn has_more(&mut self, rows: u32) -> bool {
+        match self.peek(rows).await {
+            Ok(came) => !matches!(came, Came::Ready),
+            Err(fault) => {
+                self.fault = Some(fault);
+                true
+            }
+        }
     }
 
     /// The columns.
@@ -222,14 +228,11 @@ impl Reader {
         }
     }
 
-    /// Rests between two pages. What is under way is read to the end of its step, as far as there is room for it.
-    ///
-    /// # Errors
-    /// See [`RunError`]: then the result was given up.
-    pub async fn park(mut self) -> Result<Parked, RunError> {
-        let mut room = LONGEST_ROW;
+    /// Rests between two pages. What is under way is read to the end of its step, as far as there is room for it; what is
+    /// wrong with it is for the next page to tell, since this one was whole without it.
+    pub async fn park(mut self) -> Parked {
         let size = |frame: &Frame| u64::try_from(frame.body.len()).unwrap_or(u64::MAX);
-        room = self.waiting.iter().fold(room, |room, frame| room.saturating_sub(size(frame)));
+        let mut room = self.waiting.iter().fold(LONGEST_ROW, |room, frame| room.saturating_sub(size(frame)));
         while matches!(self.state, State::Sending { .. }) && room > 0 {
             match self.receive().await {
                 Ok(Came::Row(frame)) => {
@@ -237,12 +240,15 @@ impl Reader {
                     self.waiting.push_back(frame);
                 }
                 Ok(Came::Ready) => {}
-                Ok(Came::TooLong) => return Err(self.fail(Stop::Bytes { bytes: LONGEST_ROW }.into())),
-                Err(error) => return Err(self.fail(error)),
+                Ok(Came::TooLong) => break,
+                Err(error) => {
+                    self.fault = Some(error);
+                    break;
+                }
             }
         }
         self.lease.release();
-        Ok(Parked(self))
+        Parked(self)
     }
 
     /// Gives the result up, or takes in that it has ended: what the client got is recorded as all that was wanted.
@@ -282,6 +288,9 @@ impl Reader {
         loop {
             if let Some(frame) = self.waiting.front() {
                 return Ok(Came::Row(frame.clone()));
+            }
+            if let Some(fault) = self.fault.take() {
+                return Err(fault);
             }
             match self.state {
                 State::Complete | State::Lost => return Ok(Came::Ready),

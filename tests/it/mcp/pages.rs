@@ -326,6 +326,26 @@ async fn a_row_that_no_answer_holds_is_refused_with_what_would_work() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_behind_a_page_is_told_by_the_next() {
+    let shop = Shop::open().await;
+    let client = shop.client("robin").await;
+    let long = "SELECT CASE id WHEN 8 THEN repeat('x', 3000000) ELSE repeat('y', 100) END AS big FROM items ORDER BY id";
+    let wrong = "SELECT repeat('y', 100 + 0 / (8 - id)) AS big FROM items ORDER BY id";
+    for (sql, code) in [(long, "row_too_long"), (wrong, "database_error")] {
+        let (first, is_error) = client.call("query", json!({"sql": sql, "max_bytes": 500})).await;
+        assert!(!is_error, "{first}");
+        assert_eq!(first["row_count"], 4);
+        let (second, is_error) = client.call("query", json!({"cursor": word(&first), "max_rows": 3})).await;
+        assert!(!is_error, "{second}");
+        assert_eq!((&second["row_count"], &second["truncated"]), (&json!(3), &json!(true)));
+        let (answer, is_error) = client.call("query", json!({"cursor": word(&second)})).await;
+        assert!(is_error);
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+    }
+    until("both are closed", async || shop.in_transaction().await == 0).await;
+}
+
+#[tokio::test]
 async fn an_error_in_the_middle_of_a_result_ends_it() {
     let shop = Shop::open().await;
     let client = shop.client("robin").await;
