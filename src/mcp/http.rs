@@ -24,11 +24,14 @@ use super::sessions::Sessions;
 
 /// The service at `/mcp`.
 pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {
-    let manager = Arc::new(LocalSessionManager::default());
+    let mut manager = LocalSessionManager::default();
+    manager.session_config.keep_alive = Some(settings.sleep_after);
+    let manager = Arc::new(manager);
     let sessions = Arc::new(Sessions::new(Arc::clone(&manager), settings.max_sessions));
     let rooms = Arc::new(Rooms::new(Arc::clone(&gate), upstream, Arc::clone(&sessions), &settings));
-    let service =
-        StreamableHttpService::new(move || Ok(Server::new(Arc::clone(&rooms))), manager, config(settings));
+    let mut config = config(settings);
+    config.session_store = Some(Arc::clone(&sessions) as _);
+    let service = StreamableHttpService::new(move || Ok(Server::new(Arc::clone(&rooms))), manager, config);
     Router::new().route_service(ENDPOINT, service).layer(from_fn_with_state(Guard { gate, sessions }, admit))
 }
 
