@@ -52,7 +52,9 @@ where
     M: Fn() -> S + Send + Sync + 'static,
     S: ServerHandler,
 {
-    let manager = Arc::new(LocalSessionManager::default());
+    let mut manager = LocalSessionManager::default();
+    manager.session_config.keep_alive = Some(settings.sleep_after);
+    let manager = Arc::new(manager);
     let sessions = Arc::new(Sessions::new(Arc::clone(&manager), settings.max_sessions));
     let guard = Guard {
         gate,
@@ -66,8 +68,10 @@ where
     let documents =
         documents.fold(Router::new(), |router, path| router.route(&path, get(resource::document)));
     let documents = documents.with_state(guard.authorization.clone());
+    let mut config = config(settings);
+    config.session_store = Some(Arc::clone(&sessions) as _);
     let server = make(sessions);
-    let service = StreamableHttpService::new(move || Ok(server()), manager, config(settings));
+    let service = StreamableHttpService::new(move || Ok(server()), manager, config);
     let endpoint = Router::new().route_service(ENDPOINT, service).layer(from_fn_with_state(guard, admit));
     endpoint.merge(documents)
 }

@@ -57,6 +57,7 @@ mod waiting;
 mod writing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio_util::sync::CancellationToken;
@@ -90,6 +91,9 @@ pub struct Settings {
     /// Most sessions of one identity (protocol versions before 2026-07-28 only); the oldest is closed for a
     /// new one.
     pub max_sessions: usize,
+    /// How long nothing may happen in such a session before only how it began is kept; its next message wakes it. Longer
+    /// than any call may be silent.
+    pub sleep_after: Duration,
     /// How many results agents may read page by page, and how long.
     pub cursors: Limits,
     /// Which clients that can show a person a link are asked to show where a held statement is reviewed.
@@ -107,6 +111,7 @@ impl Default for Settings {
             tasks: TaskTracker::new(),
             max_calls: 16,
             max_sessions: 32,
+            sleep_after: Duration::from_secs(300),
             cursors: Limits::default(),
             review_links: ReviewLinks::default(),
         }

@@ -1,12 +1,14 @@
 //! Who hears of changes: sessions by notification, later clients by a subscription; and whose token is no longer good
 //! hears nothing.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use rmcp::model::{ServerNotification, SubscriptionFilter};
 use rmcp::service::Subscription;
 use serde_json::json;
 
-use super::governed::{SCOPE, Shop, shop};
+use super::governed::{SCOPE, Shop, shop, shop_with};
 use super::stand::{Client, Era, Stand};
 
 const READ_ONLY: &str = "[scope.shop]\nread = [\"public.*\"]\n";
@@ -166,6 +168,37 @@ async fn who_is_gone_hears_nothing_any_more() {
     assert!(subscription.next().await.unwrap().is_none());
     assert_eq!(stand.status_of("tools/list", &token).await, StatusCode::UNAUTHORIZED);
     assert_eq!(status_in(&stand, &session, &token).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_session_that_sleeps_wakes_for_who_opened_it() {
+    let Shop { mut stand, .. } =
+        shop_with(READ_ONLY, |settings| settings.sleep_after = Duration::from_millis(100)).await;
+    let (robin, mallory) = (stand.bearer("robin"), stand.bearer("mallory"));
+    let session = super::session(&stand, &robin).await;
+    for _ in 0..3 {
+        falls_asleep(&stand, &session, &robin).await;
+        assert_eq!(status_in(&stand, &session, &mallory).await, StatusCode::NOT_FOUND);
+        assert_eq!(status_in(&stand, &session, &robin).await, StatusCode::OK, "it goes on");
+    }
+    falls_asleep(&stand, &session, &robin).await;
+    stand.rotate("robin");
+    stand.rescope(SCOPE);
+    let new = stand.bearer("robin");
+    assert_eq!(status_in(&stand, &session, &robin).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status_in(&stand, &session, &new).await, StatusCode::OK, "it held nothing but how it began");
+}
+
+/// Returns when the session has been put to sleep: its stream of notifications ends then.
+async fn falls_asleep(stand: &Stand, session: &str, bearer: &str) {
+    let stream = reqwest::Client::new()
+        .get(&stand.url)
+        .header("accept", "text/event-stream")
+        .header("authorization", bearer)
+        .header("mcp-session-id", session);
+    let stream = stream.send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    stream.text().await.unwrap();
 }
 
 /// What a message in a session is answered with.

@@ -4,7 +4,7 @@ use rmcp::model::CallToolRequestParams;
 use serde_json::{Value, json};
 
 use portcullis::approval::{ApprovalId, State, Vote};
-use portcullis::mcp::ReviewLinks;
+use portcullis::mcp::{self, ReviewLinks};
 use portcullis::upstream::DatabaseSettings;
 
 use super::stand::{Client, Era, Stand, fresh};
@@ -48,9 +48,13 @@ pub(super) async fn shop(scope: &str) -> Shop {
 
 /// As [`shop`], whose clients are asked to show links like this.
 pub(super) async fn shop_showing(scope: &str, links: ReviewLinks) -> Shop {
+    shop_with(scope, |settings| settings.review_links = links).await
+}
+
+/// As [`shop`], after `change` was made to the door's settings.
+pub(super) async fn shop_with(scope: &str, change: impl FnOnce(&mut mcp::Settings)) -> Shop {
     let (shop, database) = prepared().await;
-    let stand = Stand::start_with(vec![shop], scope, &[], |settings| settings.review_links = links).await;
-    Shop { stand, database }
+    Shop { stand: Stand::start_with(vec![shop], scope, &[], change).await, database }
 }
 
 /// A fresh database, and how a gateway calls it `shop`.
