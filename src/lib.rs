@@ -36,6 +36,7 @@ pub mod mask;
 pub mod mcp;
 pub mod policy;
 pub mod protocol;
+pub mod runs;
 pub mod serve;
 pub mod sql;
 pub mod store;

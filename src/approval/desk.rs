@@ -402,6 +402,7 @@ fn made(new: NewRequest, now: Timestamp) -> Request {
         database: new.database,
         statement: new.statement,
         parameters: new.parameters,
+        call: new.call,
         purpose: new.purpose,
         rule: new.rule,
         message: new.message,

@@ -13,4 +13,4 @@ mod table;
 mod tests;
 
 pub use desk::{Desk, DeskError, Resolution};
-pub use request::{Approval, ApprovalId, Ballot, Digest, NewRequest, Request, State, Vote};
+pub use request::{Approval, ApprovalId, Ballot, Digest, NewRequest, Request, State, ToolCall, Vote};

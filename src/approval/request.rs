@@ -73,6 +73,47 @@ impl Digest {
     }
 }
 
+/// How a tool was called that wants to run something: what the approval is for besides text and values.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ToolCall {
+    /// The tool's name; empty where it was no tool.
+    pub tool: String,
+    /// The caller's key of the run; empty without one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub key: String,
+    /// Most rows that may be affected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_affected: Option<u64>,
+    /// Where there are several statements, how many of the values belong to each; else empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<usize>,
+}
+
+impl ToolCall {
+    /// What people call each of `values` bind values: `$1`, or `$1 of statement 2` where there are several statements.
+    #[must_use]
+    pub fn labels(&self, values: usize) -> Vec<String> {
+        if self.counts.is_empty() {
+            return (1..=values).map(|value| format!("${value}")).collect();
+        }
+        let of = |(count, statement): (&usize, usize)| {
+            (1..=*count).map(move |value| format!("${value} of statement {statement}"))
+        };
+        self.counts.iter().zip(1..).flat_map(of).take(values).collect()
+    }
+
+    /// `values` as a list for each statement.
+    #[must_use]
+    pub fn lists(&self, values: &[Option<String>]) -> Vec<Vec<Option<String>>> {
+        if self.counts.is_empty() {
+            return vec![values.to_vec()];
+        }
+        let mut rest = values.iter().cloned();
+        self.counts.iter().map(|count| rest.by_ref().take(*count).collect()).collect()
+    }
+}
+
 /// A request that is about to be made.
 #[derive(Debug, Clone)]
 pub struct NewRequest {
@@ -94,6 +135,8 @@ pub struct NewRequest {
     pub statement: String,
     /// Bind values as text; `None` is NULL. Binary values are shown in hexadecimal.
     pub parameters: Vec<Option<String>>,
+    /// How a tool was called; empty at other doors.
+    pub call: ToolCall,
     /// What the requester says it is for; empty where the door has no way to say it.
     pub purpose: String,
     /// The rule that asks for approval.
@@ -129,8 +172,10 @@ pub struct Request {
     pub database: String,
     /// The exact text.
     pub statement: String,
-    /// Bind values as text; `None` is NULL.
+    /// Bind values as text, of all statements one after the other; `None` is NULL.
     pub parameters: Vec<Option<String>>,
+    /// How a tool was called; empty at other doors.
+    pub call: ToolCall,
     /// What the requester says it is for.
     pub purpose: String,
     /// The rule that asks for approval.

@@ -12,7 +12,7 @@ use crate::store::Schema;
 use super::{ApprovalId, Ballot, Digest, Request, State, Vote};
 
 /// Times are milliseconds since 1970; lists and documents are JSON.
-pub(super) const SCHEMA: Schema = Schema { room: "approval", steps: &[REQUESTS, VOTES] };
+pub(super) const SCHEMA: Schema = Schema { room: "approval", steps: &[REQUESTS, VOTES, CALL] };
 
 /// As it was before votes were rows of their own.
 #[cfg(test)]
@@ -76,6 +76,9 @@ const VOTES: &str = "
         SELECT id, decided_by, decided_by_groups, iif(state = 'denied', 'deny', 'approve'), decision_note, decided_at
           FROM approval_request WHERE decided_by != '' AND decided_at IS NOT NULL ORDER BY decided_at;";
 
+/// How a tool was called.
+const CALL: &str = "ALTER TABLE approval_request ADD COLUMN call TEXT NOT NULL DEFAULT '{}';";
+
 /// Ends every open request whose time is over.
 pub(super) fn lapse(tx: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<usize> {
     tx.execute(
@@ -89,10 +92,10 @@ pub(super) fn insert(tx: &Transaction<'_>, request: &Request) -> rusqlite::Resul
     tx.execute(
         "INSERT INTO approval_request
            (id, digest, requester, requester_kind, owner, requester_groups, door, database, statement,
-            parameters, purpose, rule, message, facts, revision, groups, requirement, created_at, expires_at, state)
+            parameters, call, purpose, rule, message, facts, revision, groups, requirement, created_at, expires_at, state)
          VALUES
            (:id, :digest, :requester, :requester_kind, :owner, :requester_groups, :door, :database, :statement,
-            :parameters, :purpose, :rule, :message, :facts, :revision, :groups, :requirement, :created_at,
+            :parameters, :call, :purpose, :rule, :message, :facts, :revision, :groups, :requirement, :created_at,
             :expires_at, :state)",
         named_params! {
             ":id": request.id.as_str(),
@@ -105,6 +108,7 @@ pub(super) fn insert(tx: &Transaction<'_>, request: &Request) -> rusqlite::Resul
             ":database": request.database,
             ":statement": request.statement,
             ":parameters": json(&request.parameters)?,
+            ":call": json(&request.call)?,
             ":purpose": request.purpose,
             ":rule": request.rule,
             ":message": request.message,
@@ -247,6 +251,7 @@ fn request(row: &Row<'_>) -> rusqlite::Result<Request> {
         database: row.get("database")?,
         statement: row.get("statement")?,
         parameters: parsed(row, "parameters")?,
+        call: parsed(row, "call")?,
         purpose: row.get("purpose")?,
         rule: row.get("rule")?,
         message: row.get("message")?,

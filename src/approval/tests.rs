@@ -16,7 +16,7 @@ use crate::policy::{Escalation, Reason, Requirement};
 use crate::store::Store;
 
 use super::table;
-use super::{ApprovalId, Desk, DeskError, Digest, NewRequest, Request, Resolution, State, Vote};
+use super::{ApprovalId, Desk, DeskError, Digest, NewRequest, Request, Resolution, State, ToolCall, Vote};
 
 const TTL: Duration = Duration::from_secs(300);
 
@@ -45,6 +45,7 @@ fn ask(door: &str, statement: &str) -> NewRequest {
         database: "shop".into(),
         statement: statement.into(),
         parameters: vec![Some("7".into()), None],
+        call: ToolCall::default(),
         purpose: "ticket 12".into(),
         rule: "write_in_scope".into(),
         message: "writes need a second pair of eyes".into(),

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use crate::approval::ApprovalId;
+use crate::approval::{ApprovalId, ToolCall};
 use crate::policy::{BindTo, Progress, Requirement};
 
 use super::console::{Console, ConsoleArguments};
@@ -166,9 +166,15 @@ fn show(request: &Value, json: bool, output: &mut Output) -> anyhow::Result<Exit
         output.line(format_args!("{:11} it holds for any bind values, not only for these", "binds"))?;
     }
     let values = request.get("parameters").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    for (value, number) in values.iter().zip(1..) {
+    let call = request.get("call").cloned().and_then(|call| serde_json::from_value::<ToolCall>(call).ok());
+    let call = call.unwrap_or_default();
+    if let Some(most) = call.max_affected {
+        output
+            .line(format_args!("{:11} it is rolled back if more than {most} rows are affected", "ceiling"))?;
+    }
+    for (value, label) in values.iter().zip(call.labels(values.len())) {
         let value = value.as_str().map_or_else(|| "NULL".to_owned(), |value| format!("'{}'", visible(value)));
-        output.line(format_args!("{:11} {value}", format!("${number}")))?;
+        output.line(format_args!("{label:11} {value}"))?;
     }
     output.line("")?;
     output.line(visible(text(request, "statement")))?;

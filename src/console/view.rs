@@ -95,7 +95,9 @@ pub(super) struct Detail<'a> {
     request: &'a Request,
     statement: Shown,
     extent: String,
-    parameters: Vec<Option<Shown>>,
+    /// Each bind value by its name.
+    parameters: Vec<(String, Option<Shown>)>,
+    max_affected: Option<u64>,
     purpose: Shown,
     message: Shown,
     note: Shown,
@@ -127,7 +129,8 @@ impl<'a> Detail<'a> {
             bar: Bar::of(signed_in),
             statement: Shown::all(&request.statement),
             extent: words::extent(&request.statement),
-            parameters: request.parameters.iter().map(|value| value.as_deref().map(Shown::all)).collect(),
+            parameters: parameters(request),
+            max_affected: request.call.max_affected,
             purpose: Shown::all(&request.purpose),
             message: Shown::all(&request.message),
             note: Shown::all(&request.decision_note),
@@ -148,6 +151,12 @@ impl<'a> Detail<'a> {
             request,
         }
     }
+}
+
+fn parameters(request: &Request) -> Vec<(String, Option<Shown>)> {
+    let labels = request.call.labels(request.parameters.len());
+    let values = request.parameters.iter().map(|value| value.as_deref().map(Shown::all));
+    labels.into_iter().zip(values).collect()
 }
 
 /// What one person said.

@@ -15,7 +15,7 @@ use crate::mask::RowGrants;
 use crate::policy::input::SessionFacts;
 use crate::sql::Statement;
 
-use super::authorized::{Clearance, PrepareClearance, QueryClearance};
+use super::authorized::{Clearance, PrepareClearance, QueryClearance, RunClearance};
 use super::definitions::Redefined;
 use super::journal::Scene;
 use super::rows::Filtered;
@@ -316,19 +316,21 @@ pub struct Call {
     pub parameters: Parameters,
 }
 
-/// To run one statement from parse to result, by an MCP tool.
+/// To run statements from parse to result, by an MCP tool: all in one transaction.
 #[derive(Debug)]
 pub struct Run {
     /// Where.
     pub context: Arc<Context>,
-    /// What; exactly one statement.
+    /// What; a read is exactly one statement.
     pub sql: Statement,
-    /// The values in text form; `None` is NULL.
-    pub parameters: Vec<Option<String>>,
+    /// The values of each statement, in order: in text form, `None` is NULL.
+    pub parameters: Vec<Vec<Option<String>>>,
     /// The tool's name.
     pub tool: String,
     /// What the agent says it is for; empty where the tool takes no reason.
     pub purpose: String,
+    /// The caller's key, which stands for this run for ever; empty without one.
+    pub key: String,
     /// In which transaction.
     pub mode: RunMode,
 }
@@ -386,7 +388,7 @@ impl Act for Call {
 }
 
 impl Act for Run {
-    type Grant = Clearance;
+    type Grant = RunClearance;
 }
 
 impl Act for Approve {

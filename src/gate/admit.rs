@@ -12,7 +12,7 @@ use crate::policy::input::{Arguments, Spent};
 use crate::sql::Item;
 
 use super::act::{Judged, Parameters};
-use super::authorized::{Clearance, PrepareClearance, QueryClearance};
+use super::authorized::{Clearance, PrepareClearance, QueryClearance, RunClearance};
 use super::course::{Course, Grounds};
 use super::definitions::Watch;
 use super::escalate::{Errand, Passed, Values};
@@ -21,7 +21,7 @@ use super::journal::{self, NONE, Scene};
 use super::judge::{Case, Ruling, Via, is_way_out, unresolved};
 use super::{
     Approve, Authorized, Bind, Denial, DenialKind, Gate, Names, Prepare, Prepared, Query, Run, RunMode,
-    Running, Tell,
+    RunStep, Running, Tell,
 };
 
 impl Judged for Query {
@@ -64,7 +64,7 @@ impl Judged for Prepare {
 impl Judged for Bind {
     async fn judged(self, gate: &Gate, who: &Identity, tell: &dyn Tell) -> Result<Authorized<Self>, Denial> {
         let case = Case {
-            parameters: shown(&self.parameters),
+            parameters: vec![shown(&self.parameters)],
             prepared: Some(&self.prepared),
             values: Values::Bound(&self.parameters),
             name: &self.statement_name,
@@ -82,10 +82,12 @@ impl Judged for Run {
             parameters: self.parameters.clone(),
             values: Values::Called(&self.parameters),
             arguments: self.arguments(),
+            key: &self.key,
             ..Case::to_run(who, &self.context, &self.sql, Via::Tool(&self.tool), &names)
         };
         let admitted = gate.admitted(who, &case, tell, &self.purpose).await?;
-        Ok(Authorized::mint(self, admitted.single(gate)))
+        let grant = admitted.steps(&self.parameters, gate);
+        Ok(Authorized::mint(self, grant))
     }
 }
 
@@ -133,6 +135,24 @@ impl Admitted {
     pub(super) fn single(mut self, gate: &Gate) -> Clearance {
         let running = self.running.pop().unwrap_or_else(|| gate.nothing_running(&self.decision_id));
         Clearance { sql: self.sql, running }
+    }
+
+    /// Each statement by itself, with its own values: for who sends them one by one.
+    fn steps(self, parameters: &[Vec<Option<String>>], gate: &Gate) -> RunClearance {
+        let mut values = parameters.iter().cloned();
+        let approval = self.grounds.passed.approval.as_ref().map(|approval| approval.id().clone());
+        if self.running.len() < 2 {
+            let parameters = values.next().unwrap_or_default();
+            let steps = vec![RunStep { cleared: self.single(gate), parameters }];
+            return RunClearance { steps, approval };
+        }
+        let texts: Vec<String> = self.grounds.passed.verdict.texts().map(str::to_owned).collect();
+        let cleared = self.running.into_iter().zip(texts);
+        let step = |(running, sql)| RunStep {
+            cleared: Clearance { sql, running },
+            parameters: values.next().unwrap_or_default(),
+        };
+        RunClearance { steps: cleared.map(step).collect(), approval }
     }
 }
 
@@ -192,7 +212,10 @@ impl Gate {
             ..journal::statement(
                 case.via.as_str(),
                 text,
-                kept(case, denial.redacts().unwrap_or_else(|| self.rules().policy.may_redact())),
+                kept(
+                    &case.parameters.concat(),
+                    denial.redacts().unwrap_or_else(|| self.rules().policy.may_redact()),
+                ),
             )
         };
         let rule = record.rule.as_str();
@@ -216,14 +239,14 @@ impl Gate {
                 command: SmolStr::new_static("empty"),
                 decision: SmolStr::new_static("allow"),
                 revision: verdict.revision.clone(),
-                ..journal::statement(case.via.as_str(), text, kept(case, false))
+                ..journal::statement(case.via.as_str(), text, case.parameters.concat())
             };
             let event = Event::Decided(Box::new(record));
             return self.journal.append(scene, decision_id, event).await.map_err(|e| Denial::from(&e));
         }
         let redact = verdict.rulings.iter().any(|ruling| ruling.decision.redact_parameters);
         let ruled = verdict.rulings.iter().zip(&verdict.evidence);
-        for (item, (ruling, evidence)) in verdict.analysis.items().iter().zip(ruled) {
+        for (index, (item, (ruling, evidence))) in verdict.analysis.items().iter().zip(ruled).enumerate() {
             self.keep_facts(evidence);
             let text = case.statement.as_str().get(item.range.clone()).unwrap_or_default().to_owned();
             let verbatim = ruling.rewritten.plan.verbatim;
@@ -247,7 +270,7 @@ impl Gate {
                 labels: ruling.decision.labels.clone(),
                 place: first(ruling).map(|reason| reason.place.as_str().into()).unwrap_or_default(),
                 input: Some(Box::new(evidence.kept.clone())),
-                ..journal::statement(case.via.as_str(), text, kept(case, redact))
+                ..journal::statement(case.via.as_str(), text, kept(case.parameters_of(index), redact))
             };
             let event = Event::Decided(Box::new(record));
             self.journal.append(scene, decision_id, event).await.map_err(|error| Denial::from(&error))?;
@@ -323,7 +346,7 @@ impl Gate {
             ..journal::statement(
                 case.via.as_str(),
                 case.statement.as_str().to_owned(),
-                case.parameters.clone(),
+                case.parameters.concat(),
             )
         };
         self.journal.note(scene, &decision_id, Event::Decided(Box::new(record)));
@@ -365,11 +388,11 @@ impl Gate {
 }
 
 /// The bind values as the ledger keeps them.
-fn kept(case: &Case<'_>, redact: bool) -> Vec<Option<String>> {
+fn kept(parameters: &[Option<String>], redact: bool) -> Vec<Option<String>> {
     if !redact {
-        return case.parameters.clone();
+        return parameters.to_vec();
     }
-    case.parameters.iter().map(|_| Some("(redacted by the rulebook)".to_owned())).collect()
+    parameters.iter().map(|_| Some("(redacted by the rulebook)".to_owned())).collect()
 }
 
 /// What the ledger says of a statement that runs although it was not understood.

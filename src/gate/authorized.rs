@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 use smol_str::SmolStr;
 
+use crate::approval::ApprovalId;
 use crate::audit::{Event, Ledger, Record};
 use crate::clock::{Clock, elapsed_ms};
 use crate::mask::detect::Findings;
@@ -81,21 +82,68 @@ impl Authorized<Bind> {
 }
 
 impl Authorized<Run> {
-    /// What must run before it, for definitions to be those that it was judged by.
-    pub(crate) fn guard(&self) -> Option<&Guard> {
-        self.grant().running.guard()
-    }
-
     /// Whether the session ends once it is answered.
     #[must_use]
     pub fn ends_session(&self) -> bool {
-        self.grant().running.ends_session
+        self.grant().steps.iter().any(|step| step.cleared.running.ends_session)
     }
 
     /// The decision that admitted it: for an answer about a statement that failed later on.
     #[must_use]
     pub fn decision_id(&self) -> &str {
-        self.grant().running.receipt.decision_id()
+        self.grant().steps.first().map_or("", |step| step.cleared.running.receipt.decision_id())
+    }
+
+    /// The approval that it has spent.
+    #[must_use]
+    pub fn approval(&self) -> Option<&ApprovalId> {
+        self.grant().approval.as_ref()
+    }
+
+    /// The statements, to be sent one by one; at least one.
+    pub(crate) fn into_steps(self) -> Vec<RunStep> {
+        let (_, clearance) = self.spend();
+        clearance.steps
+    }
+}
+
+/// What the gate grants for a [`Run`]: a step for each statement in it.
+#[derive(Debug)]
+pub struct RunClearance {
+    pub(super) steps: Vec<RunStep>,
+    pub(super) approval: Option<ApprovalId>,
+}
+
+/// One statement of an admitted [`Run`]. Spent by value; dropped, it is recorded as not run.
+#[derive(Debug)]
+#[must_use = "a step that was admitted must be sent or dropped; dropping it is recorded as not run"]
+pub struct RunStep {
+    pub(super) cleared: Clearance,
+    pub(super) parameters: Vec<Option<String>>,
+}
+
+impl RunStep {
+    /// What must run before it, for definitions to be those that it was judged by.
+    pub(crate) fn guard(&self) -> Option<&Guard> {
+        self.cleared.running.guard()
+    }
+
+    /// What it may take.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.cleared.running.limits
+    }
+
+    /// The SQL to send, its values, and the statement's running state.
+    pub(crate) fn split(self) -> (String, Vec<Option<String>>, Running) {
+        let (sql, running) = self.cleared.split();
+        (sql, self.parameters, running)
+    }
+
+    /// Records that it was not sent, because of what came before it.
+    pub(crate) fn skip(self, outcome: &Outcome) {
+        let (_, running) = self.cleared.split();
+        running.receipt.settle(outcome, 0, 0);
     }
 }
 
@@ -270,6 +318,8 @@ pub enum Outcome {
     },
     /// The server skipped it, because something before it failed.
     Skipped,
+    /// It ran, and was undone with its transaction, because of something else in there.
+    RolledBack,
     /// We stopped its result: ceiling or mismatch.
     Stopped {
         /// Why, where it was the result itself.
@@ -285,7 +335,9 @@ impl Outcome {
     pub fn tag(&self) -> &str {
         match self {
             Self::Completed { tag } => tag,
-            Self::Failed { .. } | Self::Skipped | Self::Stopped { .. } | Self::Unknown => "",
+            Self::Failed { .. } | Self::Skipped | Self::RolledBack | Self::Stopped { .. } | Self::Unknown => {
+                ""
+            }
         }
     }
 
@@ -298,6 +350,7 @@ impl Outcome {
             Self::Completed { .. }
             | Self::Failed { .. }
             | Self::Skipped
+            | Self::RolledBack
             | Self::Stopped { stop: None }
             | Self::Unknown => String::new(),
         }
@@ -310,6 +363,7 @@ impl Outcome {
             Self::Completed { .. } => "ok",
             Self::Failed { .. } => "error",
             Self::Skipped => "skipped",
+            Self::RolledBack => "rolled_back",
             Self::Stopped { .. } => "stopped",
             Self::Unknown => "unknown",
         }
@@ -396,7 +450,9 @@ impl Receipt {
         let (tag, sqlstate) = match outcome {
             Outcome::Completed { tag } => (tag.clone(), String::new()),
             Outcome::Failed { sqlstate } => (String::new(), sqlstate.clone()),
-            Outcome::Skipped | Outcome::Stopped { .. } | Outcome::Unknown => (String::new(), String::new()),
+            Outcome::Skipped | Outcome::RolledBack | Outcome::Stopped { .. } | Outcome::Unknown => {
+                (String::new(), String::new())
+            }
         };
         record.at = now;
         record.event = Event::Settled {

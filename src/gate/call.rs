@@ -27,7 +27,7 @@ impl Judged for Call {
         let prepared = Arc::new(self.known(&catalog));
         let names = Names::default();
         let case = Case {
-            parameters: shown(&self.parameters),
+            parameters: vec![shown(&self.parameters)],
             prepared: Some(&prepared),
             values: Values::Bound(&self.parameters),
             ..Case::to_run(who, &self.context, &prepared.statement, Via::Call, &names)

@@ -54,7 +54,7 @@ pub(super) struct Grounds {
 enum Kept {
     None,
     Bound(Parameters),
-    Called(Vec<Option<String>>),
+    Called(Vec<Vec<Option<String>>>),
 }
 
 /// A result that has come to a step.
@@ -146,7 +146,7 @@ impl Grounds {
         };
         let (parameters, values) = match &self.values {
             Kept::None => (Vec::new(), Values::None),
-            Kept::Bound(parameters) => (super::admit::shown(parameters), Values::Bound(parameters)),
+            Kept::Bound(parameters) => (vec![super::admit::shown(parameters)], Values::Bound(parameters)),
             Kept::Called(values) => (values.clone(), Values::Called(values)),
         };
         Case {

@@ -41,7 +41,9 @@ impl Gate {
         if let Some(denial) = unresolved(item).filter(|_| !unjudged) {
             return Err(denial);
         }
-        if let Some(denial) = pinned::own_setting(&item.facts, case).filter(|_| !unjudged) {
+        if let Some(denial) = pinned::own_setting(&item.facts, case.via, &case.values.of(asked.batch.index))
+            .filter(|_| !unjudged)
+        {
             return Err(denial);
         }
         let known = self.known(asked);
@@ -104,7 +106,7 @@ impl Gate {
         });
         let parameters = match wants.parameters && asked.has_values {
             true => decoded(
-                &case.values,
+                &case.values.of(asked.batch.index),
                 case.prepared.map(|prepared| prepared.parameter_types()).unwrap_or_default(),
             ),
             false => Vec::new(),
@@ -168,7 +170,11 @@ impl Asked<'_> {
             statement: &item.facts,
             batch: *batch,
             approvals,
-            bind: BindInput { known: *has_values, values: &case.parameters, parameters: &known.parameters },
+            bind: BindInput {
+                known: *has_values,
+                values: case.parameters_of(batch.index),
+                parameters: &known.parameters,
+            },
             budget: known.budget.unwrap_or_default(),
             labels: labels
                 .map(|labels| LabelsInput { session: &labels.session, day: &labels.day })

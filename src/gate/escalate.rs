@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use crate::approval::desk::Resolution;
-use crate::approval::{Approval, ApprovalId, DeskError, Digest, NewRequest, Request};
+use crate::approval::{Approval, ApprovalId, DeskError, Digest, NewRequest, Request, ToolCall};
 use crate::identity::Identity;
 use crate::policy::input::ApprovalEvidence;
 use crate::policy::{BindTo, Requirement};
@@ -43,19 +43,30 @@ pub(super) enum Values<'a> {
     None,
     /// Of a Bind or a FunctionCall.
     Bound(&'a Parameters),
-    /// Of a tool's call.
-    Called(&'a [Option<String>]),
+    /// Of a tool's call: a list for each statement.
+    Called(&'a [Vec<Option<String>>]),
 }
 
 impl Values<'_> {
-    /// The bytes of the value called `$number`, as text in either format where its type is one of text; `None` where
+    /// Those of statement `index` alone.
+    pub(super) fn of(self, index: usize) -> Self {
+        match self {
+            Self::Called(lists) => Self::Called(lists.get(index..=index).unwrap_or_default()),
+            Self::None | Self::Bound(_) => self,
+        }
+    }
+
+    /// The bytes of the (first) statement's value called `$number`, as text in either format where its type is one of text; `None` where
     /// there is none, and `Some(None)` where it is NULL.
     pub(super) fn text(&self, number: usize) -> Option<Option<&[u8]>> {
         let index = number.checked_sub(1)?;
         match self {
             Self::None => None,
             Self::Bound(parameters) => parameters.values.get(index).map(|value| value.as_deref()),
-            Self::Called(values) => values.get(index).map(|value| value.as_deref().map(str::as_bytes)),
+            Self::Called(lists) => {
+                let value = lists.first()?.get(index)?;
+                Some(value.as_deref().map(str::as_bytes))
+            }
         }
     }
 
@@ -64,7 +75,8 @@ impl Values<'_> {
         match self {
             Self::None => Vec::new(),
             Self::Bound(parameters) => exact(parameters),
-            Self::Called(values) => serde_json::to_vec(values).unwrap_or_default(),
+            Self::Called([only]) => serde_json::to_vec(only).unwrap_or_default(),
+            Self::Called(lists) => serde_json::to_vec(lists).unwrap_or_default(),
         }
     }
 }
@@ -284,6 +296,11 @@ fn digest(case: &Case<'_>, errand: &Errand<'_>, bind_to: BindTo) -> Digest {
         BindTo::Text if prepared => (Vec::new(), &[b"any values"]),
         BindTo::Text | BindTo::Statement => (case.values.exact(), &[]),
     };
+    // A tool that may affect so many rows was approved to affect so many.
+    let ceiling = match case.arguments.max_affected {
+        most @ 0.. if matches!(case.via, Via::Tool(_)) => Some(format!("at most {most} rows")),
+        _ => None,
+    };
     let parts: [&[u8]; 7] = [
         errand.who.name().as_bytes(),
         errand.who.owner().unwrap_or_default().as_bytes(),
@@ -293,8 +310,10 @@ fn digest(case: &Case<'_>, errand: &Errand<'_>, bind_to: BindTo) -> Digest {
         case.statement.as_bytes(),
         &values,
     ];
-    // One part more than any other digest has, so that none is mistaken for the other.
-    Digest::of(parts.into_iter().chain(any_values.iter().copied()))
+    // Parts that no other digest has, so that none is mistaken for the other.
+    Digest::of(
+        parts.into_iter().chain(any_values.iter().copied()).chain(ceiling.as_deref().map(str::as_bytes)),
+    )
 }
 
 fn new_request(
@@ -315,13 +334,26 @@ fn new_request(
         door: case.context.door().as_str().to_owned(),
         database: case.context.database().to_owned(),
         statement: shown(case, verdict),
-        parameters: case.parameters.clone(),
+        parameters: case.parameters.concat(),
+        call: called(case),
         purpose: errand.purpose.to_owned(),
         rule: reason.map(|reason| reason.rule.clone()).unwrap_or_default(),
         message: reason.map(|reason| reason.message.clone()).unwrap_or_default(),
         facts: serde_json::json!({ "statements": facts, "terms": verdict.terms() }),
         revision: verdict.revision.to_string(),
         requirement,
+    }
+}
+
+/// How a tool was called, for approvers and for running it once it is approved.
+fn called(case: &Case<'_>) -> ToolCall {
+    let Via::Tool(tool) = case.via else { return ToolCall::default() };
+    let several = case.parameters.len() > 1;
+    ToolCall {
+        tool: tool.to_owned(),
+        key: case.key.to_owned(),
+        max_affected: u64::try_from(case.arguments.max_affected).ok(),
+        counts: if several { case.parameters.iter().map(Vec::len).collect() } else { Vec::new() },
     }
 }
 

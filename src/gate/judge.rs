@@ -9,9 +9,9 @@ use crate::catalog::Snapshot;
 use crate::identity::Identity;
 use crate::mask::{Governed, Masks, Rewritten};
 use crate::policy::input::{ApprovalEvidence, Arguments, Batch};
-use crate::policy::{Decision, Effect, Limits, Reason, Requirement};
+use crate::policy::{Decision, Effect, Reason, Requirement};
 use crate::sql::facts::Class;
-use crate::sql::{Analysis, AnalyzeError, Item, Statement, analyze, analyze_shallow};
+use crate::sql::{AnalyzeError, Item, Statement, analyze, analyze_shallow};
 
 use super::complete::{self, Blocked, Change, Completed, Under, Written};
 use super::decide::Asked;
@@ -22,6 +22,7 @@ use super::journal;
 use super::memory::{Name, Reading, Rewrite, masked_columns, row_filters};
 use super::pinned;
 use super::rows;
+use super::shape;
 use super::workers::{Workers, WorkersError};
 use super::{Context, Denial, DenialKind, Gate, Missing, Names, Prepared};
 
@@ -35,8 +36,8 @@ pub(super) struct Case<'a> {
     pub(super) statement: &'a Statement,
     /// By which way.
     pub(super) via: Via<'a>,
-    /// Bind values as text, as far as they are known.
-    pub(super) parameters: Vec<Option<String>>,
+    /// Bind values as text, as far as they are known: a list for each statement.
+    pub(super) parameters: Vec<Vec<Option<String>>>,
     /// The statement as it was prepared, if it was: its facts still hold while the catalog is the same.
     pub(super) prepared: Option<&'a Arc<Prepared>>,
     /// What names mean.
@@ -49,9 +50,16 @@ pub(super) struct Case<'a> {
     pub(super) name: &'a str,
     /// What a tool was called with.
     pub(super) arguments: Arguments<'a>,
+    /// The caller's key of a run, for running it once it is approved.
+    pub(super) key: &'a str,
 }
 
 impl<'a> Case<'a> {
+    /// Bind values of statement `index`, as text.
+    pub(super) fn parameters_of(&self, index: usize) -> &[Option<String>] {
+        self.parameters.get(index).map_or(&[], Vec::as_slice)
+    }
+
     /// A statement that somebody wants to run, without values and names.
     pub(super) fn to_run(
         who: &'a Identity,
@@ -72,6 +80,7 @@ impl<'a> Case<'a> {
             decision_id: journal::decision_id(),
             name: "",
             arguments: Arguments::default(),
+            key: "",
         }
     }
 }
@@ -175,6 +184,11 @@ impl Verdict {
         }
     }
 
+    /// The text of each statement, to be sent by itself.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.rulings.iter().map(|ruling| ruling.rewritten.sql.as_str())
+    }
+
     /// A COMMIT may be prepared as ROLLBACK, or become one, while the ledger fails: neither shows anybody anything.
     fn is_commit(&self) -> bool {
         self.analysis.items().iter().all(|item| item.facts.kind == super::admit::COMMIT)
@@ -205,7 +219,7 @@ impl Gate {
                 (analysis, catalog)
             }
         };
-        structure(case, &analysis)?;
+        shape::structure(case, &analysis)?;
         let read = Arc::clone(&analysis);
         let completed = self.completed(case, analysis, &catalog).await?;
         let analysis = Arc::clone(&completed.analysis);
@@ -244,8 +258,8 @@ impl Gate {
         decisions: Vec<Arc<Decision>>,
     ) -> Result<Vec<Ruling>, Denial> {
         let analysis = Arc::clone(&completed.analysis);
-        limited_batch(case, &analysis, &decisions)?;
-        ends_last(&decisions)?;
+        shape::limited_batch(case, &analysis, &decisions)?;
+        shape::ends_last(&decisions)?;
         pinned::kept(case.context, analysis.items())?;
         rows::session_stays(case.context, analysis.items())?;
         self.rows_hold(&completed, &decisions, catalog)?;
@@ -448,36 +462,6 @@ fn rule(
     Ok(rulings.collect())
 }
 
-/// What no rulebook can allow, because the door could not carry it out. In an unjudged session it is PostgreSQL
-/// that says so.
-fn structure(case: &Case<'_>, analysis: &Analysis) -> Result<(), Denial> {
-    if case.context.is_unjudged() {
-        return Ok(());
-    }
-    let single = match case.via {
-        Via::Query | Via::Fetch | Via::Call => return Ok(()),
-        Via::Prepare | Via::Bind => analysis.items().len() <= 1,
-        Via::Tool(_) => analysis.items().len() == 1,
-    };
-    if !single {
-        let message = match analysis.items().len() {
-            0 => "there is no statement",
-            _ => "cannot insert multiple commands into a prepared statement",
-        };
-        return Err(Denial::because(DenialKind::Syntax, "one_statement", message, "send one at a time"));
-    }
-    let controls_transaction = |item: &Item| TRANSACTION_CONTROL.contains(&item.facts.kind.as_str());
-    if matches!(case.via, Via::Tool(_)) && analysis.items().iter().any(controls_transaction) {
-        return Err(Denial::because(
-            DenialKind::Policy,
-            "transaction_in_tool",
-            "a tool runs its statement in a transaction of its own",
-            "send the statement without BEGIN, COMMIT or ROLLBACK",
-        ));
-    }
-    Ok(())
-}
-
 /// The denial of a statement that was not understood.
 pub(super) fn unresolved(item: &Item) -> Option<Denial> {
     let reasons: Vec<Reason> = item
@@ -505,42 +489,8 @@ pub(super) fn unresolved(item: &Item) -> Option<Denial> {
     Some(Denial::of(DenialKind::Unresolved(missing), or_default(reasons)))
 }
 
-/// A ceiling is enforced on the result, after the server has run the whole string: too late for a write in it.
-fn limited_batch(case: &Case<'_>, analysis: &Analysis, decisions: &[Arc<Decision>]) -> Result<(), Denial> {
-    if case.context.is_unjudged() {
-        return Ok(());
-    }
-    // Time is kept while the string runs.
-    let limited = |Limits { rows, bytes, time_ms: _ }: Limits| rows.is_some() || bytes.is_some();
-    let limited = decisions.iter().any(|decision| limited(decision.limits));
-    let writes = analysis.items().iter().any(|item| item.facts.class >= Class::Write);
-    if analysis.items().len() > 1 && limited && writes {
-        return Err(Denial::because(
-            DenialKind::Policy,
-            "limited_batch",
-            "your row limits can't be kept when reads and writes are sent in one string",
-            "send the statements one at a time",
-        ));
-    }
-    Ok(())
-}
-
-fn ends_session(decisions: &[Arc<Decision>]) -> bool {
+pub(super) fn ends_session(decisions: &[Arc<Decision>]) -> bool {
     decisions.iter().any(|decision| decision.ends_session)
-}
-
-/// Nothing runs behind a statement that ends its session, and the server would run the whole string.
-fn ends_last(decisions: &[Arc<Decision>]) -> Result<(), Denial> {
-    let Some((_, before)) = decisions.split_last() else { return Ok(()) };
-    if !ends_session(before) {
-        return Ok(());
-    }
-    Err(Denial::because(
-        DenialKind::Policy,
-        "end_session",
-        "the rulebook ends the session with a statement that others stand behind",
-        "send it alone",
-    ))
 }
 
 /// Statements that end or undo a transaction are always possible, whatever the rulebook says.
@@ -569,15 +519,3 @@ pub(super) fn worker_denial(error: WorkersError) -> Denial {
         }
     }
 }
-
-const TRANSACTION_CONTROL: [&str; 9] = [
-    "begin",
-    "commit",
-    "rollback",
-    "savepoint",
-    "release",
-    "rollback_to",
-    "prepare_transaction",
-    "commit_prepared",
-    "rollback_prepared",
-];

@@ -32,6 +32,9 @@ mod knock;
 mod memory;
 mod pinned;
 mod rows;
+mod shape;
+mod sight;
+mod survey;
 mod terms;
 mod unjudged;
 mod values;
@@ -48,6 +51,7 @@ use crate::clock::Clock;
 use crate::identity::directory::Directory;
 use crate::identity::{Identity, Kind};
 use crate::policy;
+use crate::runs::Runs;
 use crate::store::StoreError;
 
 use budget::Budgets;
@@ -59,13 +63,14 @@ pub use act::{
     Act, Approve, Bind, Call, Connect, Context, Door, Fetch, PURPOSE, Parameters, Prepare, Query, Run,
     RunMode,
 };
-pub use authorized::{Authorized, Outcome, Prepared, Receipt, Running};
+pub use authorized::{Authorized, Outcome, Prepared, Receipt, RunStep, Running};
 pub use course::{Course, InForce, Shown, Step};
 pub use denial::{Denial, DenialKind, Missing};
 pub use knock::{Encrypted, Knock};
 pub use names::{NameChange, Names};
 pub use ports::{CatalogError, Catalogs, Delegate, Heard, Hold, Listener, Patience, Raised, Silent, Tell};
-pub use preview::{ColumnAccess, Explanation, RelationAccess};
+pub use preview::{ColumnAccess, Explanation, Foreseen, RelationAccess};
+pub use sight::Sight;
 pub use withheld::Withheld;
 pub use workers::Workers;
 
@@ -82,6 +87,7 @@ pub struct Gate {
     workers: Workers,
     memory: Memory,
     budgets: Budgets,
+    runs: Runs,
     documents: Documents,
     delegate: Option<Arc<dyn Delegate>>,
     listener: Option<Arc<dyn Listener>>,
@@ -124,6 +130,7 @@ impl Gate {
     pub fn new(parts: Parts) -> Result<Self, StoreError> {
         let journal = Journal::new(parts.ledger, Arc::clone(&parts.clock));
         let budgets = Budgets::open(parts.desk.store().clone())?;
+        let runs = Runs::new(parts.desk.store().clone(), Arc::clone(&parts.clock))?;
         Ok(Self {
             catalogs: parts.catalogs,
             rules: ArcSwap::from_pointee(parts.rules),
@@ -134,6 +141,7 @@ impl Gate {
             workers: parts.workers,
             memory: Memory::new(),
             budgets,
+            runs,
             documents: Documents::default(),
             delegate: None,
             listener: None,
@@ -273,6 +281,12 @@ impl Gate {
         let scene = Scene::identity(who, Door::Console, &act.client);
         self.journal.note(&scene, &NONE, voted(&request, who.name(), &act.note));
         Ok(request)
+    }
+
+    /// What must run at most once, for doors that are asked for it again.
+    #[must_use]
+    pub fn once(&self) -> &Runs {
+        &self.runs
     }
 
     /// The desk, for reading requests.

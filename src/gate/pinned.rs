@@ -7,7 +7,8 @@ use crate::policy::input::SettingInput;
 use crate::sql::facts::{Access, Class, Destination, SettingFact};
 use crate::sql::{Facts, Item};
 
-use super::judge::{Case, Via};
+use super::escalate::Values;
+use super::judge::Via;
 use super::{Context, Denial, DenialKind};
 
 /// What of `settings` an unjudged session gets: all of it, and `replication` only if that is `allowed`.
@@ -126,8 +127,8 @@ pub(super) fn kept(context: &Context, items: &[Item]) -> Result<(), Denial> {
 
 /// The denial of a statement that names what the gateway keeps in the server's session, the key of masks among it, or that
 /// works out which setting it reads. One that a bind value names is known with the values; nothing runs before.
-pub(super) fn own_setting(facts: &Facts, case: &Case<'_>) -> Option<Denial> {
-    let names = facts.settings.iter().map(|setting| meant_by(&setting.name, case));
+pub(super) fn own_setting(facts: &Facts, via: Via<'_>, values: &Values<'_>) -> Option<Denial> {
+    let names = facts.settings.iter().map(|setting| meant_by(&setting.name, via, values));
     let own = names.into_iter().find(|name| name == UNKNOWN || name.starts_with(OWN))?;
     let (message, hint) = match own.as_ref() {
         UNKNOWN => (
@@ -161,13 +162,13 @@ fn only_reads() -> Denial {
 }
 
 /// The setting that facts call `name`, with the bind value in the place of `$1`.
-fn meant_by<'a>(name: &'a str, case: &Case<'_>) -> Cow<'a, str> {
+fn meant_by<'a>(name: &'a str, via: Via<'_>, values: &Values<'_>) -> Cow<'a, str> {
     let Some(number) = name.strip_prefix('$') else { return name.into() };
-    let value = number.parse().ok().and_then(|number| case.values.text(number));
+    let value = number.parse().ok().and_then(|number| values.text(number));
     match value {
         Some(Some(value)) => String::from_utf8_lossy(value).to_ascii_lowercase().into(),
         Some(None) => "".into(),
-        None if case.via == Via::Prepare => "".into(),
+        None if via == Via::Prepare => "".into(),
         None => UNKNOWN.into(),
     }
 }

@@ -7,12 +7,12 @@ use crate::policy::input::Parameter;
 use super::Parameters;
 use super::escalate::Values;
 
-/// The values, each as far as its type is known and one that is decoded. `types` are OIDs; 0 where one is not known.
+/// The values of the (first) statement, each as far as its type is known and one that is decoded. `types` are OIDs; 0 where one is not known.
 pub(super) fn decoded(values: &Values<'_>, types: &[u32]) -> Vec<Parameter> {
     match values {
         Values::None => Vec::new(),
-        Values::Called(values) => {
-            let texts = values.iter().enumerate();
+        Values::Called(lists) => {
+            let texts = lists.first().into_iter().flatten().enumerate();
             texts.map(|(at, text)| untyped(at, text.as_deref())).collect()
         }
         Values::Bound(parameters) => {

@@ -9,6 +9,7 @@ use crate::approval::{Request, State};
 use crate::gate::{Denial, DenialKind};
 use crate::identity::Identity;
 
+use super::once::UNKNOWN;
 use super::text::{MESSAGE, NAME, clean};
 
 /// How a call ended.
@@ -142,6 +143,31 @@ impl Envelope {
         match value {
             Some(value) => self.with(name, value),
             None => self,
+        }
+    }
+
+    /// How the call ended.
+    pub(super) fn status(&self) -> Status {
+        self.status
+    }
+
+    /// A field that is text.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.fields.get(name)?.as_str()
+    }
+
+    /// Whether nobody knows if anything was changed.
+    pub(super) fn is_unknown(&self) -> bool {
+        let code = self.fields.get("error").and_then(|error| error.get("code"));
+        code.is_some_and(|code| code == UNKNOWN)
+    }
+
+    /// Whether it is an answer for ever.
+    pub(super) fn is_final(&self) -> bool {
+        match self.status {
+            Status::Ok | Status::Denied => true,
+            Status::Error => !self.is_unknown(),
+            Status::NeedsApproval | Status::PendingApproval | Status::Running => false,
         }
     }
 

@@ -26,18 +26,24 @@ pub mod relay;
 mod caller;
 mod conceal;
 mod envelope;
+mod failure;
 mod http;
+mod once;
 mod parameters;
+mod plan;
+mod reading;
 mod render;
 mod rooms;
 mod run;
 mod schema;
 mod server;
 mod sessions;
+mod suggest;
 mod text;
 mod tools;
 mod values;
 mod waiting;
+mod writing;
 
 use std::sync::Arc;
 

@@ -5,12 +5,13 @@ use serde_json::{Map, Value, json};
 use crate::gate::Explanation;
 use crate::upstream::RunResult;
 
-use super::text::{self, MESSAGE, NOTICE, clean};
+use super::failure::WITHHELD;
+use super::text::{self, NOTICE};
 use super::values::{Cells, Kind};
 
-/// Which of a statement's output columns hold masked values, by their lineage.
-pub(super) fn masked_outputs(explanation: &Explanation) -> Vec<bool> {
-    let outputs = explanation.facts.first().map(|facts| facts.outputs.as_slice()).unwrap_or_default();
+/// Which output columns of statement `index` hold masked values, by their lineage.
+pub(super) fn masked_outputs(explanation: &Explanation, index: usize) -> Vec<bool> {
+    let outputs = explanation.facts.get(index).map(|facts| facts.outputs.as_slice()).unwrap_or_default();
     let is_masked = |source: &String| explanation.masked.contains(source);
     outputs.iter().map(|output| output.sources.iter().any(is_masked)).collect()
 }
@@ -65,10 +66,11 @@ pub(super) fn rows(
     fields
 }
 
-/// The server's notices, bounded and cleaned; `None` without any.
-pub(super) fn notices(result: &RunResult) -> Option<Value> {
+/// The server's notices, bounded, and in the words that `heard` makes of them; `None` without any.
+pub(super) fn notices(results: &[RunResult], heard: impl Fn(&str) -> Option<String>) -> Option<Value> {
+    let notices = results.iter().flat_map(|result| &result.notices).take(MAX_NOTICES);
     let notices: Vec<String> =
-        result.notices.iter().take(MAX_NOTICES).map(|notice| clean(notice, MESSAGE)).collect();
+        notices.map(|notice| heard(notice).unwrap_or_else(|| WITHHELD.to_owned())).collect();
     (!notices.is_empty()).then(|| json!(notices))
 }
 
@@ -156,9 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn notices_are_bounded_and_cleaned() {
-        let notices = notices(&result(Vec::new())).unwrap();
-        assert_eq!(notices.as_array().unwrap().len(), MAX_NOTICES);
-        assert_eq!(notices[0], "NOTICE: a b");
+    fn notices_are_bounded_and_what_may_not_be_told_is_withheld() {
+        let notices =
+            notices(&[result(Vec::new())], |text| text.contains('a').then(|| text.len().to_string()));
+        assert_eq!(notices.as_ref().unwrap().as_array().unwrap().len(), MAX_NOTICES);
+        assert_eq!(notices.unwrap()[0], "11");
+        let hidden = super::notices(&[result(Vec::new())], |_| None).unwrap();
+        assert_eq!(hidden[0], WITHHELD);
     }
 }

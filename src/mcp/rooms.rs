@@ -1,7 +1,7 @@
 //! What all tool calls share: the gate, the back door, seats for each identity, and which approvals are being
 //! used right now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,10 +12,11 @@ use crate::gate::{
     Authorized, Catalogs as _, Connect, Context, Denial, DenialKind, Door, Gate, PURPOSE, Tell,
 };
 use crate::identity::Identity;
-use crate::upstream::{ConnectError, Link, Upstream};
+use crate::upstream::{ConnectError, Fate, FateError, Link, RunResult, Upstream};
 
 use super::caller::Caller;
 use super::sessions::Sessions;
+use super::values::Kind;
 
 /// What all tool calls share.
 #[derive(Debug)]
@@ -26,6 +27,14 @@ pub(super) struct Rooms {
     max_calls: usize,
     seats: Mutex<HashMap<String, Arc<Semaphore>>>,
     claims: Arc<Claims>,
+    keys: Arc<Mutex<HashSet<(String, String)>>>,
+}
+
+/// Held while a call may run what its key stands for.
+#[derive(Debug)]
+pub(super) struct KeyClaim {
+    keys: Arc<Mutex<HashSet<(String, String)>>>,
+    key: (String, String),
 }
 
 /// Approvals that some call is about to use, is using, or waits for.
@@ -46,7 +55,15 @@ impl Rooms {
         sessions: Arc<Sessions>,
         max_calls: usize,
     ) -> Self {
-        Self { gate, upstream, sessions, max_calls, seats: Mutex::default(), claims: Arc::default() }
+        Self {
+            gate,
+            upstream,
+            sessions,
+            max_calls,
+            seats: Mutex::default(),
+            claims: Arc::default(),
+            keys: Arc::default(),
+        }
     }
 
     /// The rulebook ends the sessions of whoever made `visit`.
@@ -81,9 +98,26 @@ impl Rooms {
         Some(Claim { claims: Arc::clone(&self.claims), id: id.clone() })
     }
 
+    /// Marks `key` of `who` as in use until the claim is dropped; `None` if it is already.
+    pub(super) fn claim_key(&self, who: &str, key: &str) -> Option<KeyClaim> {
+        let key = (who.to_owned(), key.to_owned());
+        locked(&self.keys).insert(key.clone()).then(|| KeyClaim { keys: Arc::clone(&self.keys), key })
+    }
+
+    /// What became of a transaction that nobody heard the end of.
+    pub(super) async fn fate(&self, database: &str, transaction: u64) -> Result<Fate, FateError> {
+        self.upstream.fate(database, transaction).await
+    }
+
     /// Whether some call may be using `id`.
     pub(super) fn is_claimed(&self, id: &ApprovalId) -> bool {
         locked(&self.claims.0).contains_key(id)
+    }
+
+    /// The types of a result's columns.
+    pub(super) fn kinds(&self, database: &str, result: &RunResult) -> Vec<Kind> {
+        let catalog = self.catalog(database);
+        result.columns.iter().map(|column| Kind::of(column.type_oid, catalog.as_deref())).collect()
     }
 
     /// The newest catalog of `database`, if one was ever loaded.
@@ -149,7 +183,7 @@ impl Rooms {
         self.gate.databases(who, Door::Mcp)
     }
 
-    fn only_database(&self, who: &Identity) -> Result<String, Denial> {
+    pub(super) fn only_database(&self, who: &Identity) -> Result<String, Denial> {
         let databases = self.databases(who);
         let hint = match databases.as_slice() {
             [only] => return Ok(only.clone()),
@@ -192,6 +226,12 @@ impl Drop for Claim {
         if left == 0 {
             claims.remove(&self.id);
         }
+    }
+}
+
+impl Drop for KeyClaim {
+    fn drop(&mut self) {
+        locked(&self.keys).remove(&self.key);
     }
 }
 

@@ -266,6 +266,11 @@ impl Upstream {
         Ok((found, catalog))
     }
 
+    /// Where `database` is.
+    pub(super) fn target(&self, database: &str) -> Option<&Target> {
+        self.database(database).map(|database| &database.target)
+    }
+
     fn database(&self, name: &str) -> Option<&Database> {
         self.databases.iter().find(|database| database.target.settings().name == name)
     }

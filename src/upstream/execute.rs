@@ -1,7 +1,8 @@
-//! One admitted [`Run`] from BEGIN to COMMIT on a link of its own: what MCP tools call.
+//! One admitted [`Run`] from BEGIN to its end on a link of its own: what MCP tools call.
 
 mod collector;
 mod conversation;
+mod writes;
 
 use crate::gate::{Authorized, Gate, Outcome, Run, RunMode, Running};
 use crate::identity::Identity;
@@ -10,6 +11,7 @@ use crate::protocol::sqlstate;
 use super::{Link, LinkError};
 use collector::Collector;
 use conversation::{Conversation, Overseer};
+pub use writes::{Witness, Written, write};
 
 /// The result of a [`Run`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +69,9 @@ pub enum RunError {
     /// The result was not as planned, or too big; it was rolled back.
     #[error(transparent)]
     Stopped(#[from] crate::mask::Stop),
+    /// The transaction's id could not be noted: nothing was changed.
+    #[error("the gateway could not note the transaction before its COMMIT, so it was rolled back")]
+    Unwitnessed(#[source] crate::store::StoreError),
     /// The connection broke before COMMIT was sent: nothing was changed.
     #[error("the connection to the database broke before the statement was committed; nothing was changed")]
     Broken(#[source] LinkError),
@@ -75,14 +80,10 @@ pub enum RunError {
     Unknown(#[source] LinkError),
 }
 
-/// Runs an admitted statement in a transaction of its own. The link is used up: drop it afterwards. If this future is
+/// Runs an admitted read in a transaction of its own, which is not committed. The link is used up: drop it afterwards. If this future is
 /// dropped, the statement may still be running: cancel it by the link's [`Canceller`](super::Canceller).
 ///
 /// `gate` is asked on behalf of `who` whether the result may go on, as it is at the wire door.
-///
-/// A statement with `max_affected` is rolled back if it affects more rows. What counts is the command tag of INSERT,
-/// UPDATE, DELETE and MERGE; where rows can change without being in the tag (a data-modifying WITH, a function that is
-/// called), the server's own count of this transaction.
 ///
 /// # Errors
 /// See [`RunError`].
@@ -92,25 +93,29 @@ pub async fn execute(
     gate: &Gate,
     who: &Identity,
 ) -> Result<RunResult, RunError> {
-    let mode = proof.act().mode;
+    let max_rows = match proof.act().mode {
+        RunMode::Read { max_rows } => max_rows,
+        RunMode::Write { .. } => 0,
+    };
+    let mode = RunMode::Read { max_rows };
     let mut conversation = Conversation::on(link, Overseer { gate, who });
     let mut ready = conversation.begin(mode).await;
-    if let (Ok(()), Some(guard)) = (&ready, proof.guard()) {
+    let mut steps = proof.into_steps().into_iter();
+    let Some(step) = steps.next() else { return Err(conversation::refused("there is nothing to run", "")) };
+    if let (Ok(()), Some(guard)) = (&ready, step.guard()) {
         ready = conversation.hold(guard).await;
     }
     if let Err(error) = ready {
-        let (_, clearance) = proof.spend();
-        let (_, running) = clearance.split();
         let is_stopped = matches!(error, RunError::Stopped(_));
-        running.receipt.settle(&if is_stopped { error.outcome() } else { Outcome::Skipped }, 0, 0);
+        step.skip(&if is_stopped { error.outcome() } else { Outcome::Skipped });
         return Err(error);
     }
     // A tool brings no COMMIT, so nothing weaker ever runs in the place of what it brought.
-    let Running { release, receipt, facts, limits, ends_session: _, course, change: _, warning: _ } =
-        conversation.outbox().run(proof, fetched_at_most(mode));
+    let Running { release, receipt, facts: _, limits, ends_session: _, course, change: _, warning: _ } =
+        conversation.outbox().run(step, fetched_at_most(max_rows));
     let mut collector = Collector::new(release, limits, receipt.decision_id(), mode).on(course);
-    let done = conversation.within(limits.time_ms).carry_out(mode, &facts, &mut collector).await;
-    conversation.part(&done).await;
+    let done = conversation.within(limits.time_ms).run_in_time(&mut collector).await;
+    conversation.part(done.as_ref().err()).await;
     let receipt = receipt.with_findings(collector.findings());
     match done {
         Ok(()) => {
@@ -127,13 +132,9 @@ pub async fn execute(
     }
 }
 
-/// One row more than is wanted tells whether there are more. 0 fetches all: a write runs to its end in any case.
-fn fetched_at_most(mode: RunMode) -> u32 {
-    match mode {
-        RunMode::Read { max_rows } => u32::try_from(max_rows.saturating_add(1)).unwrap_or(MOST_FETCHED),
-        RunMode::Write { .. } => 0,
-    }
-    .min(MOST_FETCHED)
+/// One row more than is wanted tells whether there are more.
+fn fetched_at_most(max_rows: u64) -> u32 {
+    u32::try_from(max_rows.saturating_add(1)).unwrap_or(MOST_FETCHED).min(MOST_FETCHED)
 }
 
 impl RunError {
@@ -141,7 +142,7 @@ impl RunError {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Server { sqlstate, .. } => Outcome::Failed { sqlstate: sqlstate.clone() },
-            Self::TooManyAffected { .. } => Outcome::Stopped { stop: None },
+            Self::TooManyAffected { .. } | Self::Unwitnessed(_) => Outcome::Stopped { stop: None },
             Self::Stopped(stop) => Outcome::Stopped { stop: Some(stop.clone()) },
             Self::Broken(_) => Outcome::Failed { sqlstate: sqlstate::CONNECTION_FAILURE.to_owned() },
             Self::Unknown(_) => Outcome::Unknown,

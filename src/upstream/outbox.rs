@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use crate::flow::append;
 use crate::gate::{
-    Authorized, Bind, Call, Fetch, Parameters, Prepare, Prepared, Query, Receipt, Run, Running,
+    Authorized, Bind, Call, Fetch, Parameters, Prepare, Prepared, Query, Receipt, RunStep, Running,
 };
 use crate::mask::Guard;
 use crate::protocol::frame::{put, put_cstr};
@@ -42,6 +42,8 @@ pub enum House {
     Rollback,
     /// How many rows this transaction has changed so far, in whatever way; NULL where the server doesn't count.
     RowsChanged,
+    /// The id of this transaction, which gets one by that.
+    TransactionId,
 }
 
 impl House {
@@ -54,6 +56,7 @@ impl House {
             Self::Commit => "COMMIT",
             Self::Rollback => "ROLLBACK",
             Self::RowsChanged => ROWS_CHANGED,
+            Self::TransactionId => "SELECT pg_catalog.pg_current_xact_id()",
         }
     }
 }
@@ -147,16 +150,15 @@ impl Outbox {
 
     /// Sends Parse, Bind, Describe, Execute and Sync of one statement, all unnamed and in text format.
     /// `max_rows` 0 fetches all.
-    pub fn run(&mut self, proof: Authorized<Run>, max_rows: u32) -> Running {
-        let (act, clearance) = proof.spend();
-        let (sql, running) = clearance.split();
+    pub fn run(&mut self, step: RunStep, max_rows: u32) -> Running {
+        let (sql, parameters, running) = step.split();
         self.parse("", sql.as_bytes(), &[]);
         self.frame(b'B', |body| {
             put_cstr(body, "");
             put_cstr(body, "");
             put_formats(body, &[]);
-            put_count(body, act.parameters.len());
-            for value in &act.parameters {
+            put_count(body, parameters.len());
+            for value in &parameters {
                 put_value(body, value.as_deref().map(str::as_bytes));
             }
             put_formats(body, &[]);

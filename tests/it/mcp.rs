@@ -1,7 +1,10 @@
 //! The MCP door as clients meet it: tokens, sessions, both eras of the protocol, and every answer held against the
 //! schema that its tool promises.
 
+mod checked;
 mod governed;
+mod hidden;
+mod once;
 mod stand;
 mod values;
 

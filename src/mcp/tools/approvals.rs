@@ -17,7 +17,7 @@ use super::super::rooms::{Claim, Rooms};
 use super::super::run::{self, Job};
 use super::super::schema::Words;
 use super::super::waiting::{Waiting, attend};
-use super::execute::{MAX_WAIT_S, ceiling, extend, pending_fields};
+use super::execute::{MAX_WAIT_S, extend, pending_fields};
 use super::{Call, execute, query, read, statement, within};
 
 pub(in super::super) const STATUS_NAME: &str = "approval_status";
@@ -56,9 +56,6 @@ pub(in super::super) struct StatusArguments {
 pub(in super::super) struct RunArguments {
     /// The request.
     approval_id: String,
-    /// Roll back if more rows than this would be affected; 0 sets no ceiling.
-    #[serde(default)]
-    max_affected: u64,
 }
 
 /// What `approval_status` answers with.
@@ -112,38 +109,41 @@ pub(super) async fn run_approved(arguments: JsonObject, call: Call) -> Result<En
         (State::Denied | State::Expired | State::Withdrawn, _) => Ok(run::not_approved(&request)),
         (State::Approved, None) => Ok(Envelope::running(request.id.as_str())),
         (State::Approved, claim) => {
-            let job = job(&request, ceiling(arguments.max_affected), claim, &call)?;
+            let job = job(&request, claim, &call)?;
             Ok(call.run(job, run::NO_WAIT).await)
         }
         (State::Spent, claim) => {
             drop(claim);
-            Ok(run::spent(&call.rooms, &request))
+            Ok(run::spent(&call.rooms, &request).await)
         }
     }
 }
 
 /// The job as it was first asked for. `execute` always has a purpose and `query` never has one.
-fn job(
-    request: &Request,
-    max_affected: Option<u64>,
-    claim: Option<Claim>,
-    call: &Call,
-) -> Result<Job, Refusal> {
+fn job(request: &Request, claim: Option<Claim>, call: &Call) -> Result<Job, Refusal> {
     let (tool, mode) = if request.purpose.is_empty() {
         (query::NAME, RunMode::Read { max_rows: query::default_rows() })
     } else {
-        (execute::NAME, RunMode::Write { max_affected })
+        (execute::NAME, RunMode::Write { max_affected: request.call.max_affected })
     };
+    // A key whose run is over stands for that one.
+    let who = call.caller.identity.name();
+    let key = Some(request.call.key.clone()).filter(|key| !key.is_empty());
+    let is_free = |key: &String| call.rooms.gate.once().by_key(who, key).is_ok_and(|kept| kept.is_none());
+    let key = key.filter(is_free).and_then(|key| Some((call.rooms.claim_key(who, &key)?, key)));
+    let (key_claim, key) = key.map_or((None, String::new()), |(claim, key)| (Some(claim), key));
     Ok(Job {
         caller: call.caller.clone(),
         database: request.database.clone(),
         sql: statement(&request.statement)?,
-        parameters: request.parameters.clone(),
+        parameters: request.call.lists(&request.parameters),
         tool,
         purpose: request.purpose.clone(),
         mode,
         max_bytes: query::default_bytes(),
         claim,
+        key,
+        key_claim,
         gone: call.context.ct.clone(),
     })
 }

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use rmcp::model::JsonObject;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::gate::RunMode;
+use crate::sql::Statement;
 
 use super::super::envelope::{Envelope, Refusal};
+use super::super::once;
+use super::super::parameters::Lists;
 use super::super::run::Job;
 use super::super::schema::{self, Words};
 use super::query::default_bytes;
@@ -20,9 +23,9 @@ pub(in super::super) const NAME: &str = "execute";
 pub(in super::super) const TOOL: Words = Words {
     name: NAME,
     title: "Change data",
-    description: "Runs one INSERT, UPDATE, DELETE or other statement that changes something, in a transaction of \
-                  its own. It may need a person's approval: then the answer is `pending_approval` with what to \
-                  call `next`.",
+    description: "Runs INSERT, UPDATE, DELETE or another statement that changes something, in a transaction of its \
+                  own; several in `statements` run all or not at all. It may need a person's approval: then the \
+                  answer is `pending_approval` with what to call `next`.",
 };
 
 /// What `execute` takes.
@@ -30,11 +33,15 @@ pub(in super::super) const TOOL: Words = Words {
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Arguments {
     /// One statement; $1, $2, ... stand for `params`.
+    #[serde(default)]
     sql: String,
     /// Values for $1, $2, ...; exact decimals and big integers as strings.
     #[serde(default)]
     #[schemars(schema_with = "schema::parameters")]
     params: Vec<Value>,
+    /// Instead of `sql`: several, run in order in one transaction.
+    #[serde(default)]
+    statements: Vec<Part>,
     /// The database; may be left out if there is only one.
     #[serde(default)]
     database: String,
@@ -43,10 +50,23 @@ pub(in super::super) struct Arguments {
     /// Roll back if more rows than this would be affected; 0 sets no ceiling.
     #[serde(default)]
     max_affected: u64,
+    /// Any text of yours, new for every change: calling again with it never runs the change twice.
+    #[serde(default)]
+    idempotency_key: String,
     /// Seconds to wait for an approval before the answer is `pending_approval`.
     #[serde(default = "default_wait")]
     #[schemars(range(min = 0, max = 45))]
     wait_s: u64,
+}
+
+/// One statement of several.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    sql: String,
+    #[serde(default)]
+    #[schemars(schema_with = "schema::parameters")]
+    params: Vec<Value>,
 }
 
 /// What it answers with.
@@ -56,6 +76,7 @@ pub(in super::super) fn fields() -> Value {
         "rows_affected": {"type": "integer"},
         "tag": {"type": "string"},
         "returning": {"type": "object", "description": "Rows of RETURNING: columns, rows, row_count, truncated."},
+        "results": {"type": "array", "items": {"type": "object"}, "description": "One each of `statements`."},
         "repeated": {"type": "boolean", "description": "Whether this is the outcome of an earlier run."},
     });
     extend(&mut fields, own);
@@ -92,25 +113,66 @@ pub(super) async fn call(arguments: JsonObject, call: Call) -> Result<Envelope, 
             "`reason` must say why, in at most {MAX_REASON} bytes: approvers read it"
         )));
     }
-    let sql = statement(&arguments.sql)?;
-    let job = Job {
+    let key = arguments.idempotency_key.as_str();
+    if key.len() > MAX_KEY {
+        return Err(invalid(&format!("`idempotency_key` may have at most {MAX_KEY} bytes")));
+    }
+    let (sql, parameters) = arguments.statements(&call).await?;
+    let mut job = Job {
         caller: call.caller.clone(),
-        parameters: call.parameters(&arguments.database, &sql, &arguments.params).await?,
-        database: arguments.database,
         sql,
+        parameters,
         tool: NAME,
         purpose: reason.to_owned(),
-        mode: RunMode::Write { max_affected: ceiling(arguments.max_affected) },
+        mode: RunMode::Write { max_affected: (arguments.max_affected > 0).then_some(arguments.max_affected) },
         max_bytes: default_bytes(),
         claim: None,
+        key: key.to_owned(),
+        key_claim: None,
         gone: call.context.ct.clone(),
+        database: arguments.database,
     };
+    if !key.is_empty() {
+        let who = &call.caller.identity;
+        if job.database.is_empty()
+            && let Ok(only) = call.rooms.only_database(who)
+        {
+            job.database = only;
+        }
+        let digest = once::digest(&job, &job.database);
+        match once::find(&call.rooms, who.name(), key, &digest).await {
+            once::Found::Free(claim) => job.key_claim = Some(claim),
+            once::Found::Answer(envelope) => return Ok(*envelope),
+        }
+    }
     Ok(call.run(job, Duration::from_secs(wait_s)).await)
 }
 
-/// A ceiling as it is written: 0 is none.
-pub(super) fn ceiling(max_affected: u64) -> Option<u64> {
-    (max_affected > 0).then_some(max_affected)
+impl Arguments {
+    /// The text to run, and the values of each statement in it.
+    async fn statements(&self, call: &Call) -> Result<(Statement, Lists), Refusal> {
+        match (self.sql.is_empty(), self.statements.as_slice()) {
+            (false, []) => {
+                let sql = statement(&self.sql)?;
+                let values = call.parameters(&self.database, &sql, &self.params).await?;
+                Ok((sql, vec![values]))
+            }
+            (true, parts @ [_, ..]) if self.params.is_empty() && parts.len() <= MAX_STATEMENTS => {
+                let texts: Vec<&str> = parts.iter().map(|part| part.sql.as_str()).collect();
+                let mut values = Vec::with_capacity(parts.len());
+                for part in parts {
+                    values.push(call.parameters(&self.database, &statement(&part.sql)?, &part.params).await?);
+                }
+                // Each stands on lines of its own, so that a comment at its end hides nothing.
+                Ok((statement(&texts.join("\n;\n"))?, values))
+            }
+            (true, [_, ..]) if !self.params.is_empty() => {
+                Err(invalid("with `statements`, each brings its own `params`: leave the outer ones out"))
+            }
+            (true, [_, ..]) => Err(invalid(&format!("`statements` may hold at most {MAX_STATEMENTS}"))),
+            _ => Err(invalid("pass either `sql` or `statements`")),
+        }
+    }
 }
 
 fn default_wait() -> u64 {
@@ -120,3 +182,6 @@ fn default_wait() -> u64 {
 /// Clients give up on a silent call after a minute.
 pub(super) const MAX_WAIT_S: u64 = 45;
 const MAX_REASON: usize = 2000;
+const MAX_KEY: usize = 200;
+/// Approvers read them all.
+const MAX_STATEMENTS: usize = 50;

@@ -70,7 +70,7 @@ pub(super) async fn call(arguments: JsonObject, call: Call) -> Result<Envelope, 
     let sql = statement(&arguments.sql)?;
     let job = Job {
         caller: call.caller.clone(),
-        parameters: call.parameters(&arguments.database, &sql, &arguments.params).await?,
+        parameters: vec![call.parameters(&arguments.database, &sql, &arguments.params).await?],
         database: arguments.database,
         sql,
         tool: NAME,
@@ -78,6 +78,8 @@ pub(super) async fn call(arguments: JsonObject, call: Call) -> Result<Envelope, 
         mode: RunMode::Read { max_rows },
         max_bytes,
         claim: None,
+        key: String::new(),
+        key_claim: None,
         gone: call.context.ct.clone(),
     };
     Ok(call.run(job, PATIENCE).await)

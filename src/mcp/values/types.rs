@@ -1,7 +1,5 @@
 //! Types by their OIDs: what they are called, and how their values are read.
 
-use std::sync::Arc;
-
 use crate::catalog::{Snapshot, Type};
 
 /// A type as far as its values are shown.
@@ -36,9 +34,14 @@ pub(super) enum Shape {
 
 impl Kind {
     /// The type with this OID: PostgreSQL's own, or one that `catalog` has.
-    pub(in super::super) fn of(oid: u32, catalog: Option<&Arc<Snapshot>>) -> Self {
-        let (name, shape) = found(oid, catalog.map(|catalog| &**catalog), MOST_LEVELS);
+    pub(in super::super) fn of(oid: u32, catalog: Option<&Snapshot>) -> Self {
+        let (name, shape) = found(oid, catalog, MOST_LEVELS);
         Self { name, shape }
+    }
+
+    /// Whether its values are arrays with commas.
+    pub(in super::super) fn is_array(&self) -> bool {
+        matches!(self.shape, Shape::Array(_))
     }
 
     /// What its values are written in, where the text alone does not say.

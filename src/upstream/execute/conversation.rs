@@ -103,45 +103,24 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Runs the statement that waits in the outbox, and ends its transaction.
-    pub(super) async fn carry_out(
-        &mut self,
-        mode: RunMode,
-        facts: &Facts,
-        collector: &mut Collector,
-    ) -> Result<(), RunError> {
-        let most_affected = match mode {
-            RunMode::Read { .. } => None,
-            RunMode::Write { max_affected } => max_affected,
-        };
-        if most_affected.is_some() && facts.kind == "truncate" {
-            return Err(refused(
-                "TRUNCATE does not tell how many rows it removes",
-                "use DELETE, or set no limit on affected rows",
-            ));
-        }
+    /// Runs the statement that waits in the outbox, as long as it may take.
+    pub(super) async fn run_in_time(&mut self, collector: &mut Collector) -> Result<(), RunError> {
         match self.deadline {
-            None => self.run(collector).await?,
+            None => self.run(collector).await,
             Some(Deadline { at, ms }) => {
-                timeout_at(at, self.run(collector)).await.unwrap_or_else(|_| Err(Stop::Time { ms }.into()))?
+                timeout_at(at, self.run(collector)).await.unwrap_or_else(|_| Err(Stop::Time { ms }.into()))
             }
-        }
-        if let Some(allowed) = most_affected {
-            self.check_affected(allowed, facts, collector).await?;
-        }
-        match mode {
-            // Nothing that a read did may last: no notification, no lock.
-            RunMode::Read { .. } => Ok(()),
-            RunMode::Write { .. } => self.commit(collector).await,
         }
     }
 
-    /// Says goodbye, as far as the server still listens: whatever is not committed is rolled back by it.
-    pub(super) async fn part(&mut self, done: &Result<(), RunError>) {
-        match done {
-            Err(RunError::Stopped(_)) => self.canceller.cancel().await,
-            Err(RunError::Broken(_) | RunError::Unknown(_)) => return,
-            Ok(()) | Err(RunError::Server { .. } | RunError::TooManyAffected { .. }) => {}
+    /// Says goodbye after `error`, as far as the server still listens: whatever is not committed is rolled back by it.
+    pub(super) async fn part(&mut self, error: Option<&RunError>) {
+        match error {
+            Some(RunError::Stopped(_)) => self.canceller.cancel().await,
+            Some(RunError::Broken(_) | RunError::Unknown(_)) => return,
+            None
+            | Some(RunError::Server { .. } | RunError::TooManyAffected { .. } | RunError::Unwitnessed(_)) => {
+            }
         }
         self.outbox.take();
         self.outbox.terminate();
@@ -194,29 +173,29 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    async fn check_affected(
-        &mut self,
-        allowed: u64,
-        facts: &Facts,
-        collector: &mut Collector,
-    ) -> Result<(), RunError> {
-        if !tag_counts_all(facts) {
-            let (answer, _) = self.ask(House::RowsChanged).await.map_err(RunError::Broken)?;
-            if let Some(error) = answer.error {
-                return Err(own_error(&error));
-            }
-            let changed = answer.value.ok_or_else(|| {
-                refused("the database does not count changed rows", "set `track_counts` = on, or no limit")
-            })?;
-            collector.count(changed.max(collector.affected()));
+    /// How many rows the transaction has changed, by the server's own count.
+    pub(super) async fn rows_changed(&mut self) -> Result<u64, RunError> {
+        let (answer, _) = self.ask(House::RowsChanged).await.map_err(RunError::Broken)?;
+        if let Some(error) = answer.error {
+            return Err(own_error(&error));
         }
-        match collector.affected() {
-            affected if affected > allowed => Err(RunError::TooManyAffected { affected, allowed }),
-            _ => Ok(()),
+        answer.value.ok_or_else(|| {
+            refused("the database does not count changed rows", "set `track_counts` = on, or no limit")
+        })
+    }
+
+    /// The transaction's id, an `xid8`.
+    pub(super) async fn transaction(&mut self) -> Result<u64, RunError> {
+        let (answer, _) = self.ask(House::TransactionId).await.map_err(RunError::Broken)?;
+        match (answer.error, answer.value) {
+            (Some(error), _) => Err(own_error(&error)),
+            (None, Some(id)) => Ok(id),
+            (None, None) => Err(RunError::Broken(broken("it gave its transaction no id"))),
         }
     }
 
-    async fn commit(&mut self, collector: &Collector) -> Result<(), RunError> {
+    /// Commits. `collector` knows what may be said of an error.
+    pub(super) async fn commit(&mut self, collector: &Collector) -> Result<(), RunError> {
         let (deadline, canceller) = (self.deadline, self.canceller.clone());
         let mut answering = std::pin::pin!(self.ask(House::Commit));
         let answered = match deadline {
@@ -295,7 +274,7 @@ fn within_transaction(status: TransactionStatus) -> Result<(), RunError> {
 
 /// Whether no row can have changed that the command tag does not count. Triggers and cascades are the table's own
 /// business, as in PostgreSQL's own count.
-fn tag_counts_all(facts: &Facts) -> bool {
+pub(super) fn tag_counts_all(facts: &Facts) -> bool {
     let plain = matches!(facts.kind.as_str(), "insert" | "update" | "delete" | "merge");
     let nested = facts.inner.iter().any(|inner| inner.class >= Class::Write);
     let calls = facts.functions.iter().any(|function| !function.builtin);
@@ -312,7 +291,7 @@ fn number(mut body: Body) -> Result<Option<u64>, BodyError> {
     digits.parse().map(Some).map_err(|_| BodyError::Invalid { field })
 }
 
-fn refused(message: &str, hint: &str) -> RunError {
+pub(super) fn refused(message: &str, hint: &str) -> RunError {
     RunError::Server {
         sqlstate: sqlstate::FEATURE_NOT_SUPPORTED.to_owned(),
         message: message.to_owned(),

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use jiff::Timestamp;
-use portcullis::approval::{ApprovalId, Desk, Digest, NewRequest, State};
+use portcullis::approval::{ApprovalId, Desk, Digest, NewRequest, State, ToolCall};
 use portcullis::audit::{self, Durability, Event, Ledger, Record, StatementRecord};
 use portcullis::catalog;
 use portcullis::clock::{Clock, ManualClock};
@@ -131,6 +131,7 @@ impl House {
             database: "shop".into(),
             statement: statement.into(),
             parameters: Vec::new(),
+            call: ToolCall::default(),
             purpose: "ticket 12".into(),
             rule: "write_in_scope".into(),
             message: "this changes rows".into(),

@@ -14,7 +14,7 @@ use rmcp::{ClientHandler, RoleClient, serve_client_with_lifecycle};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use portcullis::approval::{ApprovalId, Desk, Digest, NewRequest, Vote};
+use portcullis::approval::{ApprovalId, Desk, Digest, NewRequest, ToolCall, Vote};
 use portcullis::audit::{Ledger, Memory};
 use portcullis::clock::{Clock, SystemClock};
 use portcullis::gate::{Approve, Door, Gate, Parts, Rules, Silent, Workers};
@@ -183,6 +183,7 @@ impl Stand {
             database: "shop".to_owned(),
             statement: "DELETE FROM t".to_owned(),
             parameters: Vec::new(),
+            call: ToolCall::default(),
             purpose: "test".to_owned(),
             rule: "write".to_owned(),
             message: "writes need approval".to_owned(),

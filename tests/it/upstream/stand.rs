@@ -17,7 +17,7 @@ use portcullis::policy::snapshot::Source;
 use portcullis::sql::Statement;
 use portcullis::store::Store;
 use portcullis::upstream::{
-    ConnectError, DatabaseSettings, Kind, Link, RoleSettings, RunError, RunResult, Upstream, execute,
+    ConnectError, DatabaseSettings, Kind, Link, RoleSettings, RunError, RunResult, Upstream, execute, write,
 };
 use tokio::task::JoinHandle;
 
@@ -114,9 +114,10 @@ impl Stand {
         let run = Run {
             context: Arc::clone(context),
             sql: Statement::new(sql.as_bytes(), Statement::AGENT_CAP).unwrap(),
-            parameters: Vec::new(),
+            parameters: vec![Vec::new()],
             tool: "query".into(),
             purpose: String::new(),
+            key: String::new(),
             mode,
         };
         self.gate.admit(&self.ana, run, &Silent).await.unwrap()
@@ -127,7 +128,7 @@ impl Stand {
         let mut link = self.open().await.unwrap();
         let context = Arc::clone(link.context());
         let proof = self.admit(&context, sql, mode).await;
-        execute(&mut link, proof, &self.gate, &self.ana).await
+        carry_out(&mut link, proof, &self.gate, &self.ana).await
     }
 
     /// Runs what `proof` allows in a task of its own.
@@ -137,7 +138,7 @@ impl Stand {
         proof: Authorized<Run>,
     ) -> JoinHandle<Result<RunResult, RunError>> {
         let (gate, who) = (Arc::clone(&self.gate), self.ana.clone());
-        tokio::spawn(async move { execute(&mut link, proof, &gate, &who).await })
+        tokio::spawn(async move { carry_out(&mut link, proof, &gate, &who).await })
     }
 
     /// Reads at most 100 rows.
@@ -185,4 +186,20 @@ fn rulebook() -> Vec<Source> {
              \"value\": \"***\"}\n\nlimit contains {\"rows\": 1000}",
         ),
     ]
+}
+
+/// Reads, or writes one statement.
+async fn carry_out(
+    link: &mut Link,
+    proof: Authorized<Run>,
+    gate: &Gate,
+    who: &Identity,
+) -> Result<RunResult, RunError> {
+    match proof.act().mode {
+        RunMode::Read { .. } => execute(link, proof, gate, who).await,
+        RunMode::Write { .. } => {
+            let written = write(link, proof, gate, who, None).await?;
+            Ok(written.results.into_iter().next().unwrap())
+        }
+    }
 }
