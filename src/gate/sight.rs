@@ -161,7 +161,7 @@ impl Hidden {
             }
             self.is_absent = true;
         }
-        for table in facts.tables.iter().filter(|table| is_named(facts, table)) {
+        for table in facts.tables.iter().filter(|table| is_named(table)) {
             let Some(relation) = surveyor.catalog.relation(&table.key) else {
                 self.relations.insert(last_part(&table.name));
                 continue;
@@ -206,21 +206,11 @@ impl Surveyor<'_> {
     }
 }
 
-/// Whether the statement itself names `table`. What stands behind a view or a parent is its business, PostgreSQL's own
-/// is nobody's secret, and what is about to be made is the caller's.
-fn is_named(facts: &Facts, table: &TableFact) -> bool {
-    let is_new = MAKE_RELATIONS.contains(&facts.kind.as_str()) && table.access == Access::Define;
-    !table.system && !is_new && table.via_view.is_empty()
+/// Whether the statement itself names `table`. What stands behind a view or a parent is its business, and PostgreSQL's own
+/// is nobody's secret. What a CREATE TABLE would make counts, so that nobody learns whether a name is taken.
+fn is_named(table: &TableFact) -> bool {
+    !table.system && table.via_view.is_empty()
 }
-
-const MAKE_RELATIONS: [&str; 6] = [
-    "create_table",
-    "create_table_as",
-    "create_view",
-    "create_materialized_view",
-    "create_sequence",
-    "create_foreign_table",
-];
 
 /// `facts` without anything that the catalog has a say in.
 fn shape(facts: &Facts) -> Facts {

@@ -4,6 +4,7 @@
 mod checked;
 mod governed;
 mod hidden;
+mod injection;
 mod once;
 mod stand;
 mod values;

@@ -53,32 +53,24 @@ fn told(answer: &Value, name: &str) -> String {
 }
 
 /// Statements that name `@`, a schema that can't be seen included where there is one.
-const STATEMENTS: [&str; 27] = [
+const STATEMENTS: [&str; 19] = [
     "SELECT * FROM @",
-    "SELECT salary FROM @ WHERE id = 1",
     "SELECT count(*) FROM @ p JOIN orders o ON o.payee = p.id",
     "SELECT id FROM orders WHERE EXISTS (SELECT FROM @ p WHERE p.id = orders.id)",
-    "SELECT (SELECT max(salary) FROM @)",
     "WITH p AS (SELECT * FROM @) SELECT * FROM p",
-    "SELECT id FROM orders UNION SELECT id FROM @",
     "SELECT * FROM @ FOR UPDATE",
     "EXPLAIN SELECT * FROM @",
     "EXPLAIN ANALYZE DELETE FROM @ WHERE id = 1",
     "INSERT INTO @ VALUES (1, 2)",
-    "INSERT INTO @ (id, salary) SELECT id, payee FROM orders",
     "INSERT INTO orders SELECT id, 'x', salary FROM @",
     "UPDATE @ SET salary = 1 WHERE id = 1",
-    "UPDATE @ SET salary = 1",
     "UPDATE orders SET status = 'x' FROM @ p WHERE p.id = orders.id AND orders.id = 1",
     "DELETE FROM @ WHERE id = 1",
-    "DELETE FROM @",
     "MERGE INTO @ p USING orders o ON p.id = o.id WHEN MATCHED THEN DELETE",
     "TRUNCATE @",
     "DROP TABLE @",
-    "ALTER TABLE @ ADD COLUMN x int",
     "CREATE TABLE @ (id int)",
     "CREATE INDEX ON @ (id)",
-    "LOCK TABLE @",
     "COPY @ TO STDOUT",
     "TABLE @; SELECT 1",
 ];
@@ -94,7 +86,6 @@ async fn a_hidden_table_and_an_absent_one_get_the_same_answer_from_every_tool() 
             for (tool, arguments) in [
                 ("query", json!({"sql": sql})),
                 ("execute", json!({"sql": sql, "reason": "r", "wait_s": 0})),
-                ("check_sql", json!({"sql": sql})),
                 ("check_sql", json!({"sql": sql, "plan": "estimate"})),
             ] {
                 let (answer, _) = client.call(tool, arguments).await;
