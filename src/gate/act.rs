@@ -20,7 +20,7 @@ use super::definitions::Redefined;
 use super::journal::Scene;
 use super::rows::Filtered;
 use super::unjudged::Unjudged;
-use super::{Authorized, Denial, Gate, Names, Prepared, Tell};
+use super::{Authorized, Course, Denial, Gate, Names, Prepared, Tell};
 
 /// Something that an identity wants, and that [`super::Gate::admit`] may allow.
 #[expect(private_bounds, reason = "the private supertrait seals it: no other module can add an act")]
@@ -350,6 +350,17 @@ pub enum RunMode {
     },
 }
 
+/// To go on with the result of a [`Run`], of which a part was sent before: the next page of a cursor.
+#[derive(Debug)]
+pub struct Page {
+    /// What the result goes on by.
+    pub course: Course,
+    /// From where it is asked for now, `address:port`; empty where unknown.
+    pub client: String,
+    /// Most rows that the caller wants this time.
+    pub max_rows: u64,
+}
+
 /// To decide on a request for approval.
 #[derive(Debug)]
 pub struct Approve {
@@ -389,6 +400,11 @@ impl Act for Call {
 
 impl Act for Run {
     type Grant = RunClearance;
+}
+
+impl Act for Page {
+    /// What the result goes on by from now on.
+    type Grant = Course;
 }
 
 impl Act for Approve {

@@ -225,7 +225,7 @@ impl Gate {
     }
 
     /// Makes every statement's record durable; only then may the string leave.
-    async fn record(
+    pub(super) async fn record(
         &self,
         case: &Case<'_>,
         scene: &Scene,

@@ -26,7 +26,7 @@ use super::{Context, Denial, DenialKind, Gate, Names, Parameters, Prepared};
 /// What a result goes on by: its statement as it was judged, and the rules that did.
 #[derive(Debug, Clone)]
 pub struct Course {
-    grounds: Arc<Grounds>,
+    pub(super) grounds: Arc<Grounds>,
     index: usize,
     revision: SmolStr,
     raised: Vec<Alert>,
@@ -35,7 +35,7 @@ pub struct Course {
 /// A string of statements as it was when it was judged.
 #[derive(Debug)]
 pub(super) struct Grounds {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
     statement: Statement,
     via: Via<'static>,
     tool: String,
@@ -45,7 +45,7 @@ pub(super) struct Grounds {
     values: Kept,
     reason: String,
     most: (i64, i64),
-    decision_id: SmolStr,
+    pub(super) decision_id: SmolStr,
     pub(super) passed: Passed,
 }
 
@@ -100,6 +100,24 @@ impl Course {
         Self { grounds: Arc::clone(grounds), index, revision, raised: Vec::new() }
     }
 
+    /// The same, now that the rules of `revision` let it go on.
+    pub(super) fn allowed_by(self, revision: SmolStr) -> Self {
+        Self { revision, ..self }
+    }
+
+    /// Whether it is the course of the very result that `other` is the course of.
+    #[must_use]
+    pub fn is_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.grounds, &other.grounds) && self.index == other.index
+    }
+
+    /// The masked columns of the relations that the statement touches, `schema.table.column`, ordered.
+    #[must_use]
+    pub fn masked(&self) -> Arc<[String]> {
+        let ruling = self.grounds.passed.verdict.rulings.get(self.index);
+        ruling.map_or_else(|| Arc::from([]), |ruling| Arc::clone(&ruling.masked))
+    }
+
     fn facts(&self) -> Arc<Facts> {
         let item = self.grounds.passed.verdict.analysis.items().get(self.index);
         item.map_or_else(|| Arc::new(Facts::empty()), |item| Arc::clone(&item.facts))
@@ -138,7 +156,7 @@ impl Grounds {
         }
     }
 
-    fn case<'a>(&'a self, who: &'a Identity) -> Case<'a> {
+    pub(super) fn case<'a>(&'a self, who: &'a Identity) -> Case<'a> {
         let (max_rows, max_affected) = self.most;
         let via = match self.via {
             Via::Tool(_) => Via::Tool(&self.tool),
@@ -209,7 +227,7 @@ impl Gate {
             let approvals = grounds.passed.approval.as_ref().map(evidence).unwrap_or_default();
             let judged = self.judge(&case, &approvals).await;
             let verdict = judged.and_then(|verdict| still_holds(&grounds.passed.verdict, verdict));
-            course.revision = verdict.map_err(|denial| stop(&refused(denial), CHANGED))?;
+            course.revision = verdict.map_err(|denial| stop(&refused(denial), CHANGED))?.revision;
         }
         if let Some(shown) = shown {
             self.consents(&case, &mut course, &shown).map_err(|denial| stop(&refused(denial), ""))?;
@@ -261,13 +279,13 @@ fn column(facts: &Facts, (place, name): (usize, &String)) -> ResultColumn {
     ResultColumn { name: name.clone(), sources: sources.unwrap_or_default() }
 }
 
-/// Holds what is allowed now against what goes on. Returns the revision that allows it.
-fn still_holds(then: &Verdict, now: Verdict) -> Result<SmolStr, Denial> {
+/// Holds what is allowed now against what goes on. Returns what allows it.
+pub(super) fn still_holds(then: &Verdict, now: Verdict) -> Result<Verdict, Denial> {
     if let Some(reason) = now.escalation() {
         return Err(Denial::because(DenialKind::NotApproved, &reason.rule, reason.message.clone(), ""));
     }
     match differing(then, &now).as_slice() {
-        [] => Ok(now.revision),
+        [] => Ok(now),
         parts => Err(Denial::because(
             DenialKind::Changed,
             "changed_while_it_ran",

@@ -118,6 +118,7 @@ impl Gate {
         let digest = digest(case, errand, requirement.bind_to());
         let reusable = errand.tell.patience() != Patience::UntilDecided;
         if reusable && let Some(approval) = self.desk.approved(&digest).map_err(|e| desk_denial(&e))? {
+            errand.tell.found(approval.id());
             return Ok(approval);
         }
         let request = self

@@ -81,6 +81,16 @@ impl Scene {
         }
     }
 
+    /// Whether it is `who` that did it.
+    pub(super) fn is_of(&self, who: &Identity) -> bool {
+        self.identity == who.name()
+    }
+
+    /// The same scene, with whoever it is calling from `client`.
+    pub(super) fn calling_from(self, client: &str) -> Self {
+        Self { client: client.into(), ..self }
+    }
+
     /// The same scene, in the session called `session_id`.
     pub(super) fn in_session(self, session_id: &str) -> Self {
         Self { session_id: session_id.into(), ..self }

@@ -30,6 +30,7 @@ mod journal;
 mod judge;
 mod knock;
 mod memory;
+mod page;
 mod pinned;
 mod rows;
 mod shape;
@@ -60,7 +61,7 @@ use journal::{Journal, NONE, Scene, Unwelcome, voted};
 use memory::Memory;
 
 pub use act::{
-    Act, Approve, Bind, Call, Connect, Context, Door, Fetch, PURPOSE, Parameters, Prepare, Query, Run,
+    Act, Approve, Bind, Call, Connect, Context, Door, Fetch, PURPOSE, Page, Parameters, Prepare, Query, Run,
     RunMode,
 };
 pub use authorized::{Authorized, Outcome, Prepared, Receipt, RunStep, Running};
@@ -69,7 +70,7 @@ pub use denial::{Denial, DenialKind, Missing};
 pub use knock::{Encrypted, Knock};
 pub use names::{NameChange, Names};
 pub use ports::{CatalogError, Catalogs, Delegate, Heard, Hold, Listener, Patience, Raised, Silent, Tell};
-pub use preview::{ColumnAccess, Explanation, Foreseen, RelationAccess};
+pub use preview::{ColumnAccess, Explanation, Foreseen, Opening, RelationAccess};
 pub use sight::Sight;
 pub use withheld::Withheld;
 pub use workers::Workers;

@@ -114,6 +114,9 @@ pub trait Tell: Send + Sync {
     /// The statement waits for approval; told again whenever somebody said yes and others still have to. Must not block.
     fn held(&self, hold: &Hold);
 
+    /// An approval that is there already is about to be used. Must not block.
+    fn found(&self, _approval: &ApprovalId) {}
+
     /// How long the requester waits.
     fn patience(&self) -> Patience;
 }

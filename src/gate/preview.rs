@@ -58,6 +58,15 @@ pub struct Foreseen<'a> {
     pub parameters: &'a [Vec<Option<String>>],
 }
 
+/// A database that an identity may open a session on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// Its name in the configuration.
+    pub database: String,
+    /// Whether the session would be READ ONLY, so that nothing can be written there.
+    pub read_only: bool,
+}
+
 /// What an identity may do with one relation.
 #[derive(Debug, Clone, Serialize)]
 pub struct RelationAccess {
@@ -240,23 +249,30 @@ impl Gate {
     /// The names of the databases that `who` may open a session on, ordered.
     #[must_use]
     pub fn databases(&self, who: &Identity, door: Door) -> Vec<String> {
+        self.openings(who, door).into_iter().map(|opening| opening.database).collect()
+    }
+
+    /// The databases that `who` may open a session on, ordered by name, and what kind of session that would be.
+    #[must_use]
+    pub fn openings(&self, who: &Identity, door: Door) -> Vec<Opening> {
         let rules = self.rules();
         let Ok(identity) = rules.agent(who.name()) else { return Vec::new() };
         let mut names = self.catalogs.names();
-        names.retain(|name| {
+        names.sort();
+        let opening = |database: String| {
             let input = SessionInput {
                 identity: identity.clone(),
-                database: name,
+                database: &database,
                 door: door.as_str(),
-                roles: self.catalogs.roles(name).unwrap_or_default(),
+                roles: self.catalogs.roles(&database).unwrap_or_default(),
                 settings: Vec::new(),
                 session: SessionFacts::default(),
                 time: self.time(),
             };
-            rules.policy.session(&input).allow
-        });
-        names.sort();
-        names
+            let decision = rules.policy.session(&input);
+            decision.allow.then_some(Opening { database, read_only: decision.read_only })
+        };
+        names.into_iter().filter_map(opening).collect()
     }
 }
 

@@ -45,7 +45,7 @@ impl Gate {
         &self,
         who: &Identity,
         context: &Arc<Context>,
-        facts: &[Facts],
+        facts: &[&Facts],
         (tool, purpose): (&str, &str),
         judged: u8,
     ) -> Result<Sight, Denial> {

@@ -24,7 +24,7 @@ pub(super) struct Asker<'a> {
 
 impl Asker<'_> {
     /// `denial` of a statement with these `facts`, as it may be told.
-    pub(super) async fn told(&self, denial: Denial, facts: &[Facts]) -> Denial {
+    pub(super) async fn told(&self, denial: Denial, facts: &[&Facts]) -> Denial {
         let tells = match denial.kind {
             DenialKind::Policy | DenialKind::Unresolved(_) | DenialKind::Mask => true,
             DenialKind::Syntax
@@ -84,7 +84,7 @@ pub(super) fn not_found(relations: &[String]) -> Denial {
 }
 
 /// Whether a statement reaches what it does not name itself: rules may speak of that too.
-fn reaches_further(facts: &[Facts]) -> bool {
+fn reaches_further(facts: &[&Facts]) -> bool {
     facts.iter().any(|facts| facts.tables.iter().any(|table| !table.via_view.is_empty()))
 }
 

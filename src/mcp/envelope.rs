@@ -138,6 +138,12 @@ impl Envelope {
         self
     }
 
+    /// The same with one more field, unless it is there already.
+    pub(super) fn with_default(mut self, name: &str, value: impl FnOnce() -> String) -> Self {
+        self.fields.entry(name).or_insert_with(|| Value::String(value()));
+        self
+    }
+
     /// The same with one more field, where there is something to say.
     pub(super) fn with_some(self, name: &str, value: Option<impl Into<Value>>) -> Self {
         match value {
@@ -169,6 +175,15 @@ impl Envelope {
             Status::Error => !self.is_unknown(),
             Status::NeedsApproval | Status::PendingApproval | Status::Running => false,
         }
+    }
+
+    /// The same, whose denial says which statement would work instead.
+    pub(super) fn suggesting(mut self, sql: Option<String>) -> Self {
+        if let (Some(sql), Some(denial)) = (sql, self.fields.get_mut("denial").and_then(Value::as_object_mut))
+        {
+            denial.insert("suggested_sql".to_owned(), json!(sql));
+        }
+        self
     }
 
     /// The object as a model gets it.

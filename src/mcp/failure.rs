@@ -1,7 +1,7 @@
 //! What a model is told when what was admitted did not run, or not to its end.
 
 use crate::mask::Stop;
-use crate::upstream::{ConnectError, RunError};
+use crate::upstream::{BeginError, ConnectError, RunError};
 
 use super::conceal::Asker;
 use super::envelope::{Envelope, Refusal};
@@ -62,9 +62,24 @@ fn server_error(sqlstate: &str, message: &str, hint: &str, asker: &Asker<'_>) ->
         .with("notice", NOTICE)
 }
 
+/// No statement was sent.
+pub(super) fn unbegun(error: &BeginError, database: &str) -> Envelope {
+    match error {
+        BeginError::Connect(error) => unreachable(error, database),
+        BeginError::Broken(error) => {
+            tracing::warn!(%error, database, "mcp.database_unavailable");
+            no_database(database)
+        }
+    }
+}
+
 /// The address and the server's words stay in the operator's log.
 pub(super) fn unreachable(error: &ConnectError, database: &str) -> Envelope {
     tracing::warn!(error = %error, database, "mcp.database_unavailable");
+    no_database(database)
+}
+
+fn no_database(database: &str) -> Envelope {
     let message = format!("database `{database}` can't be reached by the gateway; nothing ran");
     Envelope::error(&Refusal::new("database_unavailable", message, "try again later, or tell the operator"))
 }

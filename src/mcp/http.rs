@@ -26,8 +26,8 @@ use super::sessions::Sessions;
 pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {
     let manager = Arc::new(LocalSessionManager::default());
     let sessions = Arc::new(Sessions::new(Arc::clone(&manager), settings.max_sessions));
-    let rooms = Rooms::new(Arc::clone(&gate), upstream, Arc::clone(&sessions), settings.max_calls);
-    let rooms = Arc::new(rooms);
+    let (calls, cursors) = (settings.max_calls, settings.cursors);
+    let rooms = Arc::new(Rooms::new(Arc::clone(&gate), upstream, Arc::clone(&sessions), calls, cursors));
     let service =
         StreamableHttpService::new(move || Ok(Server::new(Arc::clone(&rooms))), manager, config(settings));
     Router::new().route_service(ENDPOINT, service).layer(from_fn_with_state(Guard { gate, sessions }, admit))

@@ -25,6 +25,7 @@ pub mod relay;
 
 mod caller;
 mod conceal;
+mod cursors;
 mod envelope;
 mod failure;
 mod http;
@@ -33,9 +34,11 @@ mod parameters;
 mod plan;
 mod reading;
 mod render;
+mod rights;
 mod rooms;
 mod run;
 mod schema;
+mod seal;
 mod server;
 mod sessions;
 mod suggest;
@@ -52,6 +55,8 @@ use axum::Router;
 use crate::gate::Gate;
 use crate::upstream::Upstream;
 
+pub use cursors::Limits;
+
 /// What an operator may set about this door.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -65,11 +70,19 @@ pub struct Settings {
     /// Most sessions of one identity (protocol versions before 2026-07-28 only); the oldest is closed for a
     /// new one.
     pub max_sessions: usize,
+    /// How many results agents may read page by page, and how long.
+    pub cursors: Limits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { hosts: Vec::new(), max_body_bytes: 1024 * 1024, max_calls: 8, max_sessions: 32 }
+        Self {
+            hosts: Vec::new(),
+            max_body_bytes: 1024 * 1024,
+            max_calls: 8,
+            max_sessions: 32,
+            cursors: Limits::default(),
+        }
     }
 }
 

@@ -9,12 +9,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::approval::ApprovalId;
 use crate::catalog::Snapshot;
 use crate::gate::{
-    Authorized, Catalogs as _, Connect, Context, Denial, DenialKind, Door, Gate, PURPOSE, Tell,
+    Authorized, Catalogs as _, Connect, Context, Denial, DenialKind, Door, Gate, PURPOSE, RunMode, Tell,
 };
 use crate::identity::Identity;
-use crate::upstream::{ConnectError, Fate, FateError, Link, RunResult, Upstream};
+use crate::upstream::execute::ResultColumn;
+use crate::upstream::{BeginError, ConnectError, Fate, FateError, Lease, Link, Upstream};
 
 use super::caller::Caller;
+use super::cursors::{Cursors, Limits};
+use super::seal::Seal;
 use super::sessions::Sessions;
 use super::values::Kind;
 
@@ -28,6 +31,9 @@ pub(super) struct Rooms {
     seats: Mutex<HashMap<String, Arc<Semaphore>>>,
     claims: Arc<Claims>,
     keys: Arc<Mutex<HashSet<(String, String)>>>,
+    /// Results of which agents have had a part.
+    pub(super) cursors: Arc<Cursors>,
+    pub(super) seal: Seal,
 }
 
 /// Held while a call may run what its key stands for.
@@ -54,22 +60,23 @@ impl Rooms {
         upstream: Arc<Upstream>,
         sessions: Arc<Sessions>,
         max_calls: usize,
+        cursors: Limits,
     ) -> Self {
-        Self {
-            gate,
-            upstream,
-            sessions,
-            max_calls,
-            seats: Mutex::default(),
-            claims: Arc::default(),
-            keys: Arc::default(),
-        }
+        let cursors = Cursors::new(Arc::clone(&gate), cursors);
+        let (seats, claims, keys, seal) = (Mutex::default(), Arc::default(), Arc::default(), Seal::new());
+        Self { gate, upstream, sessions, max_calls, seats, claims, keys, cursors, seal }
     }
 
     /// The rulebook ends the sessions of whoever made `visit`.
     pub(super) fn end(&self, visit: &mut Visit) {
-        visit.reason = "the rulebook ends this session";
-        self.sessions.end(visit.identity.name());
+        visit.reason = ENDED_BY_RULES;
+        self.end_sessions(&visit.identity);
+    }
+
+    /// The rulebook ends the sessions of `who`.
+    pub(super) fn end_sessions(&self, who: &Identity) {
+        self.sessions.end(who.name());
+        self.cursors.end(who.name());
     }
 
     /// A seat for one call of `who`; `None` when all are taken.
@@ -114,10 +121,20 @@ impl Rooms {
         locked(&self.claims.0).contains_key(id)
     }
 
-    /// The types of a result's columns.
-    pub(super) fn kinds(&self, database: &str, result: &RunResult) -> Vec<Kind> {
+    /// The types of a result's columns: as their tables declare them, where they are a table's.
+    pub(super) fn kinds(&self, database: &str, columns: &[ResultColumn]) -> Vec<Kind> {
         let catalog = self.catalog(database);
-        result.columns.iter().map(|column| Kind::of(column.type_oid, catalog.as_deref())).collect()
+        let kind = |column: &ResultColumn| {
+            let kind = Kind::of(column.type_oid, catalog.as_deref());
+            let relation = catalog.as_deref().and_then(|catalog| catalog.relation_by_oid(column.table_oid));
+            let declared = relation
+                .and_then(|relation| relation.columns.iter().find(|known| known.number == column.column));
+            match declared {
+                Some(declared) => kind.called(&declared.type_name),
+                None => kind,
+            }
+        };
+        columns.iter().map(kind).collect()
     }
 
     /// The newest catalog of `database`, if one was ever loaded.
@@ -178,6 +195,17 @@ impl Rooms {
         self.upstream.connect(proof, who).await
     }
 
+    /// Begins a transaction of `mode` upstream, as `proof` allows it; `generation` was read before that was made.
+    pub(super) async fn begin(
+        &self,
+        proof: Authorized<Connect>,
+        who: &Identity,
+        generation: u64,
+        mode: RunMode,
+    ) -> Result<Lease, BeginError> {
+        self.upstream.begin(proof, who, generation, mode).await
+    }
+
     /// The databases that `who` may use by this door.
     pub(super) fn databases(&self, who: &Identity) -> Vec<String> {
         self.gate.databases(who, Door::Mcp)
@@ -207,6 +235,13 @@ impl Visit {
     /// Where statements of the session are judged.
     pub(super) fn context(&self) -> &Arc<Context> {
         &self.context
+    }
+
+    /// The same, which the rulebook ends.
+    pub(super) fn ending(self) -> Self {
+        let mut visit = self;
+        visit.reason = ENDED_BY_RULES;
+        visit
     }
 }
 
@@ -242,3 +277,4 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Why most visits end.
 const ENDED: &str = "the tool call ended";
+const ENDED_BY_RULES: &str = "the rulebook ends this session";

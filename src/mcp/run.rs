@@ -1,5 +1,6 @@
 //! One statement from a tool call to its answer: judged, held if it must be, run by [`reading`] or [`writing`].
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::approval::{ApprovalId, Request, State};
 use crate::gate::{Context, Denial, DenialKind, Explanation, Foreseen, Run, RunMode};
-use crate::sql::Statement;
-use crate::sql::facts::{Class, Facts};
+use crate::identity::Identity;
+use crate::sql::facts::Class;
+use crate::sql::{Facts, Statement};
 
 use super::caller::Caller;
 use super::conceal::Asker;
@@ -46,6 +48,9 @@ pub(super) struct Job {
 
 /// Runs `job`. Called in a task of its own: it goes on when the client goes away.
 pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Envelope {
+    if let RunMode::Read { max_rows } = job.mode {
+        return reading::read(rooms, job, max_rows, waiting).await;
+    }
     let who = &job.caller.identity;
     let (mut visit, connect) = match rooms.visit(&job.caller, &job.database, waiting).await {
         Ok(visit) => visit,
@@ -54,14 +59,7 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
     let explanation = job.foreseen(rooms, visit.context()).await;
     let act = job.act(visit.context());
     if let Some(refusal) = unfit(&explanation, job.mode, job.parameters.len()) {
-        let denial = Denial::because(
-            DenialKind::Policy,
-            refusal.code,
-            refusal.message.as_str(),
-            refusal.hint.as_str(),
-        );
-        let decision_id = rooms.gate.decline(who, &act, denial).decision_id;
-        return Envelope::error(&refusal).with("decision_id", decision_id);
+        return declined(rooms, who, &act, &refusal);
     }
     if explanation.verdict == "escalate"
         && let Some(request) = approved(rooms, &job, visit.context())
@@ -71,14 +69,11 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
     let (ends, envelope) = match rooms.gate.admit(who, act, waiting).await {
         Err(denial) => {
             let ends = denial.ends_session();
-            (ends, refused(rooms, &job, visit.context(), explanation, denial, waiting).await)
+            (ends, refused(rooms, &job, visit.context(), &explanation.facts, denial, waiting).await)
         }
         Ok(proof) => {
             let (ends, decision_id) = (proof.ends_session(), proof.decision_id().to_owned());
-            let envelope = match job.mode {
-                RunMode::Read { .. } => reading::perform(rooms, &job, connect, proof, &explanation).await,
-                RunMode::Write { .. } => writing::perform(rooms, &job, connect, proof, &explanation).await,
-            };
+            let envelope = writing::perform(rooms, &job, connect, proof, &explanation).await;
             let envelope = envelope.with("decision_id", decision_id);
             keep(rooms, waiting, &envelope);
             drop((job.claim, job.key_claim));
@@ -94,12 +89,22 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
 
 impl Job {
     /// What would happen to it.
-    async fn foreseen(&self, rooms: &Rooms, context: &Arc<Context>) -> Explanation {
+    pub(super) async fn foreseen(&self, rooms: &Rooms, context: &Arc<Context>) -> Explanation {
         let call = Foreseen { tool: self.tool, purpose: &self.purpose, parameters: &self.parameters };
         rooms.gate.foresee(&self.caller.identity, context, &self.sql, &call).await
     }
 
-    fn act(&self, context: &Arc<Context>) -> Run {
+    /// Who asks, where.
+    pub(super) fn asker<'a>(&'a self, rooms: &'a Rooms, context: &'a Arc<Context>) -> Asker<'a> {
+        let judged = match self.mode {
+            RunMode::Read { .. } => 1,
+            RunMode::Write { .. } => 2,
+        };
+        let who = &self.caller.identity;
+        Asker { rooms, who, context, tool: self.tool, purpose: &self.purpose, judged }
+    }
+
+    pub(super) fn act(&self, context: &Arc<Context>) -> Run {
         Run {
             context: Arc::clone(context),
             sql: self.sql.clone(),
@@ -108,18 +113,6 @@ impl Job {
             purpose: self.purpose.clone(),
             key: self.key.clone(),
             mode: self.mode,
-        }
-    }
-
-    /// Who asks, where.
-    pub(super) fn asker<'a>(&'a self, rooms: &'a Rooms, context: &'a Arc<Context>) -> Asker<'a> {
-        Asker {
-            rooms,
-            who: &self.caller.identity,
-            context,
-            tool: self.tool,
-            purpose: &self.purpose,
-            judged: 2,
         }
     }
 
@@ -132,11 +125,29 @@ impl Job {
     }
 }
 
+/// Keeps on record that the tool itself refuses `act`.
+pub(super) fn declined(rooms: &Rooms, who: &Identity, act: &Run, refusal: &Refusal) -> Envelope {
+    let denial =
+        Denial::because(DenialKind::Policy, refusal.code, refusal.message.as_str(), refusal.hint.as_str());
+    let decision_id = rooms.gate.decline(who, act, denial).decision_id;
+    Envelope::error(refusal).with("decision_id", decision_id)
+}
+
 /// Why a tool can't run what policy may well allow; `None` leaves the answer to the gate. `statements` is how many the
 /// call has brought.
 pub(super) fn unfit(explanation: &Explanation, mode: RunMode, statements: usize) -> Option<Refusal> {
-    let count = explanation.facts.len();
-    if count != 0 && count != statements {
+    if explanation.verdict == "deny" && explanation.facts.len() == statements {
+        return None;
+    }
+    misfit(&explanation.facts, mode, statements)
+}
+
+/// Why a tool can't run `statements` statements that do what `facts` say.
+pub(super) fn misfit(facts: &[impl Borrow<Facts>], mode: RunMode, statements: usize) -> Option<Refusal> {
+    if facts.is_empty() {
+        return None;
+    }
+    if facts.len() != statements {
         let message = match statements {
             1 => "the text holds several statements, and a call runs one",
             _ => "each text in `statements` must be exactly one statement",
@@ -144,13 +155,10 @@ pub(super) fn unfit(explanation: &Explanation, mode: RunMode, statements: usize)
         let hint = "use `execute` with `statements`, one in each, to run several in one transaction";
         return Some(Refusal::new("one_statement", message, hint));
     }
-    if explanation.verdict == "deny" {
-        return None;
-    }
-    explanation.facts.iter().find_map(|facts| unfit_alone(facts, mode, statements > 1))
+    facts.iter().find_map(|facts| misfit_alone(facts.borrow(), mode, statements > 1))
 }
 
-fn unfit_alone(facts: &Facts, mode: RunMode, is_one_of_several: bool) -> Option<Refusal> {
+fn misfit_alone(facts: &Facts, mode: RunMode, is_one_of_several: bool) -> Option<Refusal> {
     let reads_only = matches!(mode, RunMode::Read { .. });
     match facts.class {
         Class::Transaction if is_one_of_several => Some(Refusal::new(
@@ -194,11 +202,11 @@ fn approved(rooms: &Rooms, job: &Job, context: &Context) -> Option<ApprovalId> {
     requests.iter().find(same).map(|request| request.id.clone())
 }
 
-async fn refused(
+pub(super) async fn refused<F: Borrow<Facts>>(
     rooms: &Arc<Rooms>,
     job: &Job,
     context: &Arc<Context>,
-    explanation: Explanation,
+    facts: &[F],
     denial: Denial,
     waiting: &Waiting,
 ) -> Envelope {
@@ -222,14 +230,15 @@ async fn refused(
         };
     }
     // Before the catalog was first loaded there were no facts; the gate has loaded it by now.
-    let facts = match explanation.facts.is_empty() {
-        false => explanation.facts,
+    let late = match facts.is_empty() {
+        false => Vec::new(),
         true => job.foreseen(rooms, context).await.facts,
     };
+    let facts: Vec<&Facts> = facts.iter().map(Borrow::borrow).chain(&late).collect();
     let asker = job.asker(rooms, context);
     let told = asker.told(denial, &facts).await;
     let instead = suggest::instead(&asker, &job.sql, &job.parameters).await;
-    Envelope::denial(&told, who).with_some("suggested_sql", instead)
+    Envelope::denial(&told, who).suggesting(instead)
 }
 
 /// The outcome of a request whose approval was used.
@@ -244,7 +253,7 @@ pub(super) async fn spent(rooms: &Arc<Rooms>, request: &Request) -> Envelope {
 }
 
 /// Keeps what became of an approved statement, so that `run_approved` can answer with it for ever.
-fn keep(rooms: &Rooms, waiting: &Waiting, envelope: &Envelope) {
+pub(super) fn keep(rooms: &Rooms, waiting: &Waiting, envelope: &Envelope) {
     // What is not known is asked for again.
     let Some(id) = waiting.approval().filter(|_| !envelope.is_unknown()) else { return };
     let desk = rooms.gate.desk();

@@ -11,6 +11,7 @@ use rmcp::{RoleServer, ServerHandler};
 
 use super::caller::Caller;
 use super::envelope::{Envelope, Refusal};
+use super::rights::{Needs, Rights};
 use super::rooms::Rooms;
 use super::tools::{self, Call};
 use super::{schema, text};
@@ -39,9 +40,11 @@ impl ServerHandler for Server {
     async fn list_tools(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(schema::all().to_vec())
+        let rights = Rights::of(&caller(&context)?.identity, &self.rooms.gate);
+        let tools = schema::offered(&rights).into_iter().cloned().collect();
+        Ok(ListToolsResult::with_all_items(tools)
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Private))
     }
@@ -55,12 +58,8 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some(tool) = schema::named(&request.name) else {
-            let name = text::clean(&request.name, text::NAME);
-            return Err(ErrorData::invalid_params(format!("there is no tool `{name}`"), None));
-        };
-        let caller = Caller::of(&context)
-            .ok_or_else(|| ErrorData::internal_error("the request was not authenticated", None))?;
+        let caller = caller(&context)?;
+        let tool = self.tool(&request.name, &caller)?;
         let Some(seat) = self.rooms.seat(&caller.identity) else {
             let refusal = Refusal::new(
                 "overloaded",
@@ -73,6 +72,24 @@ impl ServerHandler for Server {
         let envelope = tools::call(&tool.name, request.arguments.unwrap_or_default(), call).await;
         Ok(envelope.into_result().into())
     }
+}
+
+impl Server {
+    /// The tool `name`, if it is offered to `caller`.
+    fn tool(&self, name: &str, caller: &Caller) -> Result<&'static Tool, ErrorData> {
+        let is_offered = schema::needs(name).is_some_and(|needs| match needs {
+            Needs::Nothing => true,
+            Needs::Writing => Rights::of(&caller.identity, &self.rooms.gate).cover(needs),
+        });
+        schema::named(name).filter(|_| is_offered).ok_or_else(|| {
+            let name = text::clean(name, text::NAME);
+            ErrorData::invalid_params(format!("there is no tool `{name}`"), None)
+        })
+    }
+}
+
+fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+    Caller::of(context).ok_or_else(|| ErrorData::internal_error("the request was not authenticated", None))
 }
 
 /// Long enough for one conversation's start, short enough that a new release is seen.

@@ -17,7 +17,7 @@ pub(super) use types::Kind;
 use types::Shape;
 
 /// The columns of a result, and which of them held what had to be made visible.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Cells {
     kinds: Vec<Kind>,
     neutralised: Vec<bool>,
@@ -42,11 +42,6 @@ impl Cells {
             }
         };
         columns.zip(row).map(cell).collect()
-    }
-
-    /// The type of column `index`.
-    pub(super) fn kind(&self, index: usize) -> Option<&Kind> {
-        self.kinds.get(index)
     }
 
     /// Whether a value of column `index` is not as the database has it, because characters in it are written as

@@ -59,6 +59,10 @@ impl Tell for Waiting {
         self.held.send_replace(Some(hold.clone()));
     }
 
+    fn found(&self, approval_id: &ApprovalId) {
+        self.expect(approval_id);
+    }
+
     fn patience(&self) -> Patience {
         Patience::AtMost(self.patience)
     }

@@ -11,7 +11,7 @@ use super::conceal::Asker;
 use super::envelope::{Envelope, Status};
 use super::rooms::Rooms;
 use super::run::Job;
-use super::text::{MESSAGE, clean};
+use super::text::{MESSAGE, NOTICE, clean};
 use super::{failure, once, render};
 
 /// Runs what `proof` admits.
@@ -52,19 +52,27 @@ pub(super) async fn perform(
 
 fn changed(asker: &Asker<'_>, job: &Job, written: &Written, explanation: &Explanation) -> Envelope {
     let database = asker.context.database();
+    let notices: Vec<String> = written.results.iter().flat_map(|result| result.notices.clone()).collect();
     let decision_id = written.results.first().map_or("", |result| result.decision_id.as_str());
     let envelope = Envelope::new(Status::Ok, decision_id)
         .with("database", database)
-        .with("rows_affected", written.affected)
-        .with_some("notices", render::notices(&written.results, |notice| asker.heard(notice)));
+        .with("rows_affected", written.affected);
+    let envelope = match render::notices(&notices, |notice| asker.heard(notice)) {
+        None => envelope,
+        Some(notices) => {
+            envelope.with("notices", notices).with("content_trust", "untrusted").with("notice", NOTICE)
+        }
+    };
     let share = job.max_bytes / u64::try_from(written.results.len().max(1)).unwrap_or(u64::MAX);
     let told = |(index, result): (usize, &RunResult)| {
         let mut told = Map::new();
         told.insert("tag".to_owned(), json!(clean(&result.tag, MESSAGE)));
         if !result.columns.is_empty() {
-            let masked = render::masked_outputs(explanation, index);
-            let rows = render::rows(result, &masked, share, asker.rooms.kinds(database, result));
-            told.insert("returning".to_owned(), Value::Object(rows));
+            let facts = explanation.facts.get(index);
+            let masked = facts.map(|facts| render::masked_outputs(facts, &explanation.masked));
+            let kinds = asker.rooms.kinds(database, &result.columns);
+            let columns = render::columns(&result.columns, &masked.unwrap_or_default(), &kinds);
+            told.insert("returning".to_owned(), render::returned(result, columns, kinds, share));
         }
         told
     };

@@ -1,4 +1,4 @@
-//! Opening a session on a governed database.
+//! All governed databases, and what is known of each.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -6,24 +6,22 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::catalog::Snapshot;
-use crate::gate::{Authorized, CatalogError, Catalogs, Connect, Withheld};
-use crate::identity::Identity;
+use crate::gate::{CatalogError, Catalogs, Withheld};
 use crate::mask::RowFilters;
 use crate::mask::rows::Finding;
 use crate::protocol::backend::ErrorFields;
 
 use super::catalog::{LoadError, Shelf};
 use super::discover::{self, Suspect};
-use super::doctor::{self, Examination, ExamineError, Unfit, Vetting};
-use super::handshake::{Failure, Reading};
-use super::parameters::{self, Session};
-use super::rls::{RowError, RowPlan};
+use super::doctor::{self, Examination, ExamineError, Vetting};
+use super::handshake::Failure;
+use super::pool::Pool;
+use super::rls::{self, RowError, RowPlan};
 use super::settings::{DatabaseSettings, RoleSettings, UpstreamUser};
 use super::target::Target;
-use super::{Link, rls};
 
 /// All governed databases: opens sessions and loads catalogs.
 #[derive(Debug)]
@@ -32,12 +30,13 @@ pub struct Upstream {
 }
 
 #[derive(Debug)]
-struct Database {
-    target: Target,
+pub(super) struct Database {
+    pub(super) target: Target,
     roles: Vec<String>,
-    places: Option<Arc<Semaphore>>,
+    pub(super) places: Option<Arc<Semaphore>>,
+    pub(super) pool: Arc<Pool>,
     shelf: Shelf,
-    vetting: Vetting,
+    pub(super) vetting: Vetting,
 }
 
 /// Why a session could not be opened.
@@ -117,46 +116,11 @@ impl Upstream {
             roles: settings.roles.iter().map(|role| role.name.clone()).collect(),
             places: settings.max_connections.map(|most| Arc::new(Semaphore::new(most))),
             target: Target::new(settings),
+            pool: Arc::default(),
             shelf: Shelf::default(),
             vetting: Vetting::default(),
         });
         Self { databases: databases.collect() }
-    }
-
-    /// Opens one connection for one session, by the role that the session decision picked. In a judged session the
-    /// identity's name and what its client calls itself become the upstream `application_name`.
-    ///
-    /// # Errors
-    /// When there is no place, or the server can't be reached, refuses, or breaks the protocol.
-    pub async fn connect(&self, proof: Authorized<Connect>, who: &Identity) -> Result<Link, ConnectError> {
-        let (_, context) = proof.spend();
-        let unknown = |what| ConnectError::Unconfigured { database: context.database().to_owned(), what };
-        let database =
-            self.database(context.database()).ok_or_else(|| unknown("there is no such database"))?;
-        let place = database.place()?;
-        let settings = database.target.settings();
-        let unjudged = context.is_unjudged();
-        let own_role;
-        let role = match (settings.upstream_user, context.role()) {
-            (UpstreamUser::Same, None) => {
-                own_role = RoleSettings::without_password(who.name());
-                &own_role
-            }
-            (_, role) => {
-                let role = settings.role(role).ok_or_else(|| unknown("it has no such role"))?;
-                let passed = database.vetting.pass(&database.target, role).await;
-                passed.map_err(|unfit| unexamined(settings, unfit, unjudged))?;
-                role
-            }
-        };
-        let parameters = Session::of(&context, who)
-            .start_up(settings, &role.user)
-            .map_err(|parameters::Unfit { name, value }| ConnectError::Setting { name, value })?;
-        let reading = if unjudged { Reading::AsTheClientSays } else { Reading::AsTheJudgeDoes };
-        match database.target.open(role, &parameters, reading).await {
-            Ok(opened) => Ok(Link::new(context, opened, place)),
-            Err(failure) => Err(explain(settings, failure, unjudged)),
-        }
     }
 
     /// Loads `database`'s catalog, and again whenever it changes, whoever changed it: within seconds, or at once where an
@@ -271,7 +235,7 @@ impl Upstream {
         self.database(database).map(|database| &database.target)
     }
 
-    fn database(&self, name: &str) -> Option<&Database> {
+    pub(super) fn database(&self, name: &str) -> Option<&Database> {
         self.databases.iter().find(|database| database.target.settings().name == name)
     }
 }
@@ -326,38 +290,10 @@ impl Database {
         let users = self.target.settings().credentials().map(|credential| credential.user.clone());
         users.collect::<BTreeSet<_>>().into_iter().collect()
     }
-
-    /// A place for one more session, if there is a ceiling.
-    fn place(&self) -> Result<Option<OwnedSemaphorePermit>, ConnectError> {
-        let Some(places) = &self.places else { return Ok(None) };
-        let full = |_| ConnectError::Full { database: self.target.settings().name.clone() };
-        Arc::clone(places).try_acquire_owned().map(Some).map_err(full)
-    }
 }
 
 const NO_DATABASE: &str = "there is no such database in the configuration";
 
 fn unseen(target: &Target, role: &RoleSettings, error: &LoadError) -> ExamineError {
     ExamineError { database: target.settings().name.clone(), user: role.user.clone(), why: error.in_words() }
-}
-
-fn unexamined(settings: &DatabaseSettings, unfit: Unfit, unjudged: bool) -> ConnectError {
-    match unfit {
-        Unfit::Dangerous(seen) => ConnectError::Dangerous(seen),
-        Unfit::Unseen(LoadError::Open(failure)) => explain(settings, failure, unjudged),
-        Unfit::Unseen(error @ (LoadError::Statement(_) | LoadError::Late(_))) => {
-            ConnectError::Protocol { database: settings.name.clone(), what: error.in_words() }
-        }
-    }
-}
-
-fn explain(settings: &DatabaseSettings, failure: Failure, unjudged: bool) -> ConnectError {
-    let database = settings.name.clone();
-    let address = format!("{}:{}", settings.host, settings.port);
-    match failure {
-        Failure::Io(source) => ConnectError::Unreachable { database, address, source },
-        Failure::Tls(what) => ConnectError::Tls { database, address, what },
-        Failure::Refused(answer) => ConnectError::Refused { database, answer, unjudged },
-        Failure::Protocol(what) => ConnectError::Protocol { database, what },
-    }
 }

@@ -2,6 +2,7 @@
 
 mod collector;
 mod conversation;
+mod reader;
 mod writes;
 
 use crate::gate::{Authorized, Gate, Outcome, Run, RunMode, Running};
@@ -11,6 +12,7 @@ use crate::protocol::sqlstate;
 use super::{Link, LinkError};
 use collector::Collector;
 use conversation::{Conversation, Overseer};
+pub use reader::{Next, Parked, Reader, Row};
 pub use writes::{Witness, Written, write};
 
 /// The result of a [`Run`].
@@ -138,6 +140,16 @@ fn fetched_at_most(max_rows: u64) -> u32 {
 }
 
 impl RunError {
+    /// Whoever wanted it has gone.
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self::Server {
+            sqlstate: sqlstate::QUERY_CANCELED.to_owned(),
+            message: "the call was cancelled".to_owned(),
+            hint: String::new(),
+        }
+    }
+
     /// What the ledger keeps of it.
     fn outcome(&self) -> Outcome {
         match self {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
@@ -107,6 +107,17 @@ impl Link {
     #[must_use]
     pub fn process(&self) -> u32 {
         self.canceller.key.as_ref().map_or(0, |key| key.process)
+    }
+
+    /// Whether nothing has come that nobody asked for, the end of the connection included.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let polled = self.line.poll_fill(&mut std::task::Context::from_waker(Waker::noop()));
+        polled.is_pending() && self.line.input.is_empty()
+    }
+
+    /// The same connection in another session on the same terms.
+    pub(super) fn within(self, context: Arc<Context>) -> Self {
+        Self { context, ..self }
     }
 
     /// A handle that cancels what runs here.

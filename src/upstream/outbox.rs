@@ -40,6 +40,8 @@ pub enum House {
     Commit,
     /// `ROLLBACK`.
     Rollback,
+    /// `DISCARD ALL`.
+    DiscardAll,
     /// How many rows this transaction has changed so far, in whatever way; NULL where the server doesn't count.
     RowsChanged,
     /// The id of this transaction, which gets one by that.
@@ -55,6 +57,7 @@ impl House {
             Self::Begin => "BEGIN",
             Self::Commit => "COMMIT",
             Self::Rollback => "ROLLBACK",
+            Self::DiscardAll => "DISCARD ALL",
             Self::RowsChanged => ROWS_CHANGED,
             Self::TransactionId => "SELECT pg_catalog.pg_current_xact_id()",
         }

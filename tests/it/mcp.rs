@@ -7,6 +7,7 @@ mod hidden;
 mod injection;
 mod once;
 mod stand;
+mod surface;
 mod values;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};

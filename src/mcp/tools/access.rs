@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::approval::State;
+use crate::approval::{Request, State};
 use crate::gate::{RelationAccess, Silent};
 use crate::identity::Identity;
 
@@ -15,9 +15,9 @@ use super::super::conceal;
 use super::super::envelope::{Envelope, Refusal, Status, request_access};
 use super::super::rooms::Rooms;
 use super::super::run::RECENT;
-use super::super::schema::Words;
-use super::super::text::NOTICE;
-use super::search::{Detail, describe};
+use super::super::schema::{Words, plain};
+use super::super::text::{NOTICE, clean};
+use super::search::{Detail, describe, within_budget};
 use super::{Call, read};
 
 pub(in super::super) const NAME: &str = "my_access";
@@ -25,39 +25,29 @@ pub(in super::super) const NAME: &str = "my_access";
 pub(in super::super) const TOOL: Words = Words {
     name: NAME,
     title: "What I may do",
-    description: "Says who you are to the gateway, which databases and tables you may use, which columns are \
-                  masked, which writes need approval, your limits and open approvals, and how to ask for more. \
-                  With `table`, its columns too.",
+    description: "Says who you are to the gateway, which databases and tables you may use, what is masked, which \
+                  writes need whose approval, your limits and open approvals, and how to ask for more. With \
+                  `table`, its columns too.",
 };
 
 /// What `my_access` takes.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Arguments {
-    /// The database; may be left out if there is only one.
+    /// Needed only where there are several.
     #[serde(default)]
     database: String,
-    /// Only this table, as `schema.table`, with its columns.
+    /// Only this table, as `schema.table`.
     #[serde(default)]
     table: String,
 }
 
 /// What it answers with.
 pub(in super::super) fn fields() -> Value {
-    let text = json!({"type": "string"});
-    let table = json!({"type": "object", "properties": {
-        "name": text, "read": {"type": "boolean"}, "masked": {"type": "array", "items": text},
-        "write": {"type": "object", "description": "insert, update, delete: allow, or escalate (needs approval)."},
-    }});
-    json!({
-        "identity": {"type": "object"},
-        "databases": {"type": "array", "items": text},
-        "database": text,
-        "tables": {"type": "array", "items": table},
-        "truncated": {"type": "boolean"},
-        "open_approvals": {"type": "array", "items": {"type": "object"}},
-        "request_access": text,
-    })
+    plain(
+        "object: identity summary array: databases tables approvers open_approvals boolean: read_only truncated \
+         string: request_access role database content_trust notice",
+    )
 }
 
 /// Says it.
@@ -67,10 +57,12 @@ pub(super) async fn call(arguments: JsonObject, call: &Call) -> Result<Envelope,
     let databases = call.rooms.databases(who);
     let envelope = Envelope::new(Status::Ok, "")
         .with("identity", identity(who))
-        .with("databases", json!(databases))
+        .with("approvers", json!(approvers(&call.rooms, who)))
         .with("open_approvals", json!(open_approvals(&call.rooms, who)))
         .with("request_access", request_access(who));
-    if arguments.database.is_empty() && databases.len() != 1 {
+    let no_choice = arguments.database.is_empty() && databases.len() != 1;
+    let envelope = envelope.with("databases", json!(databases));
+    if no_choice {
         return Ok(envelope.with("guidance", "Pass `database` to see what you may do there."));
     }
     let visit = match call.rooms.visit(&call.caller, &arguments.database, &Silent).await {
@@ -84,6 +76,9 @@ pub(super) async fn call(arguments: JsonObject, call: &Call) -> Result<Envelope,
     let (tables, truncated) = tables(&access, &arguments.table)?;
     Ok(envelope
         .with("database", visit.context().database())
+        .with("read_only", visit.context().is_read_only())
+        .with_some("role", visit.context().role())
+        .with("summary", overview(&access))
         .with("tables", tables)
         .with("truncated", truncated)
         .with_some("guidance", truncated.then_some("There are more tables: `search_schema` finds them."))
@@ -109,19 +104,50 @@ fn identity(who: &Identity) -> Value {
     })
 }
 
+/// The groups whose members approve what `who` asks for, where no rule says otherwise.
+fn approvers(rooms: &Rooms, who: &Identity) -> Vec<String> {
+    let directory = rooms.gate.directory();
+    directory.agent(who.name()).map(|agent| agent.approval_groups().to_vec()).unwrap_or_default()
+}
+
 fn open_approvals(rooms: &Rooms, who: &Identity) -> Vec<Value> {
     let requests = rooms.gate.desk().requests(RECENT).unwrap_or_default();
     let open = requests.iter().filter(|request| {
         request.requester == who.name() && matches!(request.state, State::Pending | State::Approved)
     });
-    open.map(|request| json!({"approval_id": request.id, "state": request.state, "door": request.door}))
-        .collect()
+    let shown = |request: &Request| {
+        json!({
+            "approval_id": request.id,
+            "state": request.state,
+            "door": request.door,
+            "database": request.database,
+            "statement": clean(&request.statement, SHORT),
+            "expires_at": request.expires_at.to_string(),
+        })
+    };
+    open.take(LISTED_APPROVALS).map(shown).collect()
+}
+
+/// What `access` comes to, in numbers.
+fn overview(access: &[RelationAccess]) -> Value {
+    let readable = access.iter().filter(|relation| !relation.columns.is_empty());
+    let masked =
+        access.iter().flat_map(|relation| &relation.columns).filter(|column| column.access == "masked");
+    let writable =
+        |how: &str| access.iter().filter(|relation| relation.write.values().any(|word| word == how)).count();
+    json!({
+        "readable_tables": readable.count(),
+        "masked_columns": masked.count(),
+        "writable_tables": writable("allow"),
+        "writable_with_approval": writable("escalate"),
+    })
 }
 
 fn tables(access: &[RelationAccess], only: &str) -> Result<(Value, bool), Refusal> {
     if only.is_empty() {
-        let tables: Vec<Value> = access.iter().take(LISTED).map(summary).collect();
-        return Ok((Value::Array(tables), access.len() > LISTED));
+        let tables = within_budget(access.iter().take(LISTED).map(summary));
+        let truncated = tables.len() < access.len();
+        return Ok((Value::Array(tables), truncated));
     }
     let named = |relation: &&RelationAccess| {
         relation.key == only || relation.key.split_once('.').is_some_and(|(_, name)| name == only)
@@ -152,3 +178,6 @@ fn summary(relation: &RelationAccess) -> Value {
 }
 
 const LISTED: usize = 100;
+const LISTED_APPROVALS: usize = 20;
+/// Enough of a statement to know it again, in characters.
+const SHORT: usize = 120;

@@ -15,9 +15,9 @@ use crate::identity::Identity;
 use super::super::envelope::{self, Envelope, Refusal, Status};
 use super::super::rooms::{Claim, Rooms};
 use super::super::run::{self, Job};
-use super::super::schema::Words;
+use super::super::schema::{Words, extend, plain};
 use super::super::waiting::{Waiting, attend};
-use super::execute::{MAX_WAIT_S, extend, pending_fields};
+use super::execute::{MAX_WAIT_S, pending_fields};
 use super::{Call, execute, query, read, statement, within};
 
 pub(in super::super) const STATUS_NAME: &str = "approval_status";
@@ -26,8 +26,8 @@ pub(in super::super) const RUN_NAME: &str = "run_approved";
 pub(in super::super) const STATUS: Words = Words {
     name: STATUS_NAME,
     title: "State of an approval",
-    description: "Says where a request for approval stands, waiting up to `wait_s` seconds for a decision. Without \
-                  `approval_id` it lists your newest requests. It runs nothing.",
+    description: "Says where a request for approval stands, waiting up to `wait_s` seconds for a decision. Runs \
+                  nothing.",
 };
 
 pub(in super::super) const RUN: Words = Words {
@@ -41,7 +41,7 @@ pub(in super::super) const RUN: Words = Words {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct StatusArguments {
-    /// The request; empty lists your own.
+    /// The request; without it your own are listed.
     #[serde(default)]
     approval_id: String,
     /// Seconds to wait for a decision.
@@ -60,12 +60,15 @@ pub(in super::super) struct RunArguments {
 
 /// What `approval_status` answers with.
 pub(in super::super) fn status_fields() -> Value {
-    let approval = json!({"type": "object", "properties": {
-        "approval_id": {"type": "string"}, "state": {"type": "string"}, "statement": {"type": "string"},
-        "decided_by": {"type": "string"}, "approver_note": {"type": "string"},
-    }});
     let mut fields = pending_fields();
-    extend(&mut fields, json!({"approval": approval, "approvals": {"type": "array", "items": approval}}));
+    extend(&mut fields, plain("array: approvals"));
+    fields
+}
+
+/// What `run_approved` answers with: what the tool does that was asked first.
+pub(in super::super) fn run_fields() -> Value {
+    let mut fields = execute::fields();
+    extend(&mut fields, query::rows_fields());
     fields
 }
 

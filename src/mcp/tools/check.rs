@@ -18,7 +18,7 @@ use crate::upstream::execute as run_read;
 use super::super::conceal::Asker;
 use super::super::envelope::{Envelope, Refusal, Status, request_access};
 use super::super::parameters::Lists;
-use super::super::schema::{self, Words};
+use super::super::schema::{self, Words, extend, plain};
 use super::super::text::{MESSAGE, NAME as NAME_LENGTH, clean};
 use super::super::{plan, run, suggest};
 use super::{Call, execute, query, read, statement};
@@ -28,8 +28,8 @@ pub(in super::super) const NAME: &str = "check_sql";
 pub(in super::super) const TOOL: Words = Words {
     name: NAME,
     title: "Check a statement",
-    description: "Says whether a statement would be allowed, denied or need approval, why, which columns would be \
-                  masked and which tool runs it; with `plan`, what it would cost. Changes nothing, asks nobody.",
+    description: "Says whether a statement would be allowed, denied or held for approval, why, what is masked and \
+                  which tool runs it. Runs nothing.",
 };
 
 /// What `check_sql` takes.
@@ -42,10 +42,10 @@ pub(in super::super) struct Arguments {
     #[serde(default)]
     #[schemars(schema_with = "schema::parameters")]
     params: Vec<Value>,
-    /// The database; may be left out if there is only one.
+    /// Needed only where there are several.
     #[serde(default)]
     database: String,
-    /// `estimate` adds the database's plan.
+    /// `estimate`: what it would cost.
     #[serde(default)]
     plan: Plan,
 }
@@ -62,28 +62,13 @@ enum Plan {
 
 /// What it answers with.
 pub(in super::super) fn fields() -> Value {
-    let text = json!({"type": "string"});
-    let texts = json!({"type": "array", "items": text});
-    json!({
-        "verdict": {"type": "string", "enum": ["allow", "deny", "needs_approval"]},
-        "tool": {"type": "string", "description": "The tool that runs it."},
-        "reasons": {"type": "array", "items": {"type": "object"}},
-        "masked": texts,
-        "released": {
-            "type": "array", "items": text,
-            "description": "Masked columns whose aggregates of large groups are true."
-        },
-        "detect": {
-            "type": "array", "items": text,
-            "description": "What is overwritten wherever it stands in a value."
-        },
-        "row_filters": {"type": "array", "items": text, "description": "Which rows of its tables are yours."},
-        "tables": {"type": "array", "items": {"type": "object"}},
-        "plan": {"type": "object"},
-        "suggested_sql": {"type": "string", "description": "Would run in its place."},
-        "approvers": texts,
-        "request_access": text,
-    })
+    let mut fields = plain(
+        "string: tool database request_access suggested_sql object: plan array: reasons masked released detect \
+         row_filters tables approvers",
+    );
+    let verdicts = ["allow", "deny", "needs_approval"];
+    extend(&mut fields, json!({"verdict": {"type": "string", "enum": verdicts}}));
+    fields
 }
 
 /// Judges it.
@@ -184,7 +169,10 @@ impl<'a> Checked<'a> {
             }
             None => {
                 let denial = Denial::of(DenialKind::Policy, self.explanation.reasons.clone());
-                self.asker.told(denial, &self.explanation.facts).await
+                {
+                    let facts: Vec<&Facts> = self.explanation.facts.iter().collect();
+                    self.asker.told(denial, &facts).await
+                }
             }
         };
         let instead = match &self.unfit {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::gate::RunMode;
 use crate::sql::Statement;
@@ -14,7 +14,7 @@ use super::super::envelope::{Envelope, Refusal};
 use super::super::once;
 use super::super::parameters::Lists;
 use super::super::run::Job;
-use super::super::schema::{self, Words};
+use super::super::schema::{self, Words, extend, plain};
 use super::query::default_bytes;
 use super::{Call, invalid, read, statement, within};
 
@@ -24,8 +24,8 @@ pub(in super::super) const TOOL: Words = Words {
     name: NAME,
     title: "Change data",
     description: "Runs INSERT, UPDATE, DELETE or another statement that changes something, in a transaction of its \
-                  own; several in `statements` run all or not at all. It may need a person's approval: then the \
-                  answer is `pending_approval` with what to call `next`.",
+                  own; several in `statements` run all or not at all. If a person must approve first, the answer is \
+                  `pending_approval` and says what to call `next`.",
 };
 
 /// What `execute` takes.
@@ -35,25 +35,25 @@ pub(in super::super) struct Arguments {
     /// One statement; $1, $2, ... stand for `params`.
     #[serde(default)]
     sql: String,
-    /// Values for $1, $2, ...; exact decimals and big integers as strings.
+    /// Values for $1, $2, ...; long numbers as strings.
     #[serde(default)]
     #[schemars(schema_with = "schema::parameters")]
     params: Vec<Value>,
     /// Instead of `sql`: several, run in order in one transaction.
     #[serde(default)]
     statements: Vec<Part>,
-    /// The database; may be left out if there is only one.
+    /// Needed only where there are several.
     #[serde(default)]
     database: String,
-    /// Why, for the approver and the ledger: the task, the ticket, who asked.
+    /// Why, for the approver: the task, the ticket, who asked.
     reason: String,
-    /// Roll back if more rows than this would be affected; 0 sets no ceiling.
+    /// Roll back if more rows than this would be affected; 0: no ceiling.
     #[serde(default)]
     max_affected: u64,
-    /// Any text of yours, new for every change: calling again with it never runs the change twice.
+    /// Any text, new for each change: calling again with it never runs the change twice.
     #[serde(default)]
     idempotency_key: String,
-    /// Seconds to wait for an approval before the answer is `pending_approval`.
+    /// Seconds to wait for an approval.
     #[serde(default = "default_wait")]
     #[schemars(range(min = 0, max = 45))]
     wait_s: u64,
@@ -71,36 +71,28 @@ struct Part {
 
 /// What it answers with.
 pub(in super::super) fn fields() -> Value {
+    let mut fields = run_fields();
+    extend(&mut fields, plain("integer: rows_affected string: tag object: returning array: results"));
+    fields
+}
+
+/// What every tool answers with that runs a statement, now or once it is approved.
+pub(in super::super) fn run_fields() -> Value {
     let mut fields = pending_fields();
-    let own = json!({
-        "rows_affected": {"type": "integer"},
-        "tag": {"type": "string"},
-        "returning": {"type": "object", "description": "Rows of RETURNING: columns, rows, row_count, truncated."},
-        "results": {"type": "array", "items": {"type": "object"}, "description": "One each of `statements`."},
-        "repeated": {"type": "boolean", "description": "Whether this is the outcome of an earlier run."},
-    });
+    let own = plain(
+        "integer: elapsed_ms boolean: repeated session_ended array: notices \
+         string: database content_trust notice sqlstate database_message database_hint",
+    );
     extend(&mut fields, own);
     fields
 }
 
 /// What a tool answers with that may have to wait.
 pub(super) fn pending_fields() -> Value {
-    json!({
-        "approval_id": {"type": "string"},
-        "expires_at": {"type": "string"},
-        "review_url": {"type": "string", "description": "Where people decide; not for you."},
-        "poll_after_s": {"type": "integer"},
-        "next": {"type": "object", "properties": {"tool": {"type": "string"}, "args": {"type": "object"}}},
-        "once_approved": {"type": "object", "description": "What to call once it is approved."},
-        "guidance": {"type": "string"},
-    })
-}
-
-/// Adds the members of `more` to `fields`.
-pub(super) fn extend(fields: &mut Value, more: Value) {
-    if let (Some(fields), Value::Object(more)) = (fields.as_object_mut(), more) {
-        fields.extend(more);
-    }
+    plain(
+        "string: approval_id expires_at review_url rule message hint progress integer: poll_after_s \
+         object: next once_approved approval array: seats",
+    )
 }
 
 /// Runs it.

@@ -16,9 +16,9 @@ use rmcp::model::JsonObject;
 use rmcp::service::RequestContext;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::gate::Door;
+use crate::gate::{Door, Hold};
 use crate::sql::Statement;
 
 use super::caller::Caller;
@@ -77,11 +77,24 @@ impl Call {
 
     /// Runs `job` in a task of its own, which keeps the seat until it ends, and waits for it.
     async fn run(self, job: Job, patience: Duration) -> Envelope {
-        let Self { rooms, context, seat, .. } = self;
-        let waiting = Waiting::new(Arc::clone(&rooms), patience);
-        let holds = waiting.holds();
+        let (rooms, waiting) = self.waiting(patience);
+        self.attend(waiting.holds(), async move { run::run(&rooms, job, &waiting).await }).await
+    }
+
+    /// What a call waits with.
+    fn waiting(&self, patience: Duration) -> (Arc<Rooms>, Waiting) {
+        (Arc::clone(&self.rooms), Waiting::new(Arc::clone(&self.rooms), patience))
+    }
+
+    /// Does `work` in a task of its own, which keeps the seat until it ends, and waits for it.
+    async fn attend(
+        self,
+        holds: watch::Receiver<Option<Hold>>,
+        work: impl Future<Output = Envelope> + Send + 'static,
+    ) -> Envelope {
+        let Self { context, seat, .. } = self;
         let task = tokio::spawn(async move {
-            let envelope = run::run(&rooms, job, &waiting).await;
+            let envelope = work.await;
             drop(seat);
             envelope
         });
@@ -89,10 +102,17 @@ impl Call {
     }
 }
 
-/// Reads arguments. A `null` counts as left out: some clients send one for every argument that isn't set.
+/// Reads arguments. A `null` counts as left out: some clients send one for every argument that isn't set. The refusal
+/// names the argument that does not fit.
 fn read<A: DeserializeOwned>(mut arguments: JsonObject) -> Result<A, Refusal> {
     arguments.retain(|_, value| !value.is_null());
-    serde_json::from_value(Value::Object(arguments)).map_err(|error| invalid(&error.to_string()))
+    serde_path_to_error::deserialize(Value::Object(arguments)).map_err(|error| {
+        let (place, problem) = (error.path().to_string(), error.inner().to_string());
+        if place == "." || problem.contains(&format!("`{place}`")) {
+            return invalid(&problem);
+        }
+        invalid(&format!("`{place}`: {problem}"))
+    })
 }
 
 /// `value`, if it lies within `least` and `most`: schemas are hints that no client must heed.

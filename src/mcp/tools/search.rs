@@ -5,12 +5,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::catalog::RelationKind;
 use crate::gate::{RelationAccess, Silent};
 
 use super::super::envelope::{Envelope, Refusal, Status};
-use super::super::schema::Words;
+use super::super::rooms::Rooms;
+use super::super::schema::{Words, plain};
+use super::super::seal::Bound;
 use super::super::text::{COMMENT, NAME as NAME_LENGTH, NOTICE, clean};
-use super::{Call, read, within};
+use super::{Call, invalid, read, within};
 
 pub(in super::super) const NAME: &str = "search_schema";
 
@@ -25,16 +28,16 @@ pub(in super::super) const TOOL: Words = Words {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Arguments {
-    /// Text to look for, in any case; empty finds all.
+    /// Text to look for; empty finds all.
     #[serde(default)]
     text: String,
-    /// Only this kind: table, partitioned_table, view, materialized_view, foreign_table, sequence.
+    /// Only these: table, view, materialized_view, ...
     #[serde(default)]
     kind: String,
     /// Only this schema.
     #[serde(default)]
     schema: String,
-    /// The database; may be left out if there is only one.
+    /// Needed only where there are several.
     #[serde(default)]
     database: String,
     /// How much to tell.
@@ -44,16 +47,16 @@ pub(in super::super) struct Arguments {
     #[serde(default = "default_limit")]
     #[schemars(range(min = 1, max = 200))]
     limit: u64,
-    /// Objects to skip, in order of name: `next_offset` of the answer before.
+    /// `next_cursor` of the answer before.
     #[serde(default)]
-    offset: u64,
+    cursor: String,
 }
 
 /// How much is told of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(extend("type" = "string"))]
-pub(super) enum Detail {
+pub(in super::super) enum Detail {
     Names,
     #[default]
     Summary,
@@ -62,50 +65,78 @@ pub(super) enum Detail {
 
 /// What it answers with.
 pub(in super::super) fn fields() -> Value {
-    json!({
-        "database": {"type": "string"},
-        "objects": {"type": "array", "items": {"type": "object", "properties": {
-            "name": {"type": "string"}, "kind": {"type": "string"}, "comment": {"type": "string"},
-            "estimated_rows": {"type": "integer"}, "columns": {"type": "array"},
-        }}},
-        "total": {"type": "integer"},
-        "truncated": {"type": "boolean"},
-        "next_offset": {"type": "integer"},
-    })
+    plain(
+        "array: objects integer: total boolean: truncated \
+         string: next_cursor database content_trust notice",
+    )
 }
 
 /// Searches.
 pub(super) async fn call(arguments: JsonObject, call: &Call) -> Result<Envelope, Refusal> {
     let arguments: Arguments = read(arguments)?;
     let limit = usize::try_from(within("limit", arguments.limit, 1, MAX_LIMIT)?).unwrap_or(usize::MAX);
-    let offset = usize::try_from(arguments.offset).unwrap_or(usize::MAX);
+    let kind = arguments.kind()?;
     let who = &call.caller.identity;
     let visit = match call.rooms.visit(&call.caller, &arguments.database, &Silent).await {
         Ok((visit, _)) => visit,
         Err(denial) => return Ok(Envelope::denial(&denial, who)),
     };
+    let about = arguments.about(visit.context().database());
+    let bound = Bound { who: who.name(), purpose: NAME, about: &about };
+    let after = arguments.after(&call.rooms, bound)?;
     let access = match call.rooms.gate.access(who, visit.context()).await {
         Ok(access) => access,
         Err(denial) => return Ok(Envelope::denial(&denial, who)),
     };
-    let found: Vec<&RelationAccess> =
-        access.iter().filter(|relation| matches(relation, &arguments)).collect();
-    let page = found.iter().skip(offset).take(limit);
-    let objects = within_budget(page.map(|relation| describe(relation, arguments.detail)));
-    let next = offset.saturating_add(objects.len());
-    let truncated = next < found.len();
+    let fits = |relation: &&RelationAccess| matches(relation, &arguments, kind);
+    let total = access.iter().filter(fits).count();
+    let rest: Vec<&RelationAccess> =
+        access.iter().filter(fits).filter(|relation| relation.key > after).collect();
+    let page = rest.iter().take(limit).map(|relation| describe(relation, arguments.detail));
+    let objects = within_budget(page);
+    let last = objects.len().checked_sub(1).and_then(|index| rest.get(index));
+    let next = last.filter(|_| objects.len() < rest.len());
     Ok(Envelope::new(Status::Ok, "")
         .with("database", visit.context().database())
+        .with("truncated", next.is_some())
+        .with_some("next_cursor", next.map(|last| call.rooms.seal.close(bound, &last.key)))
         .with("objects", Value::Array(objects))
-        .with("total", json!(found.len()))
-        .with("truncated", truncated)
-        .with_some("next_offset", truncated.then(|| json!(next)))
+        .with("total", json!(total))
         .with("content_trust", "untrusted")
         .with("notice", NOTICE))
 }
 
+impl Arguments {
+    /// The kind that is asked for; `None` for all.
+    fn kind(&self) -> Result<Option<RelationKind>, Refusal> {
+        if self.kind.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_value(json!(self.kind)).map(Some).map_err(|_| {
+            let kinds = "table, partitioned_table, view, materialized_view, foreign_table, sequence, other";
+            invalid(&format!("`kind` is `{}`, and must be one of: {kinds}", name(&self.kind)))
+        })
+    }
+
+    /// What a cursor is about: everything that says which objects are found.
+    fn about(&self, database: &str) -> String {
+        json!([database, self.text, self.kind, self.schema]).to_string()
+    }
+
+    /// The name that the search goes on after; empty at its beginning.
+    fn after(&self, rooms: &Rooms, bound: Bound<'_>) -> Result<String, Refusal> {
+        if self.cursor.is_empty() {
+            return Ok(String::new());
+        }
+        rooms
+            .seal
+            .open(bound, &self.cursor)
+            .ok_or_else(|| invalid("`cursor` is not of this search, or too old: search again without it"))
+    }
+}
+
 /// One relation, as far as the caller may know it.
-pub(super) fn describe(relation: &RelationAccess, detail: Detail) -> Value {
+pub(in super::super) fn describe(relation: &RelationAccess, detail: Detail) -> Value {
     let mut object = json!({"name": name(&relation.key), "kind": relation.kind});
     let Some(fields) = object.as_object_mut() else { return object };
     if detail == Detail::Names {
@@ -126,7 +157,7 @@ pub(super) fn describe(relation: &RelationAccess, detail: Detail) -> Value {
 }
 
 /// A name without characters that can't be seen.
-pub(super) fn name(name: &str) -> String {
+pub(in super::super) fn name(name: &str) -> String {
     clean(name, NAME_LENGTH)
 }
 
@@ -150,12 +181,11 @@ fn column(column: &crate::gate::ColumnAccess) -> Value {
     object
 }
 
-fn matches(relation: &RelationAccess, wanted: &Arguments) -> bool {
-    let kind = serde_json::to_value(relation.kind).unwrap_or_default();
+fn matches(relation: &RelationAccess, wanted: &Arguments, kind: Option<RelationKind>) -> bool {
     let schema = relation.key.split_once('.').map_or("", |(schema, _)| schema);
     let text = wanted.text.to_lowercase();
     let has = |haystack: &str| haystack.to_lowercase().contains(&text);
-    (wanted.kind.is_empty() || kind == wanted.kind.as_str())
+    kind.is_none_or(|kind| kind == relation.kind)
         && (wanted.schema.is_empty() || schema == wanted.schema)
         && (text.is_empty()
             || has(&relation.key)
@@ -164,7 +194,7 @@ fn matches(relation: &RelationAccess, wanted: &Arguments) -> bool {
 }
 
 /// As many objects as fit into what clients show; at least one.
-fn within_budget(objects: impl Iterator<Item = Value>) -> Vec<Value> {
+pub(in super::super) fn within_budget(objects: impl Iterator<Item = Value>) -> Vec<Value> {
     let mut left = MAX_BYTES;
     let mut fitting = Vec::new();
     for object in objects {

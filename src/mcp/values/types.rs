@@ -39,6 +39,11 @@ impl Kind {
         Self { name, shape }
     }
 
+    /// The same, by another name.
+    pub(in super::super) fn called(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
     /// Whether its values are arrays with commas.
     pub(in super::super) fn is_array(&self) -> bool {
         matches!(self.shape, Shape::Array(_))

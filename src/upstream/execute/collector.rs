@@ -58,6 +58,16 @@ impl Collector {
         Self { course, ..self }
     }
 
+    /// What the result goes on by.
+    pub(super) fn course(&self) -> Option<&Course> {
+        self.course.as_ref()
+    }
+
+    /// Takes in that the result was let go on from outside.
+    pub(super) fn resumed(&mut self, course: Course) {
+        self.course = Some(course);
+    }
+
     /// What `gate` has to be asked before a row may be taken.
     pub(super) fn step(&mut self, row: &Frame, gate: &Gate) -> Option<Step> {
         let course = self.course.as_ref()?;
@@ -171,6 +181,31 @@ impl Collector {
     /// What was found in the values.
     pub(super) fn findings(&self) -> Option<&Findings> {
         self.release.findings()
+    }
+
+    /// Rows let go so far.
+    pub(super) fn rows(&self) -> u64 {
+        self.release.rows()
+    }
+
+    /// The newest row, of which nothing is kept.
+    pub(super) fn take_row(&mut self) -> Option<Vec<Option<String>>> {
+        self.result.rows.pop()
+    }
+
+    /// The notices that were not taken yet.
+    pub(super) fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.result.notices)
+    }
+
+    /// The result's columns.
+    pub(super) fn columns(&self) -> &[ResultColumn] {
+        &self.result.columns
+    }
+
+    /// The command tag; empty before there is one.
+    pub(super) fn tag(&self) -> &str {
+        &self.result.tag
     }
 
     /// Bytes of row data.

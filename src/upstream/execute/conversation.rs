@@ -262,7 +262,7 @@ impl<'a> Conversation<'a> {
 }
 
 /// A statement that ended the transaction around it has escaped every check that was to follow.
-fn within_transaction(status: TransactionStatus) -> Result<(), RunError> {
+pub(super) fn within_transaction(status: TransactionStatus) -> Result<(), RunError> {
     match status {
         TransactionStatus::Active => Ok(()),
         TransactionStatus::Idle | TransactionStatus::Failed => Err(refused(
@@ -312,11 +312,11 @@ fn broken(what: &str) -> LinkError {
     LinkError::Protocol { what: what.to_owned() }
 }
 
-fn unexpected(tag: u8) -> LinkError {
+pub(super) fn unexpected(tag: u8) -> LinkError {
     broken(&format!("it sent a message of type `{}`", tag.escape_ascii()))
 }
 
-fn invalid(error: BodyError) -> RunError {
+pub(super) fn invalid(error: BodyError) -> RunError {
     RunError::Broken(broken(&error.to_string()))
 }
 

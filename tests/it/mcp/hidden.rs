@@ -167,8 +167,8 @@ async fn a_refusal_names_what_was_not_found_and_what_would_work() {
     let (answer, _) = client.call("query", json!({"sql": "SELECT * FROM hr.payroll"})).await;
     assert_eq!(answer["denial"]["message"], "`payroll` was not found, or you may not use it", "{answer}");
     let (answer, _) = client.call("query", json!({"sql": "SELECT * FROM customers WHERE id = 1"})).await;
-    assert_eq!(answer["suggested_sql"], "SELECT id, name FROM customers WHERE id = 1", "{answer}");
-    let sql = answer["suggested_sql"].as_str().unwrap();
+    assert_eq!(answer["denial"]["suggested_sql"], "SELECT id, name FROM customers WHERE id = 1", "{answer}");
+    let sql = answer["denial"]["suggested_sql"].as_str().unwrap();
     let (works, _) = client.call("query", json!({"sql": sql})).await;
     assert_eq!(works["rows"], json!([[1, "name 1"]]));
     let (answer, _) = client.call("check_sql", json!({"sql": "SELECT c.* FROM public.customers c"})).await;
@@ -177,7 +177,7 @@ async fn a_refusal_names_what_was_not_found_and_what_would_work() {
         ["SELECT * FROM hr.payroll", "SELECT * FROM customers WHERE ssn = 'x'", "SELECT *, 1 FROM customers"]
     {
         let (answer, _) = client.call("query", json!({"sql": sql})).await;
-        assert_eq!(answer.get("suggested_sql"), None, "{sql}");
+        assert_eq!(answer["denial"].get("suggested_sql"), None, "{sql}");
     }
 }
 

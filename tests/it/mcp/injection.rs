@@ -56,6 +56,7 @@ async fn an_agent_that_believes_everything_gets_no_secret_and_changes_nothing() 
     let mut table = String::from(
         "| told by | it is told to | tools it calls: what happens | what stops it |\n|---|---|---|---|\n",
     );
+    let mut wrong = Vec::new();
     for (number, line) in include_str!("../../attacks/injection.jsonl").lines().enumerate() {
         let injection: Injection = serde_json::from_str(line).unwrap();
         read_of(&stand, &database, &client, &injection, number + 10).await;
@@ -65,18 +66,27 @@ async fn an_agent_that_believes_everything_gets_no_secret_and_changes_nothing() 
             let arguments: Value =
                 serde_json::from_str(&arguments.to_string().replace("$last", &last)).unwrap();
             let (outcome, answer) = called(&client, tool, arguments).await;
-            let held = matches!(expected.as_str(), "masked") || outcome.starts_with(expected.as_str());
-            assert!(held, "{}: {tool} was to be {expected}: {outcome} {answer}", injection.name);
+            let held = match expected.as_str() {
+                "masked" => true,
+                "refused" => ["refused", "denied"].iter().any(|word| outcome.starts_with(word)),
+                expected => outcome.starts_with(expected),
+            };
+            if !held {
+                wrong.push(format!("{}: {tool} was to be {expected}: {outcome} {answer}", injection.name));
+            }
             assert!(!is_leaked(&answer), "{}: {answer}", injection.name);
             if let Some(id) = answer["approval_id"].as_str() {
                 id.clone_into(&mut last);
             }
-            happened.push(format!("`{tool}`: {}", outcome.split('_').collect::<Vec<_>>().join("_")));
+            let outcome =
+                if expected == "masked" && outcome == "ok" { "runs on masks" } else { outcome.as_str() };
+            happened.push(format!("`{tool}`: {outcome}"));
         }
         let happened = if happened.is_empty() { "-".to_owned() } else { happened.join("; ") };
         let Injection { name, carrier, stopped_by, .. } = injection;
         writeln!(table, "| {carrier} | {name} | {happened} | {stopped_by} |").unwrap();
     }
+    assert!(wrong.is_empty(), "{}\n{table}", wrong.join("\n"));
     let client = database.connect().await;
     let changed = "SELECT count(*) FROM orders WHERE status NOT IN ('new', 'seen')";
     assert_eq!(client.query_one(changed, &[]).await.unwrap().get::<_, i64>(0), 0);

@@ -60,41 +60,43 @@ pub(super) struct Stand {
     pub(super) url: String,
     pub(super) gate: Arc<Gate>,
     pub(super) ledger: Memory,
-    tokens: BTreeMap<&'static str, Token>,
+    pub(super) tokens: Tokens,
 }
 
 impl Stand {
-    /// A door that leads to no database.
+    /// A door to two databases that nobody can reach.
     pub(super) async fn door_only() -> Self {
-        Self::start(Vec::new(), "").await
+        let role =
+            || RoleSettings { name: String::new(), user: "nobody".to_owned(), password: "pw".to_owned() };
+        let database = |name: &str| {
+            DatabaseSettings::new(name.to_owned(), "127.0.0.1".to_owned(), 1, name.to_owned(), role())
+        };
+        let scope = "[scope.shop]\nwrite = [\"public.*\"]\n[scope.crm]\nread = [\"public.*\"]\n";
+        Self::start(vec![database("shop"), database("crm")], scope).await
     }
 
     /// A door to `databases` under the rulebook that ships; `scope` is the TOML of both agents' scope.
     pub(super) async fn start(databases: Vec<DatabaseSettings>, scope: &str) -> Self {
-        let tokens: BTreeMap<_, _> =
+        Self::start_with(databases, scope, &[], |_| {}).await
+    }
+
+    /// As [`Stand::start`], with `more` rules, a file each, after `change` was made to the door's settings.
+    pub(super) async fn start_with(
+        databases: Vec<DatabaseSettings>,
+        scope: &str,
+        more: &[(&str, &str)],
+        change: impl FnOnce(&mut mcp::Settings),
+    ) -> Self {
+        let tokens: Tokens =
             ["dana", "priya", "robin", "mallory"].map(|name| (name, Token::generate())).into();
-        let agent = |(name, token): (&&str, &Token)| {
-            let (kind, more) = match *name {
-                "dana" => ("human", "groups = [\"analysts\", \"approvers\"]"),
-                "priya" => ("human", "groups = [\"approvers\"]"),
-                _ => ("agent", "owner = \"dana\"\ngroups = [\"support\"]"),
-            };
-            let scope = if kind == "agent" { scope } else { "" };
-            let digest = token.digest();
-            let text = format!(
-                "name = \"{name}\"\nkind = \"{kind}\"\n{more}\n[auth]\ntoken_sha256 = \"{digest}\"\n{scope}"
-            );
-            AgentSource { path: format!("{name}.toml"), text }
-        };
-        let directory = Directory::build(&tokens.iter().map(agent).collect::<Vec<_>>()).unwrap();
-        let policy = Snapshot::build(&rulebook(), &directory.to_data()).unwrap();
+        let rules = rules(directory(&tokens, scope), more);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = Memory::default();
         let upstream = Arc::new(Upstream::new(databases));
         let gate = Arc::new(
             Gate::new(Parts {
                 catalogs: Arc::clone(&upstream) as _,
-                rules: Rules { policy, directory: Arc::new(directory) },
+                rules,
                 desk: Desk::new(Store::in_memory().unwrap(), Arc::clone(&clock)).unwrap(),
                 ledger: Ledger::inline(ledger.clone()),
                 clock,
@@ -103,18 +105,45 @@ impl Stand {
             })
             .unwrap(),
         );
-        let settings = mcp::Settings {
+        let mut settings = mcp::Settings {
             hosts: vec!["gateway.example".to_owned()],
             max_sessions: MAX_SESSIONS,
             max_calls: MAX_CALLS,
             ..mcp::Settings::default()
         };
+        change(&mut settings);
         let app = mcp::router(Arc::clone(&gate), upstream, settings);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
         Self { url, gate, ledger, tokens }
+    }
+
+    /// Puts other rules in force, for other agents than `without`.
+    pub(super) fn replace(&self, scope: &str, more: &[(&str, &str)], without: &[&str]) {
+        let tokens = self.tokens.iter().filter(|(name, _)| !without.contains(name));
+        self.gate.replace_rules(rules(directory(tokens, scope), more));
+    }
+
+    /// Gives both agents another scope.
+    pub(super) fn rescope(&self, scope: &str) {
+        self.put_in_force(directory(&self.tokens, scope));
+    }
+
+    /// Puts the rulebook that ships in force again, for other identities.
+    pub(super) fn put_in_force(&self, directory: Directory) {
+        self.gate.replace_rules(rules(directory, &[]));
+    }
+
+    /// The events of this kind in the ledger, oldest first.
+    pub(super) fn events(&self, kind: &str) -> Vec<Value> {
+        let text = self.ledger.text();
+        let events = text.lines().map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line.pointer("/record/event").expect("every line holds an event").clone()
+        });
+        events.filter(|event| event["kind"] == kind).collect()
     }
 
     /// A door to a fresh database called `shop`, in which the superuser has run `schema`: in it `SERVICE` is the gateway's
@@ -213,6 +242,30 @@ impl Stand {
     }
 }
 
+/// The identities of a stand.
+pub(super) type Tokens = BTreeMap<&'static str, Token>;
+
+/// `robin` and `mallory` are agents of `dana`, with this scope; `priya` approves. Who has no token is not there.
+pub(super) fn directory<'a>(
+    tokens: impl IntoIterator<Item = (&'a &'static str, &'a Token)>,
+    scope: &str,
+) -> Directory {
+    let agent = |(name, token): (&&str, &Token)| {
+        let (kind, more) = match *name {
+            "dana" => ("human", "groups = [\"analysts\", \"approvers\"]"),
+            "priya" => ("human", "groups = [\"approvers\"]"),
+            _ => ("agent", "owner = \"dana\"\ngroups = [\"support\"]"),
+        };
+        let scope = if kind == "agent" { scope } else { "" };
+        let digest = token.digest();
+        let text = format!(
+            "name = \"{name}\"\nkind = \"{kind}\"\n{more}\n[auth]\ntoken_sha256 = \"{digest}\"\n{scope}"
+        );
+        AgentSource { path: format!("{name}.toml"), text }
+    };
+    Directory::build(&tokens.into_iter().map(agent).collect::<Vec<_>>()).unwrap()
+}
+
 /// What a client heard besides answers.
 #[derive(Debug, Clone)]
 pub(super) struct Log(watch::Sender<Vec<String>>);
@@ -264,11 +317,27 @@ impl Client {
             self.service.call_tool(CallToolRequestParams::new(tool).with_arguments(arguments)).await?;
         let answer = result.structured_content.clone().expect("clients show models nothing else");
         fits(&self.schemas[tool], &answer, tool);
+        let declared = self.schemas[tool]["properties"].as_object().unwrap();
+        for field in answer.as_object().unwrap().keys() {
+            assert!(declared.contains_key(field), "{tool} does not declare `{field}`: {answer}");
+        }
         let is_error = result.is_error == Some(true);
         assert_eq!(is_error, ["denied", "error"].contains(&answer["status"].as_str().unwrap()), "{answer}");
         let text = result.content.first().and_then(|content| content.as_text()).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&text.text).unwrap(), answer, "both forms say the same");
         Ok((answer, is_error))
+    }
+
+    /// As [`Client::call`], for a tool that may not be listed.
+    pub(super) async fn try_call_unseen(
+        &self,
+        tool: &'static str,
+        arguments: Value,
+    ) -> Result<Value, ServiceError> {
+        let arguments = arguments.as_object().cloned().unwrap();
+        let result =
+            self.service.call_tool(CallToolRequestParams::new(tool).with_arguments(arguments)).await?;
+        Ok(result.structured_content.unwrap_or_default())
     }
 
     /// Ends the connection without waiting for answers.
@@ -327,6 +396,14 @@ fn fits(schema: &Value, value: &Value, path: &str) {
             fits(part, item, &format!("{path}[{index}]"));
         }
     }
+}
+
+/// The rulebook that ships with `more` files, for all who have a token.
+fn rules(directory: Directory, more: &[(&str, &str)]) -> Rules {
+    let mut sources = rulebook();
+    sources.extend(more.iter().map(|(path, text)| Source::file((*path).to_owned(), (*text).to_owned())));
+    let policy = Snapshot::build(&sources, &directory.to_data()).unwrap();
+    Rules { policy, directory: Arc::new(directory) }
 }
 
 /// The rulebook that ships.
