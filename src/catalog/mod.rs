@@ -443,6 +443,14 @@ impl Snapshot {
         self.types.get(&oid)
     }
 
+    /// The types called `name` in whatever schema; names that need quotes are not found.
+    pub fn types_called(&self, name: &str) -> impl Iterator<Item = &Type> {
+        let is_called = move |known: &&Type| {
+            known.name.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.types.values().filter(is_called)
+    }
+
     /// All relations, ordered by key.
     pub fn relations(&self) -> impl Iterator<Item = &Arc<Relation>> {
         self.relations.values()

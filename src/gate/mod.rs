@@ -34,6 +34,8 @@ mod page;
 mod pinned;
 mod rows;
 mod shape;
+mod sight;
+mod survey;
 mod terms;
 mod unjudged;
 mod values;
@@ -72,7 +74,8 @@ pub use denial::{Denial, DenialKind, Missing};
 pub use knock::{Encrypted, Knock};
 pub use names::{NameChange, Names};
 pub use ports::{CatalogError, Catalogs, Delegate, Heard, Hold, Listener, Patience, Raised, Silent, Tell};
-pub use preview::{ColumnAccess, Explanation, Opening, RelationAccess};
+pub use preview::{ColumnAccess, Explanation, Foreseen, Opening, RelationAccess};
+pub use sight::Sight;
 pub use withheld::Withheld;
 pub use workers::Workers;
 

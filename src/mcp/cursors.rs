@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::gate::Gate;
@@ -16,9 +17,8 @@ use crate::identity::Identity;
 use crate::sql::Statement;
 use crate::upstream::{Parked, Row};
 
-use super::render::Table;
+use super::parameters::Lists;
 use super::rooms::Visit;
-use super::values::Lists;
 
 /// All cursors that rest.
 #[derive(Debug)]
@@ -71,8 +71,8 @@ pub(super) struct Cursor {
     pub(super) owner: Identity,
     /// What is read.
     pub(super) source: Source,
-    /// Its columns.
-    pub(super) table: Table,
+    /// Its columns as they are shown.
+    pub(super) columns: Value,
     /// A row that did not fit into the page before.
     pub(super) carried: Option<Row>,
     /// The decision that let it begin.

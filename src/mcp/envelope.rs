@@ -188,6 +188,15 @@ impl Envelope {
         }
     }
 
+    /// The same, whose denial says which statement would work instead.
+    pub(super) fn suggesting(mut self, sql: Option<String>) -> Self {
+        if let (Some(sql), Some(denial)) = (sql, self.fields.get_mut("denial").and_then(Value::as_object_mut))
+        {
+            denial.insert("suggested_sql".to_owned(), json!(sql));
+        }
+        self
+    }
+
     /// The object as a model gets it.
     pub(super) fn to_value(&self) -> Value {
         Value::Object(self.fields.clone())

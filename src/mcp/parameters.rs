@@ -9,7 +9,10 @@ use crate::catalog::Snapshot;
 use crate::sql::Statement;
 use crate::sql::parameters::{Use, Uses, uses};
 
-use super::values::{EXACT_LIMIT, arrays};
+use super::values::{EXACT_LIMIT, Kind, arrays};
+
+/// Values in PostgreSQL's text form, `None` is NULL: a list for each statement.
+pub(super) type Lists = Vec<Vec<Option<String>>>;
 
 /// Why a parameter can't be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,11 +74,23 @@ fn wanted(position: usize, uses: &Uses, catalog: Option<&Snapshot>) -> Wanted {
     let mut wanted = own.map(|(_, used)| match used {
         Use::Array => Wanted::Array,
         Use::Document => Wanted::Document,
+        Use::Type(name) => by_type(catalog, name),
         Use::Column(name) => by_column(uses, catalog, |_, column| column == name),
         Use::Place(place) => by_column(uses, catalog, |at, _| at == *place),
     });
     let first = wanted.next().unwrap_or(Wanted::Document);
     if wanted.all(|other| other == first) { first } else { Wanted::Document }
+}
+
+/// What a type of the database's own takes.
+fn by_type(catalog: Option<&Snapshot>, name: &str) -> Wanted {
+    let Some(catalog) = catalog else { return Wanted::Document };
+    let mut called = catalog.types_called(name).map(|found| Kind::of(found.oid, Some(catalog)).is_array());
+    if called.next() == Some(true) && called.all(|is_array| is_array) {
+        Wanted::Array
+    } else {
+        Wanted::Document
+    }
 }
 
 /// What the columns that `is_meant` points at take; they are told by their place in the table and their name.

@@ -21,7 +21,6 @@ use super::caller::Caller;
 use super::changes::Ears;
 use super::cursors::Cursors;
 use super::links::{ReviewLinks, Shown};
-use super::render::Table;
 use super::seal::Seal;
 use super::sessions::Sessions;
 use super::values::Kind;
@@ -157,30 +156,25 @@ impl Rooms {
         locked(&self.claims.0).contains_key(id)
     }
 
-    /// The newest catalog of `database`, if one was ever loaded.
-    pub(super) fn catalog(&self, database: &str) -> Option<Arc<Snapshot>> {
-        self.upstream.current(database)
-    }
-
-    /// The columns of a result on `database`.
-    pub(super) fn table(&self, database: &str, columns: &[ResultColumn], masked: Vec<bool>) -> Table {
+    /// The types of a result's columns: as their tables declare them, where they are a table's.
+    pub(super) fn kinds(&self, database: &str, columns: &[ResultColumn]) -> Vec<Kind> {
         let catalog = self.catalog(database);
         let kind = |column: &ResultColumn| {
-            let kind = Kind::of(column.type_oid, catalog.as_ref());
-            match self.column_type(database, column.table_oid, column.column) {
-                Some(name) => kind.declared(name),
+            let kind = Kind::of(column.type_oid, catalog.as_deref());
+            let relation = catalog.as_deref().and_then(|catalog| catalog.relation_by_oid(column.table_oid));
+            let declared = relation
+                .and_then(|relation| relation.columns.iter().find(|known| known.number == column.column));
+            match declared {
+                Some(declared) => kind.called(&declared.type_name),
                 None => kind,
             }
         };
-        Table::new(columns, columns.iter().map(kind).collect(), masked)
+        columns.iter().map(kind).collect()
     }
 
-    /// The type of column `number` of the relation with this OID as its table declares it, with its length and the like.
-    fn column_type(&self, database: &str, relation: u32, number: i16) -> Option<String> {
-        let snapshot = self.catalog(database)?;
-        let relation = snapshot.relation_by_oid(relation)?;
-        let column = relation.columns.iter().find(|column| column.number == number)?;
-        Some(column.type_name.to_string())
+    /// The newest catalog of `database`, if one was ever loaded.
+    pub(super) fn catalog(&self, database: &str) -> Option<Arc<Snapshot>> {
+        self.upstream.current(database)
     }
 
     /// The catalog of a database that `who` may use, loaded if it has to be; of the only one where no name is given.

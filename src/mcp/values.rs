@@ -16,11 +16,8 @@ use super::text;
 pub(super) use types::Kind;
 use types::Shape;
 
-/// Values in PostgreSQL's text form, `None` is NULL: a list for each statement.
-pub(super) type Lists = Vec<Vec<Option<String>>>;
-
 /// The columns of a result, and which of them held what had to be made visible.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct Cells {
     kinds: Vec<Kind>,
     neutralised: Vec<bool>,
@@ -45,11 +42,6 @@ impl Cells {
             }
         };
         columns.zip(row).map(cell).collect()
-    }
-
-    /// The type of column `index`.
-    pub(super) fn kind(&self, index: usize) -> Option<&Kind> {
-        self.kinds.get(index)
     }
 
     /// Whether a value of column `index` is not as the database has it, because characters in it are written as

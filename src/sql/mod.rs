@@ -12,6 +12,7 @@ pub mod facts;
 pub mod naming;
 mod nesting;
 pub mod parameters;
+pub mod star;
 pub mod statement;
 mod walk;
 

@@ -16,6 +16,8 @@ pub enum Use {
     Array,
     /// `$1::jsonb`.
     Document,
+    /// `$1::tags`: a type by its name, without its schema.
+    Type(String),
     /// It is compared with or assigned to the column of this name, of one of the statement's relations.
     Column(String),
     /// It is what an INSERT without a list of columns gives to the column at this place, from 0.
@@ -103,6 +105,8 @@ impl Uses {
             self.parameters.push((number, Use::Array));
         } else if is_document() {
             self.parameters.push((number, Use::Document));
+        } else if let Some(name) = names.last().and_then(text) {
+            self.parameters.push((number, Use::Type(name.to_owned())));
         }
     }
 
@@ -177,6 +181,7 @@ mod tests {
                 "INSERT INTO t (id, tags) VALUES ($1, $2), (1, $3::int[])",
                 vec![(1, column("id")), (2, column("tags")), (3, Use::Array)],
             ),
+            ("SELECT $1::app.tags", vec![(1, Use::Type("tags".to_owned()))]),
             ("INSERT INTO t VALUES ($1, now())", vec![(1, Use::Place(0))]),
             ("SELECT jsonb_array_length($1), f($2), $3", vec![(1, Use::Document)]),
             ("SELEKT $1", vec![]),

@@ -2,8 +2,11 @@
 //! schema that its tool promises.
 
 mod changes;
+mod checked;
 mod connections;
 mod governed;
+mod hidden;
+mod injection;
 mod links;
 mod once;
 mod pages;

@@ -12,9 +12,9 @@ use crate::sql::Statement;
 
 use super::super::envelope::{Envelope, Refusal};
 use super::super::once;
+use super::super::parameters::Lists;
 use super::super::run::Job;
 use super::super::schema::{self, Words, extend, plain};
-use super::super::values::Lists;
 use super::query::default_bytes;
 use super::{Call, invalid, read, statement, within};
 
@@ -35,7 +35,7 @@ pub(in super::super) struct Arguments {
     /// One statement; $1, $2, ... stand for `params`.
     #[serde(default)]
     sql: String,
-    /// Values for $1, $2, ...; exact decimals and big integers as strings.
+    /// Values for $1, $2, ...; long numbers as strings.
     #[serde(default)]
     #[schemars(schema_with = "schema::parameters")]
     params: Vec<Value>,

@@ -32,7 +32,7 @@ pub(in super::super) struct Arguments {
     /// One statement; $1, $2, ... stand for `params`.
     #[serde(default)]
     sql: String,
-    /// Values for $1, $2, ...; exact decimals and big integers as strings.
+    /// Values for $1, $2, ...; long numbers as strings.
     #[serde(default)]
     #[schemars(schema_with = "schema::parameters")]
     params: Vec<Value>,
@@ -61,7 +61,8 @@ pub(in super::super) fn fields() -> Value {
 
 /// What a result set is told by.
 pub(super) fn rows_fields() -> Value {
-    let column = json!({"type": "object", "properties": plain("string: name type boolean: masked")});
+    let column =
+        json!({"type": "object", "properties": plain("string: name type boolean: masked neutralised")});
     let mut fields = plain("integer: row_count boolean: truncated string: advice next_cursor array: rows");
     extend(&mut fields, json!({"columns": {"type": "array", "items": column}}));
     fields

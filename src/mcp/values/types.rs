@@ -1,7 +1,5 @@
 //! Types by their OIDs: what they are called, and how their values are read.
 
-use std::sync::Arc;
-
 use crate::catalog::{Snapshot, Type};
 
 /// A type as far as its values are shown.
@@ -36,14 +34,19 @@ pub(super) enum Shape {
 
 impl Kind {
     /// The type with this OID: PostgreSQL's own, or one that `catalog` has.
-    pub(in super::super) fn of(oid: u32, catalog: Option<&Arc<Snapshot>>) -> Self {
-        let (name, shape) = found(oid, catalog.map(|catalog| &**catalog), MOST_LEVELS);
+    pub(in super::super) fn of(oid: u32, catalog: Option<&Snapshot>) -> Self {
+        let (name, shape) = found(oid, catalog, MOST_LEVELS);
         Self { name, shape }
     }
 
-    /// The same, as a table declares it, with its length and the like.
-    pub(in super::super) fn declared(self, name: String) -> Self {
-        Self { name, ..self }
+    /// The same, by another name.
+    pub(in super::super) fn called(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    /// Whether its values are arrays with commas.
+    pub(in super::super) fn is_array(&self) -> bool {
+        matches!(self.shape, Shape::Array(_))
     }
 
     /// What its values are written in, where the text alone does not say.

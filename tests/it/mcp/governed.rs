@@ -129,7 +129,10 @@ async fn what_is_hidden_looks_like_what_does_not_exist() {
             let check = client.call("check_sql", json!({"sql": sql})).await.0;
             answers.push((answer, check));
         }
-        assert_eq!(answers[0], answers[1], "{hidden}");
+        // Both are called by the last part of their name.
+        let told =
+            |(answer, check): &(Value, Value)| format!("{answer} {check}").replace("payroll", "nothing");
+        assert_eq!(told(&answers[0]), told(&answers[1]), "{hidden}");
         assert_eq!(answers[0].0["denial"]["code"], "not_found");
         assert_eq!(answers[0].1["verdict"], "deny");
     }
