@@ -5,8 +5,8 @@
 //! What is told is that something has changed, never what: whoever is told asks again, and is answered as anybody is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::http::request::Parts;
@@ -30,8 +30,23 @@ pub(super) type Wanted = Arc<Mutex<BTreeSet<String>>>;
 /// The sessions that are told.
 #[derive(Debug, Default)]
 pub(super) struct Ears {
-    sessions: Mutex<Vec<Ear>>,
-    announced: AtomicBool,
+    sessions: Mutex<BTreeMap<u64, Ear>>,
+    opened: AtomicU64,
+}
+
+/// Held by a session for as long as it is awake: it hears of changes until then.
+#[derive(Debug)]
+pub(super) struct Hearing {
+    rooms: Weak<Rooms>,
+    number: u64,
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        if let Some(rooms) = self.rooms.upgrade() {
+            rooms.ears.sessions().remove(&self.number);
+        }
+    }
 }
 
 /// One session.
@@ -51,27 +66,31 @@ struct Listener {
 }
 
 impl Ears {
-    /// A session begins: it hears of changes from now on.
-    pub(super) fn opened(&self, rooms: &Arc<Rooms>, wanted: &Wanted, context: &RequestContext<RoleServer>) {
-        let Some(listener) = context.extensions.get::<Parts>().and_then(Listener::of) else { return };
+    /// A session begins: it hears of changes for as long as what is returned is held.
+    pub(super) fn opened(
+        &self,
+        rooms: &Arc<Rooms>,
+        wanted: &Wanted,
+        context: &RequestContext<RoleServer>,
+    ) -> Option<Hearing> {
+        let listener = context.extensions.get::<Parts>().and_then(Listener::of)?;
         let view = View::of(rooms, &listener.caller);
         let ear = Ear { listener, peer: context.peer.clone(), wanted: Arc::clone(wanted), view };
-        let mut sessions = self.sessions();
-        sessions.retain(|ear| !ear.peer.is_transport_closed());
-        sessions.push(ear);
-        drop(sessions);
-        if !self.announced.swap(true, Ordering::AcqRel) {
+        let number = self.opened.fetch_add(1, Ordering::AcqRel);
+        self.sessions().insert(number, ear);
+        if number == 0 {
             announce(rooms);
         }
+        Some(Hearing { rooms: Arc::downgrade(rooms), number })
     }
 
     /// Tells every session what is news to it, and ends those whose token is no longer good.
     fn tell(&self, rooms: &Rooms) {
         let mut views: BTreeMap<String, View> = BTreeMap::new();
         let mut sessions = self.sessions();
-        sessions.retain(|ear| !ear.peer.is_transport_closed());
-        let lost: Vec<Ear> = sessions.extract_if(.., |ear| !ear.listener.is_welcome(rooms)).collect();
-        for ear in &mut *sessions {
+        let lost: Vec<(u64, Ear)> =
+            sessions.extract_if(.., |_, ear| !ear.listener.is_welcome(rooms)).collect();
+        for ear in sessions.values_mut() {
             let caller = &ear.listener.caller;
             let name = caller.identity.name().to_owned();
             let now = views.entry(name).or_insert_with(|| View::of(rooms, caller)).clone();
@@ -83,10 +102,10 @@ impl Ears {
             }
         }
         drop(sessions);
-        lost.iter().for_each(|ear| rooms.end_sessions(&ear.listener.caller.identity));
+        lost.iter().for_each(|(_, ear)| rooms.end_sessions(&ear.listener.caller.identity));
     }
 
-    fn sessions(&self) -> MutexGuard<'_, Vec<Ear>> {
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<u64, Ear>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

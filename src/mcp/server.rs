@@ -15,7 +15,7 @@ use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 
 use super::caller::{Caller, lacking};
-use super::changes::{self, Changes, Wanted};
+use super::changes::{self, Changes, Hearing, Wanted};
 use super::envelope::{Envelope, Refusal};
 use super::held::{self, Asked};
 use super::rights::{Needs, Rights};
@@ -28,13 +28,15 @@ pub(super) struct Server {
     rooms: Arc<Rooms>,
     /// The resources that this session wants to hear about.
     wanted: Wanted,
+    /// Why this session hears of changes.
+    hearing: Arc<Mutex<Option<Hearing>>>,
     /// Changes since a client asked to listen to them.
     changes: Arc<Mutex<Option<Changes>>>,
 }
 
 impl Server {
     pub(super) fn new(rooms: Arc<Rooms>) -> Self {
-        Self { rooms, wanted: Wanted::default(), changes: Arc::default() }
+        Self { rooms, wanted: Wanted::default(), hearing: Arc::default(), changes: Arc::default() }
     }
 }
 
@@ -66,7 +68,8 @@ impl ServerHandler for Server {
         let mut result = self.negotiate_initialize(&request)?;
         result.capabilities.extensions = None;
         context.peer.set_peer_info(request);
-        self.rooms.ears.opened(&self.rooms, &self.wanted, &context);
+        let hearing = self.rooms.ears.opened(&self.rooms, &self.wanted, &context);
+        *self.hearing.lock().unwrap_or_else(PoisonError::into_inner) = hearing;
         Ok(result)
     }
 

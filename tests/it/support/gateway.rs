@@ -12,7 +12,7 @@ use portcullis::identity::token::Credentials;
 use portcullis::serve::Gateway;
 use portcullis::upstream::{DatabaseSettings, RoleSettings};
 use rmcp::model::CallToolRequestParams;
-use rmcp::service::RunningService;
+use rmcp::service::{RunningService, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{RoleClient, ServiceExt as _};
@@ -121,9 +121,14 @@ pub(crate) struct Agent(RunningService<RoleClient, ()>);
 impl Agent {
     /// Calls a tool; its answer, as a model gets it.
     pub(crate) async fn call(&self, tool: &'static str, arguments: Value) -> Value {
+        self.try_call(tool, arguments).await.unwrap()
+    }
+
+    /// As [`Agent::call`], of a tool that may not be there.
+    pub(crate) async fn try_call(&self, tool: &'static str, arguments: Value) -> Result<Value, ServiceError> {
         let arguments = arguments.as_object().cloned().unwrap();
         let parameters = CallToolRequestParams::new(tool).with_arguments(arguments);
-        self.0.call_tool(parameters).await.unwrap().structured_content.unwrap()
+        Ok(self.0.call_tool(parameters).await?.structured_content.unwrap())
     }
 }
 
