@@ -16,12 +16,12 @@ async fn the_strict_inspector_finds_no_fault_with_any_tool() {
     for (way, era) in
         [(Way::Http, "modern"), (Way::Http, "legacy"), (Way::Relay, "auto"), (Way::Relay, "legacy")]
     {
-        let inspect = || {
+        let inspect = |era: &str| {
             let mut inspector = inspector(&clients, &stand, way);
             inspector.args(["--protocol-era", era, "--format", "json"]).env("HOME", home.path());
             inspector
         };
-        let listed = inspect().args(["--method", "tools/list", "--strict"]).output().await.unwrap();
+        let listed = inspect(era).args(["--method", "tools/list", "--strict"]).output().await.unwrap();
         assert!(listed.status.success(), "{way:?} {era}: {}", said(&listed));
         let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
         let names: Vec<&str> = listed["result"]["tools"]
@@ -38,7 +38,9 @@ async fn the_strict_inspector_finds_no_fault_with_any_tool() {
             let (arguments, status) = call_of(name);
             let arguments = arguments.to_string();
             let call = ["--method", "tools/call", "--tool-name", name, "--tool-args-json", &arguments];
-            let called = inspect().args(call).output().await.unwrap();
+            // In the newest era what is held is a task, which the Inspector would poll until somebody has decided.
+            let era = if status == "pending_approval" { "legacy" } else { era };
+            let called = inspect(era).args(call).output().await.unwrap();
             let failed = ["denied", "error"].contains(&status);
             assert_eq!(called.status.code(), Some(if failed { TOOL_ERROR } else { 0 }), "{}", said(&called));
             let answer: Value = serde_json::from_slice(&called.stdout).unwrap();
