@@ -2,10 +2,10 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo tour test bench figures conformance lint audit advisories fuzz fmt clean
+.PHONY: help demo tour test bench figures conformance conformance-mcp agents lint audit advisories fuzz fuzz-mcp fmt clean
 
 help: ## Shows this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 demo: ## A throw-away PostgreSQL with sample data and the gateway before it, until Ctrl-C
 	@scripts/with-setup.sh $(CARGO) run --locked --quiet -- demo
@@ -29,6 +29,21 @@ conformance: ## PostgreSQL's regression suite, its drivers' suites and real clie
 	@scripts/with-setup.sh scripts/regress.sh
 	@scripts/with-setup.sh python3 scripts/conformance/drivers.py
 	@scripts/with-setup.sh scripts/conformance.sh
+	@$(MAKE) --no-print-directory conformance-mcp fuzz-mcp
+
+agents: ## Real Claude Code and Codex, over HTTP and stdio, driven offline by a scripted model; RECORD=docs/agents.md keeps the session
+	@scripts/clients.sh node agents
+	@scripts/with-setup.sh $(CARGO) build --locked --quiet
+	@python3 tests/clients/agents/run.py target/debug/portcullis target/clients $(if $(RECORD),--record $(RECORD))
+
+conformance-mcp: ## MCP's own conformance suite against the MCP door, by both eras of the protocol
+	@scripts/clients.sh node suites
+	@scripts/with-setup.sh $(CARGO) test --locked --test it clients::conformance -- --nocapture
+
+fuzz-mcp: ## mcp-fuzzer against every tool of the MCP door, in RUNS runs each (25)
+	@scripts/clients.sh fuzzer
+	@scripts/with-setup.sh $(CARGO) build --locked --quiet
+	@target/clients/fuzzer/bin/python scripts/fuzz_mcp.py target/debug/portcullis target/clients/fuzzer/bin/mcp-fuzzer $(RUNS)
 
 lint: ## Formatting and lints only
 	@scripts/with-setup.sh scripts/test.sh lint

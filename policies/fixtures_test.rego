@@ -24,7 +24,7 @@ kind_of(who) := object.get(object.get(agents, who, {}), "kind", "service")
 
 # The input of `who` for a statement with `fields`.
 ask(who, fields) := {
-	"identity": {"name": who, "kind": kind_of(who)},
+	"identity": {"name": who, "file": who, "kind": kind_of(who)},
 	"database": "shop",
 	"statement": object.union(nothing, fields),
 }

@@ -1,12 +1,13 @@
 # METADATA
 # title: Words that the rules share
 # description: |
-#   Who is asking, and what their file grants. Everything comes from `data.agents`, the identities' files as
-#   they are now: taking somebody out of a group works at their next statement.
+#   Who is asking, and what their file grants. It comes from `data.agents`, the identities' files as they are now (taking
+#   somebody out of a group works at their next statement), and from the token where an issuer vouches.
 package portcullis.lib
 
-# The file of who is asking.
-me := data.agents[input.identity.name]
+# Who is asking: their file, with what is said of them now. For whom an issuer vouches that is more than the file has: groups
+# and claims of their token, and for whom they act.
+me := object.union(data.agents[input.identity.file], object.filter(input.identity, ["groups", "claims", "owner"]))
 
 is_agent if me.kind == "agent"
 

@@ -7,11 +7,11 @@ import data.portcullis.session.read_only
 import data.portcullis.session.role
 import data.portcullis.session.row_values
 
-ask(who, database, roles) := {"identity": {"name": who}, "database": database, "roles": roles, "settings": []}
+ask(who, database, roles) := {"identity": {"name": who, "file": who}, "database": database, "roles": roles, "settings": []}
 
 rules(name, value) := found if {
 	asked := {
-		"identity": {"name": "ana"},
+		"identity": {"name": "ana", "file": "ana"},
 		"database": "shop",
 		"roles": [],
 		"settings": [{"name": name, "value": value}],

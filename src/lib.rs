@@ -19,7 +19,7 @@
 //! | 4 | `policy` |
 //! | 3 | `mask` |
 //! | 2 | `store` `sql` `identity` |
-//! | 1 | `catalog` `protocol` `clock` `flow` `tls` `tcp` `telemetry` |
+//! | 1 | `catalog` `protocol` `jws` `clock` `flow` `tls` `tcp` `telemetry` |
 
 pub mod approval;
 pub mod audit;
@@ -32,6 +32,7 @@ pub mod control;
 pub mod flow;
 pub mod gate;
 pub mod identity;
+pub mod jws;
 pub mod mask;
 pub mod mcp;
 pub mod policy;

@@ -20,12 +20,14 @@ use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::approval::{Desk, DeskError};
 use crate::audit::{self, Ledger, OpenError};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Settings;
 use crate::config::sources::SourcesError;
+use crate::config::{McpSettings, Settings};
+use crate::control::oidc::Issuers;
 use crate::control::{Bundles, HttpError, MissingBundle};
 use crate::gate::{Catalogs, Gate, Parts, Rules, Workers};
 use crate::identity::directory::AgentError;
@@ -49,6 +51,7 @@ pub struct Gateway {
     bundles: Arc<Bundles>,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
+    calls: TaskTracker,
 }
 
 /// Why a gateway does not start.
@@ -113,6 +116,16 @@ pub enum RulesError {
         /// What is wrong.
         why: String,
     },
+    /// An identity relies on an issuer that the configuration does not have.
+    #[error(
+        "{file}.toml: `oidc` names the issuer `{issuer}`, and the configuration has no [[mcp.issuer]] of that name"
+    )]
+    NoIssuer {
+        /// The identity's name.
+        file: String,
+        /// The issuer's.
+        issuer: String,
+    },
     /// An identity is wrong.
     #[error("the identities can't be used: {0}")]
     Agents(#[from] AgentError),
@@ -164,7 +177,9 @@ impl Gateway {
         let systems = Systems::new(&settings, &clock, &mut tasks, &shutdown).map_err(RulesError::from)?;
         let gate = build_gate(&settings, rules, &upstream, addresses.console).await?;
         let gate = Arc::new(systems.plug(gate));
-        doors.open(&settings, &gate, &upstream, &shutdown, &mut tasks)?;
+        let mcp = mcp_door(&settings, &shutdown)?;
+        let calls = mcp.tasks.clone();
+        doors.open(&settings, mcp, &gate, &upstream, &shutdown, &mut tasks)?;
         for database in upstream.names() {
             tasks.spawn(watch::catalog(Arc::clone(&upstream), database, shutdown.clone()));
         }
@@ -185,7 +200,7 @@ impl Gateway {
         let (watching, hangups) = (Arc::clone(&gate), Hangups::new());
         tasks.spawn(watch::rules(watching, keeper, beside, &settings, hangups, shutdown.clone()));
         tracing::info!(wire = %addresses.wire, mcp = %addresses.mcp, console = %addresses.console, "gateway.started");
-        Ok(Self { addresses, gate, bundles, shutdown, tasks })
+        Ok(Self { addresses, gate, bundles, shutdown, tasks, calls })
     }
 
     /// Where the doors listen.
@@ -206,10 +221,15 @@ impl Gateway {
         &self.gate
     }
 
-    /// Closes the doors, ends every session, and returns when they are gone or the grace period is over.
+    /// Closes the doors, ends every session, and returns when they are gone, and what agents' calls had begun has ended, or
+    /// the grace period is over.
     pub async fn stop(mut self) {
         self.shutdown.cancel();
-        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        self.calls.close();
+        let drained = async {
+            while self.tasks.join_next().await.is_some() {}
+            self.calls.wait().await;
+        };
         if tokio::time::timeout(GRACE, drained).await.is_err() {
             tracing::warn!("gateway.stopped_with_sessions_open");
             self.tasks.shutdown().await;
@@ -289,6 +309,7 @@ impl Doors {
     fn open(
         self,
         settings: &Settings,
+        mcp: mcp::Settings,
         gate: &Arc<Gate>,
         upstream: &Arc<Upstream>,
         shutdown: &CancellationToken,
@@ -303,14 +324,32 @@ impl Doors {
         let wire = wire::Wire::new(Arc::clone(gate), Arc::clone(upstream), settings.wire_door.clone())
             .map_err(ServeError::Threads)?;
         tasks.spawn(wire.serve(self.wire, shutdown.clone()));
-        let mcp_settings =
-            mcp::Settings { hosts: settings.mcp_allowed_hosts.clone(), ..mcp::Settings::default() };
-        let router = mcp::router(Arc::clone(gate), Arc::clone(upstream), mcp_settings);
+        let router = mcp::router(Arc::clone(gate), Arc::clone(upstream), mcp);
         tasks.spawn(serve_http("mcp", self.mcp, router, shutdown.clone()));
         let router = console::router(Arc::clone(gate), console_settings);
         tasks.spawn(serve_http("console", self.console, router, shutdown.clone()));
         Ok(())
     }
+}
+
+/// How the MCP door behaves.
+fn mcp_door(settings: &Settings, shutdown: &CancellationToken) -> Result<mcp::Settings, RulesError> {
+    let McpSettings { allowed_hosts, public_url, issuers, requests_per_minute } = &settings.mcp_door;
+    let usual = mcp::Settings::default();
+    let authorization = match issuers.as_slice() {
+        [] => None,
+        issuers => Some(mcp::Authorization {
+            resource: public_url.clone(),
+            issuers: Arc::new(Issuers::new(issuers.to_vec(), Arc::new(SystemClock))?),
+        }),
+    };
+    Ok(mcp::Settings {
+        hosts: allowed_hosts.clone(),
+        authorization,
+        requests_per_minute: requests_per_minute.unwrap_or(usual.requests_per_minute),
+        shutdown: shutdown.clone(),
+        ..usual
+    })
 }
 
 async fn serve_http(

@@ -140,7 +140,7 @@ pub(crate) fn figure(era: Era, value: Result<f64, String>) -> Figure {
 }
 
 impl Agent {
-    #[expect(clippy::disallowed_methods, reason = "it is the client of the gateway")]
+    #[expect(clippy::disallowed_methods, reason = "a client dials in")]
     async fn open(port: u16, token: &str, era: Era, seed: u32) -> anyhow::Result<Self> {
         let socket = TcpStream::connect(("127.0.0.1", port)).await?;
         socket.set_nodelay(true)?;

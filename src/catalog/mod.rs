@@ -6,6 +6,7 @@
 
 mod rows;
 mod tags;
+mod types;
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub use rows::{Role, RowPolicy, RowSecurity};
 pub use tags::tags;
+pub use types::Type;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -251,6 +253,7 @@ pub struct Snapshot {
     relations_by_oid: HashMap<u32, Arc<Relation>>,
     functions: HashMap<String, Vec<Function>>,
     operators: Vec<Operator>,
+    types: HashMap<u32, Type>,
     children: HashMap<RelationKey, Vec<RelationKey>>,
 }
 
@@ -292,6 +295,7 @@ impl Snapshot {
             relations_by_oid,
             functions: by_name,
             operators: Vec::new(),
+            types: HashMap::new(),
             children,
         }
     }
@@ -312,6 +316,12 @@ impl Snapshot {
     #[must_use]
     pub fn with_operators(self, operators: Vec<Operator>) -> Self {
         Self { operators, ..self }
+    }
+
+    /// The same, with `types`, PostgreSQL's own left out.
+    #[must_use]
+    pub fn with_types(self, types: Vec<Type>) -> Self {
+        Self { types: types.into_iter().map(|known| (known.oid, known)).collect(), ..self }
     }
 
     /// The same, with whatever `older` has equal relations for in its memory: two snapshots of a large database take
@@ -425,6 +435,20 @@ impl Snapshot {
     #[must_use]
     pub fn function_by_oid(&self, oid: u32) -> Option<&Function> {
         self.functions.values().flatten().find(|function| function.oid == oid)
+    }
+
+    /// The type with this `pg_type.oid`; PostgreSQL's own are not among them, nor those of tables' rows.
+    #[must_use]
+    pub fn type_by_oid(&self, oid: u32) -> Option<&Type> {
+        self.types.get(&oid)
+    }
+
+    /// The types called `name` in whatever schema; names that need quotes are not found.
+    pub fn types_called(&self, name: &str) -> impl Iterator<Item = &Type> {
+        let is_called = move |known: &&Type| {
+            known.name.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.types.values().filter(is_called)
     }
 
     /// All relations, ordered by key.

@@ -1,5 +1,6 @@
 //! `portcullis agent`: identities as files. A running gateway sees a change by itself.
 
+pub(super) mod connect;
 pub(super) mod file;
 
 use std::io::Write as _;
@@ -15,28 +16,31 @@ use crate::identity::Kind;
 use crate::identity::directory::{AgentSource, Directory};
 use crate::identity::token::Credentials;
 
+use super::client::Client;
 use super::exit::Exit;
 use super::output::{Output, Table};
 
 use file::NewAgent;
 
-/// Adds, lists and renews identities: agents, people and services
+/// Adds, lists and renews identities: agents, people and services; sets up their clients
 #[derive(Debug, Subcommand)]
 pub(super) enum Agent {
     Add(Add),
     List(List),
     Rotate(Rotate),
+    Connect(connect::Connect),
 }
 
 /// Writes a new identity's file and prints its secret, once
 ///
 /// The secret is its password at the wire door and its bearer token at the MCP door and the console. The file
-/// holds only a SCRAM verifier and a digest of it.
+/// holds only a SCRAM verifier and a digest of it. For an agent, what to paste into its MCP client follows, on standard
+/// error; `agent connect` prints that again.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   portcullis agent add ana --kind human --group dba
   portcullis agent add support-bot --owner ana --read 'shop:public.*' --write 'shop:public.orders(status)'
-  portcullis agent add support-bot --owner ana > token && chmod 600 token")]
+  portcullis agent add support-bot --owner ana --token-file support-bot.token --client claude-desktop")]
 pub(super) struct Add {
     /// Its name: a-z, 0-9, `_`, `.` and `-`
     name: String,
@@ -69,6 +73,13 @@ pub(super) struct Add {
     #[arg(long, default_value = "")]
     description: String,
 
+    /// The MCP client to set up
+    #[arg(long, value_enum, conflicts_with = "json")]
+    client: Option<Client>,
+
+    #[command(flatten)]
+    secret: SecretArguments,
+
     #[command(flatten)]
     folder: FolderArguments,
 
@@ -95,11 +106,22 @@ pub(super) struct Rotate {
     name: String,
 
     #[command(flatten)]
+    secret: SecretArguments,
+
+    #[command(flatten)]
     folder: FolderArguments,
 
     /// Answers in JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Where a new secret goes.
+#[derive(Debug, Args)]
+struct SecretArguments {
+    /// Writes the secret to FILE, for its owner only, and does not print it
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    token_file: Option<PathBuf>,
 }
 
 /// Where the identities' files are.
@@ -130,6 +152,7 @@ impl Agent {
             Self::Add(add) => add.run(output),
             Self::List(list) => list.run(output),
             Self::Rotate(rotate) => rotate.run(output),
+            Self::Connect(connect) => connect.run(output),
         }
     }
 }
@@ -140,6 +163,11 @@ impl FolderArguments {
             Some(folder) => Ok(folder.clone()),
             None => Ok(config::folders(&self.config)?.agents),
         }
+    }
+
+    /// The configuration, where that is what says it.
+    fn config(&self) -> Option<&Path> {
+        self.agents.is_none().then_some(self.config.as_path())
     }
 }
 
@@ -164,8 +192,16 @@ impl Add {
             bail!("`{}` exists already; a new secret for it: `portcullis agent rotate {}`", path, self.name);
         }
         judge(others, AgentSource { path: path.clone(), text: text.clone() })?;
+        let token_file = self.secret.token_file.as_deref();
+        let url = connect::endpoint(self.folder.config())?;
+        // Refused before anything is there, where this client can't be set up so.
+        connect::connection(url.clone(), token_file)?.block(self.client.unwrap_or(Client::ClaudeCode))?;
         put(&folder.join(&path), &text, Put::New)?;
-        hand_over(output, &self.name, &credentials, self.json)
+        self.secret.hand_over(output, &self.name, &credentials, self.json)?;
+        if !self.json && (self.client.is_some() || matches!(self.kind, KindArgument::Agent)) {
+            connect::advise(output, url, token_file, self.client)?;
+        }
+        Ok(Exit::Ok)
     }
 }
 
@@ -216,7 +252,8 @@ impl Rotate {
             file::rotated(&old.text, &credentials).with_context(|| format!("`{path}` can't be changed"))?;
         judge(others, AgentSource { path: path.clone(), text: text.clone() })?;
         put(&folder.join(&path), &text, Put::Instead)?;
-        hand_over(output, &self.name, &credentials, self.json)
+        self.secret.hand_over(output, &self.name, &credentials, self.json)?;
+        Ok(Exit::Ok)
     }
 }
 
@@ -274,18 +311,47 @@ fn put(path: &Path, text: &str, how: Put) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints the secret: alone on standard output, so that it can go into a file.
-fn hand_over(output: &mut Output, name: &str, credentials: &Credentials, json: bool) -> anyhow::Result<Exit> {
-    let secret = credentials.secret.reveal();
-    if json {
-        output.json(&json!({ "name": name, "secret": secret }))?;
-        return Ok(Exit::Ok);
+impl SecretArguments {
+    /// Hands the secret over, once: into its file, or alone on standard output.
+    fn hand_over(
+        &self,
+        output: &mut Output,
+        name: &str,
+        credentials: &Credentials,
+        json: bool,
+    ) -> anyhow::Result<()> {
+        let secret = credentials.secret.reveal();
+        if let Some(file) = &self.token_file {
+            put_secret(file, secret).with_context(|| {
+                format!(
+                    "nobody has the secret of `{name}` now; `portcullis agent rotate {name}` makes another"
+                )
+            })?;
+            let file = file.display();
+            return Ok(output.remark(format_args!("the secret of `{name}` is in {file}, and nowhere else"))?);
+        }
+        if json {
+            return Ok(output.json(&json!({ "name": name, "secret": secret }))?);
+        }
+        output.remark(format_args!(
+            "the secret of `{name}`, for psql and as bearer token; it is not shown again:"
+        ))?;
+        Ok(output.line(secret)?)
     }
-    output.remark(format_args!(
-        "the secret of `{name}`, for psql and as bearer token; it is not shown again:"
-    ))?;
-    output.line(secret)?;
-    Ok(Exit::Ok)
+}
+
+/// Writes a secret to `path`, which nobody else may read, in place of what was there.
+fn put_secret(path: &Path, secret: &str) -> anyhow::Result<()> {
+    let failed = || format!("`{}` can't be written", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut draft = tempfile::Builder::new()
+        .prefix(".portcullis-")
+        .permissions(std::fs::Permissions::from_mode(0o600))
+        .tempfile_in(folder)
+        .with_context(failed)?;
+    writeln!(draft, "{secret}").with_context(failed)?;
+    draft.persist(path).with_context(failed)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod agent;
 mod approvals;
 mod audit;
 mod check;
+mod client;
 mod console;
 pub mod demo;
 mod discover;

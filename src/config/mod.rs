@@ -16,6 +16,7 @@ mod control;
 mod database;
 pub mod environment;
 mod error;
+mod mcp;
 mod raw;
 pub mod secret;
 mod settings;
@@ -31,6 +32,7 @@ mod tests;
 use std::path::Path;
 
 pub use error::{ConfigError, Place};
+pub use mcp::McpSettings;
 pub use secret::Secret;
 pub use settings::{Folders, Settings};
 
@@ -54,6 +56,18 @@ pub fn folders(path: &Path) -> Result<Folders, ConfigError> {
     let document = error::Document { path, text: &text };
     let raw = toml::from_str(&text).map_err(|error| document.refuse_toml(&error))?;
     Ok(settings::folders(&document, &raw))
+}
+
+/// Reads where `path` has the MCP endpoint: a URL that clients of this machine can use. Follows no secret.
+///
+/// # Errors
+/// As [`load`], for what is wrong with the file itself.
+pub fn mcp_endpoint(path: &Path) -> Result<String, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { file: path.to_owned(), source })?;
+    let document = error::Document { path, text: &text };
+    let raw: raw::File = toml::from_str(&text).map_err(|error| document.refuse_toml(&error))?;
+    Ok(format!("http://{}/mcp", raw.mcp.listen.as_ref()))
 }
 
 /// Like [`load`], for a text that has been read. `path` is where it is from: relative paths start there.

@@ -79,6 +79,37 @@ pub(super) struct Mcp {
     pub(super) listen: Spanned<String>,
     #[serde(default)]
     pub(super) allowed_hosts: Vec<Spanned<String>>,
+    pub(super) public_url: Option<Spanned<String>>,
+    pub(super) requests_per_minute: Option<Spanned<i64>>,
+    #[serde(default)]
+    pub(super) issuer: Vec<Spanned<Issuer>>,
+}
+
+/// `[[mcp.issuer]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Issuer {
+    pub(super) name: Spanned<String>,
+    pub(super) url: Spanned<String>,
+    pub(super) audience: Option<String>,
+    pub(super) ca: Option<Spanned<PathBuf>>,
+    pub(super) algorithms: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) leeway_s: Option<Spanned<i64>>,
+    pub(super) groups_claim: Option<String>,
+    #[serde(default)]
+    pub(super) groups: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    pub(super) claims: Vec<String>,
+    pub(super) task_claim: Option<String>,
+    pub(super) scopes: Option<Scopes>,
+}
+
+/// `scopes = { ... }` of an issuer
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Scopes {
+    pub(super) read: Option<Spanned<String>>,
+    pub(super) write: Option<Spanned<String>>,
 }
 
 /// `[console]`
@@ -329,7 +360,13 @@ impl Wire {
 
 impl Mcp {
     fn usual() -> Self {
-        Self { listen: Self::listen(), allowed_hosts: Vec::new() }
+        Self {
+            listen: Self::listen(),
+            allowed_hosts: Vec::new(),
+            public_url: None,
+            requests_per_minute: None,
+            issuer: Vec::new(),
+        }
     }
 
     fn listen() -> Spanned<String> {

@@ -11,6 +11,7 @@ use crate::upstream::DatabaseSettings;
 use crate::wire;
 
 use super::error::{ConfigError, Document};
+use super::mcp::McpSettings;
 use super::raw;
 
 /// Everything the gateway needs to start.
@@ -22,8 +23,8 @@ pub struct Settings {
     pub wire_door: wire::Settings,
     /// Where the MCP door listens. Loopback.
     pub mcp: SocketAddr,
-    /// Host names, besides loopback ones, that MCP clients may call the door by (`Host` header).
-    pub mcp_allowed_hosts: Vec<String>,
+    /// How the MCP door behaves.
+    pub mcp_door: McpSettings,
     /// Where the console listens. Loopback.
     pub console: SocketAddr,
     /// The console's address as people write it, without a slash at the end.
@@ -88,12 +89,7 @@ pub(super) fn mean(document: &Document<'_>, raw: raw::File) -> Result<Settings, 
         wire,
         wire_door: wire::Settings { default_database: only, ..wire_door },
         mcp,
-        mcp_allowed_hosts: raw
-            .mcp
-            .allowed_hosts
-            .iter()
-            .map(|host| meaning.host(host))
-            .collect::<Result<_, _>>()?,
+        mcp_door: meaning.mcp(&raw.mcp)?,
         console,
         console_url,
         policy_path: meaning.rulebook(&raw.policy)?,
@@ -169,7 +165,7 @@ impl Meaning<'_> {
         Ok(text.to_owned())
     }
 
-    fn host(&self, host: &Spanned<String>) -> Result<String, ConfigError> {
+    pub(super) fn host(&self, host: &Spanned<String>) -> Result<String, ConfigError> {
         let text = host.get_ref();
         let fits = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c));
         if fits {

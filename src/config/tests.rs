@@ -87,7 +87,7 @@ password_command = "printf two"
 "#;
     let settings = parse(&folder.path().join("p.toml"), text).unwrap();
     assert_eq!(settings.wire, "[::1]:1".parse().unwrap());
-    assert_eq!(settings.mcp_allowed_hosts, ["gate.example.com"]);
+    assert_eq!(settings.mcp_door.allowed_hosts, ["gate.example.com"]);
     assert_eq!(settings.console_url, "https://gate.example.com");
     assert_eq!(settings.policy_path, Path::new("/rules"));
     assert_eq!(settings.state_path, folder.path().join("var"));
@@ -112,7 +112,7 @@ fn the_example_shows_the_defaults() {
     let (example, plain) = (parse(path, &example).unwrap(), parse(path, SHOP).unwrap());
     assert_eq!((example.wire, example.mcp, example.console), (plain.wire, plain.mcp, plain.console));
     assert_eq!(example.console_url, plain.console_url);
-    assert_eq!(example.mcp_allowed_hosts, plain.mcp_allowed_hosts);
+    assert_eq!(example.mcp_door.allowed_hosts, plain.mcp_door.allowed_hosts);
     assert_eq!(
         (example.policy_path, example.agents_path, example.state_path),
         (plain.policy_path, plain.agents_path, plain.state_path)

@@ -1,5 +1,5 @@
 //! Control: what comes from other systems and goes to them: bundles of policies, a candidate rulebook beside the one in
-//! force, an OPA server that decides, decision logs, alerts.
+//! force, an OPA server that decides, decision logs, alerts; and whose access tokens are good ([`oidc`]).
 //!
 //! The room owns the sockets to these systems, what was last fetched, and how often it is asked for. It decides nothing:
 //! what arrives is a candidate, which whoever asked for it vets before it is in force. Nothing here can hold up a
@@ -10,6 +10,7 @@ mod bundles;
 mod ears;
 pub mod http;
 mod local;
+pub mod oidc;
 mod opa;
 mod poll;
 mod shadow;

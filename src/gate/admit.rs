@@ -193,7 +193,7 @@ impl Gate {
         let text = case.statement.as_str().to_owned();
         if approval_id.is_empty() {
             let denied = Spent { denied: 1, ..Spent::default() };
-            self.budgets.add(&case.principal.into(), denied, self.clock.now());
+            self.budgets.add(&case.principal.name().into(), denied, self.clock.now());
         }
         let evidence = denial.evidence();
         if let Some(evidence) = evidence {
@@ -219,7 +219,7 @@ impl Gate {
             )
         };
         let rule = record.rule.as_str();
-        tracing::info!(%decision_id, identity = case.principal, rule, "decision.denied");
+        tracing::info!(%decision_id, identity = case.principal.name(), rule, "decision.denied");
         self.journal.note(scene, decision_id, Event::Decided(Box::new(record)));
         Denial { decision_id: decision_id.to_string(), ..denial }
     }
@@ -275,7 +275,7 @@ impl Gate {
             let event = Event::Decided(Box::new(record));
             self.journal.append(scene, decision_id, event).await.map_err(|error| Denial::from(&error))?;
         }
-        tracing::debug!(%decision_id, identity = case.principal, "decision.allowed");
+        tracing::debug!(%decision_id, identity = case.principal.name(), "decision.allowed");
         Ok(())
     }
 
@@ -299,7 +299,7 @@ impl Gate {
                         .journal
                         .receipt(scene, &decision_id)
                         .watched(watch)
-                        .charged_to(self.budgets.clone(), case.principal.into()),
+                        .charged_to(self.budgets.clone(), case.principal.name().into()),
                     facts: Arc::clone(&item.facts),
                     limits,
                     ends_session: ruling.decision.ends_session,
@@ -361,7 +361,7 @@ impl Gate {
 
     /// Counts what is about to run, and notes what it reads.
     fn account(&self, case: &Case<'_>, passed: &Passed) {
-        let identity = SmolStr::new(case.principal);
+        let identity = SmolStr::new(case.principal.name());
         let now = self.clock.now();
         if case.via != Via::Prepare {
             let statements = u64::try_from(passed.verdict.rulings.len()).unwrap_or(u64::MAX);

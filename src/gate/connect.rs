@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::audit::Event;
-use crate::identity::Identity;
+use crate::identity::{Identity, Principal};
 use crate::policy::input::SessionFacts;
 use crate::policy::{Alert, Reason, SessionDecision, SessionInput};
 
@@ -28,8 +28,7 @@ struct Terms {
 
 /// A session as the rulebook is asked about it.
 pub(super) struct Asked<'a> {
-    /// The identity's name.
-    pub(super) name: &'a str,
+    pub(super) who: Principal<'a>,
     pub(super) door: Door,
     pub(super) database: &'a str,
     /// What the client sets.
@@ -80,7 +79,7 @@ impl Gate {
     async fn terms(&self, who: &Identity, connect: &Connect) -> Result<Terms, Denial> {
         let roles = self.catalogs.roles(&connect.database).ok_or_else(|| unknown(&connect.database))?;
         let rules = self.rules();
-        let (name, database) = (who.name(), connect.database.as_str());
+        let database = connect.database.as_str();
         let origin = Origin {
             tls: connect.tls,
             proof: who.proof().as_str(),
@@ -90,7 +89,7 @@ impl Gate {
         };
         let client_settings = without_purpose(&connect.settings);
         let asked = Asked {
-            name,
+            who: who.principal(),
             door: connect.door,
             database,
             settings: &client_settings,
@@ -119,7 +118,7 @@ impl Gate {
         let is_unjudged = decision.unjudged && connect.door == Door::Wire;
         let filtered = rows::pinned(decision.rows, is_unjudged)?;
         let unjudged = match is_unjudged {
-            true => Some(self.unjudged(&rules, who.name(), connect).await?),
+            true => Some(self.unjudged(&rules, who.principal(), connect).await?),
             false => None,
         };
         let admitted = match &unjudged {
@@ -139,10 +138,10 @@ impl Gate {
         asked: &Asked<'_>,
         roles: &[String],
     ) -> Result<SessionDecision, Denial> {
-        let Asked { name, door, database, settings, session } = asked;
+        let Asked { who, door, database, settings, session } = asked;
         let decide = |settings: &[(String, String)]| -> Result<SessionDecision, Denial> {
             Ok(rules.policy.session(&SessionInput {
-                identity: rules.agent(name)?,
+                identity: rules.agent(*who)?,
                 database,
                 door: door.as_str(),
                 roles,
@@ -156,7 +155,7 @@ impl Gate {
             let (rule, message) = (reason.rule.as_str(), reason.message.as_str());
             let (hint, place) = (reason.hint.as_str(), reason.place.as_str());
             self.alert(&Raised {
-                identity: name,
+                identity: who.name(),
                 database,
                 decision_id: "",
                 rule,
@@ -169,7 +168,7 @@ impl Gate {
         if decision.allow {
             return Ok(decision);
         }
-        tracing::info!(identity = name, database, "session.denied");
+        tracing::info!(identity = who.name(), database, "session.denied");
         match !settings.is_empty() && decide(&[])?.allow {
             true => Err(Denial::of(DenialKind::Policy, decision.reasons)),
             false => Err(unknown(database).though(decision.reasons)),

@@ -203,7 +203,7 @@ impl Gate {
     pub fn stays(&self, who: &Identity, context: &Context) -> Result<(), Denial> {
         let roles = self.catalogs.roles(context.database()).unwrap_or_default();
         let asked = Asked {
-            name: who.name(),
+            who: who.principal(),
             door: context.door(),
             database: context.database(),
             settings: &context.origin.asked,
@@ -244,7 +244,7 @@ impl Gate {
         let (context, facts, now) = (case.context, course.facts(), self.clock.now());
         let columns: Vec<ResultColumn> =
             shown.columns.iter().enumerate().map(|named| column(&facts, named)).collect();
-        let read = self.budgets.read_by(case.principal, now);
+        let read = self.budgets.read_by(case.principal.name(), now);
         let session = if matches!(case.via, Via::Tool(_)) { read.hour } else { context.labels() };
         let consent = rules.policy.result(&ResultInput {
             identity: rules.agent(case.principal)?,
@@ -253,7 +253,7 @@ impl Gate {
             session: context.facts(),
             statement: &facts,
             result: ResultFacts { columns: &columns, rows: shown.rows, bytes: shown.bytes },
-            budget: self.budgets.of(case.principal, now),
+            budget: self.budgets.of(case.principal.name(), now),
             labels: LabelsInput { session: &session, day: &read.day },
             time: rules.policy.time(now),
         });
@@ -264,7 +264,7 @@ impl Gate {
         self.raise(case, &news);
         course.raised.extend(news);
         context.label(&consent.labels);
-        self.budgets.label(&case.principal.into(), &consent.labels, now);
+        self.budgets.label(&case.principal.name().into(), &consent.labels, now);
         match consent.reasons.is_empty() {
             true => Ok(()),
             false => Err(Denial::of(DenialKind::Policy, consent.reasons)),

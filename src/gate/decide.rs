@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::identity::STRANGER;
+use crate::identity::vouched::Vouched;
+use crate::identity::{Principal, STRANGER};
 use crate::mask::detect::check_copy;
 use crate::policy::input::{
     ApprovalEvidence, Batch, BindInput, Budget, IdentityInput, LabelsInput, Parameter, Time,
@@ -95,9 +96,9 @@ impl Gate {
         let Asked { rules, case, .. } = asked;
         let now = self.clock.now();
         let wants = rules.policy.wants();
-        let budget = wants.budget.then(|| self.budgets.of(case.principal, now));
+        let budget = wants.budget.then(|| self.budgets.of(case.principal.name(), now));
         let labels = wants.labels.then(|| {
-            let Read { hour, day } = self.budgets.read_by(case.principal, now);
+            let Read { hour, day } = self.budgets.read_by(case.principal.name(), now);
             let session = match case.via {
                 Via::Tool(_) => hour,
                 Via::Query | Via::Prepare | Via::Bind | Via::Fetch | Via::Call => case.context.labels(),
@@ -118,7 +119,7 @@ impl Gate {
     pub(super) fn raise(&self, case: &Case<'_>, alerts: &[Alert]) {
         for Alert { reason, sink } in alerts {
             self.alert(&Raised {
-                identity: case.principal,
+                identity: case.principal.name(),
                 database: case.context.database(),
                 decision_id: &case.decision_id,
                 rule: &reason.rule,
@@ -216,8 +217,12 @@ impl Known {
 }
 
 impl Rules {
-    /// What policy sees of `name`: as the directory has it now, which may have changed since the login.
-    pub(super) fn agent<'a>(&'a self, name: &'a str) -> Result<IdentityInput<'a>, Denial> {
+    /// What policy sees of `who`: as the directory has it now, which may have changed since the login.
+    pub(super) fn agent<'a>(&'a self, who: Principal<'a>) -> Result<IdentityInput<'a>, Denial> {
+        if let Some(vouched) = who.vouched() {
+            return self.vouched(vouched);
+        }
+        let name = who.name();
         let agent = self.directory.agent(name);
         if agent.is_none() && self.directory.trusts() {
             return Ok(IdentityInput::named(name, STRANGER));
@@ -233,11 +238,34 @@ impl Rules {
         };
         Ok(IdentityInput {
             name: agent.name(),
+            file: agent.name(),
             kind: agent.kind(),
             owner: agent.owner().unwrap_or_default(),
             groups: agent.groups(),
             delegation: self.directory.delegation(name),
             claims: agent.claims(),
+        })
+    }
+
+    /// As [`Rules::agent`], for whom an issuer vouches. What its files say was put together with its token's word at the
+    /// login, which is that of this very call; where a file is another by now, the call has to be made again.
+    fn vouched<'a>(&'a self, vouched: &'a Vouched) -> Result<IdentityInput<'a>, Denial> {
+        if !vouched.holds_in(&self.directory) {
+            return Err(Denial::because(
+                DenialKind::Policy,
+                "identity_changed",
+                format!("what identity `{}` may do has just changed", vouched.name()),
+                "try again",
+            ));
+        }
+        Ok(IdentityInput {
+            name: vouched.name(),
+            file: vouched.file().name(),
+            kind: vouched.file().kind(),
+            owner: vouched.owner().unwrap_or_default(),
+            groups: vouched.groups(),
+            delegation: vouched.delegation().collect(),
+            claims: vouched.claims(),
         })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::catalog::Snapshot;
-use crate::identity::Identity;
+use crate::identity::{Identity, Principal};
 use crate::mask::{Governed, Masks, Rewritten};
 use crate::policy::input::{ApprovalEvidence, Arguments, Batch};
 use crate::policy::{Decision, Effect, Reason, Requirement};
@@ -28,8 +28,8 @@ use super::{Context, Denial, DenialKind, Gate, Missing, Names, Prepared};
 
 /// A statement string that somebody wants judged.
 pub(super) struct Case<'a> {
-    /// The name of who asks.
-    pub(super) principal: &'a str,
+    /// Who asks.
+    pub(super) principal: Principal<'a>,
     /// Where.
     pub(super) context: &'a Arc<Context>,
     /// What.
@@ -69,7 +69,7 @@ impl<'a> Case<'a> {
         names: &'a Names,
     ) -> Self {
         Self {
-            principal: who.name(),
+            principal: who.principal(),
             context,
             statement,
             via,

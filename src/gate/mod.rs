@@ -34,20 +34,26 @@ mod page;
 mod pinned;
 mod rows;
 mod shape;
+mod sight;
+mod survey;
 mod terms;
 mod unjudged;
 mod values;
 mod vote;
+mod withdraw;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::sync::watch;
 
 use crate::approval::{Desk, DeskError, Request};
 use crate::audit::{Event, Ledger, LedgerError};
 use crate::clock::Clock;
 use crate::identity::directory::Directory;
+use crate::identity::vouched::{NobodyError, Testimony};
 use crate::identity::{Identity, Kind};
 use crate::policy;
 use crate::runs::Runs;
@@ -68,7 +74,8 @@ pub use denial::{Denial, DenialKind, Missing};
 pub use knock::{Encrypted, Knock};
 pub use names::{NameChange, Names};
 pub use ports::{CatalogError, Catalogs, Delegate, Heard, Hold, Listener, Patience, Raised, Silent, Tell};
-pub use preview::{ColumnAccess, Explanation, Opening, RelationAccess};
+pub use preview::{ColumnAccess, Explanation, Foreseen, Opening, RelationAccess};
+pub use sight::Sight;
 pub use withheld::Withheld;
 pub use workers::Workers;
 
@@ -79,6 +86,8 @@ pub struct Gate {
     rules: ArcSwap<Rules>,
     /// How often they were replaced.
     generation: AtomicU64,
+    /// Stepped after each time.
+    replaced: watch::Sender<u64>,
     desk: Desk,
     journal: Journal,
     clock: Arc<dyn Clock>,
@@ -133,6 +142,7 @@ impl Gate {
             catalogs: parts.catalogs,
             rules: ArcSwap::from_pointee(parts.rules),
             generation: AtomicU64::new(0),
+            replaced: watch::Sender::new(0),
             desk: parts.desk,
             journal,
             clock: parts.clock,
@@ -178,6 +188,13 @@ impl Gate {
         self.rules.store(Arc::new(rules));
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.journal.note(&Scene::default(), &NONE, Event::Gateway { what });
+        self.replaced.send_modify(|times| *times = times.wrapping_add(1));
+    }
+
+    /// A number that changes whenever other rules or identities are in force.
+    #[must_use]
+    pub fn replacements(&self) -> watch::Receiver<u64> {
+        self.replaced.subscribe()
     }
 
     /// Records, durably, that this process is in charge now, and how many orphaned requests it withdrew.
@@ -206,6 +223,12 @@ impl Gate {
     /// Keeps what was counted of floods whose minute is over.
     pub fn settle_floods(&self) {
         self.journal.settle_floods();
+    }
+
+    /// The time that it judges by.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// What is wrong with the ledger now, if anything: then nothing runs.
@@ -259,6 +282,18 @@ impl Gate {
             self.refused(door, client, "", "", "unknown token");
         }
         identity
+    }
+
+    /// The identity that a verified token makes here. Where it makes none, that is recorded in the ledger as a refused
+    /// login.
+    ///
+    /// # Errors
+    /// When no identity's file is for who came, or one that is needed is disabled.
+    pub fn vouch(&self, testimony: &Testimony, door: Door, client: &str) -> Result<Identity, NobodyError> {
+        let refused = |error: &NobodyError| {
+            self.refused(door, client, &testimony.name(), "", &error.to_string());
+        };
+        self.rules().directory.vouch(testimony).inspect_err(refused)
     }
 
     /// The identity directory in force: for the wire door's SCRAM exchange.
@@ -335,6 +370,12 @@ fn kind_word(kind: Kind) -> &'static str {
         Kind::Human => "human",
         Kind::Service => "service",
     }
+}
+
+/// The kind that a word is for.
+fn kind_of(word: &str) -> Kind {
+    let kinds = [Kind::Agent, Kind::Human, Kind::Service];
+    kinds.into_iter().find(|kind| kind_word(*kind) == word).unwrap_or(Kind::Agent)
 }
 
 /// The denial when a part of the gateway can't do its work.

@@ -55,7 +55,7 @@ impl Gate {
         }
         let roles = self.catalogs.roles(context.database()).unwrap_or_default();
         let asked = Asked {
-            name: who.name(),
+            who: who.principal(),
             door: context.door(),
             database: context.database(),
             settings: &context.origin.asked,

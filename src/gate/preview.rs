@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex};
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use crate::catalog::{Relation, RelationKind, Snapshot};
-use crate::identity::Identity;
+use crate::catalog::{Relation, RelationKind};
+use crate::identity::{Identity, Principal};
 use crate::policy::input::{Arguments, SessionFacts};
-use crate::policy::{Decision, Effect, Reason, SessionInput, StatementInput};
-use crate::sql::facts::{Access, Class, Condition, Destination, OutputFact, TableFact};
+use crate::policy::{Reason, SessionInput};
 use crate::sql::{Facts, Statement};
 
 use super::act::Origin;
@@ -20,7 +19,8 @@ use super::escalate::Values;
 use super::journal::Scene;
 use super::judge::{Case, Via};
 use super::rows::Filtered;
-use super::{Context, Denial, DenialKind, Door, Gate, Names, Rules};
+use super::survey::{Surveyor, shows};
+use super::{Context, Denial, DenialKind, Door, Gate, Names};
 
 /// What would happen to a statement, without running it.
 #[derive(Debug, Clone, Serialize)]
@@ -45,6 +45,17 @@ pub struct Explanation {
     pub approvers: Vec<String>,
     /// The rulebook's revision.
     pub revision: String,
+}
+
+/// A call of a tool that nobody makes.
+#[derive(Debug, Clone, Copy)]
+pub struct Foreseen<'a> {
+    /// The tool's name.
+    pub tool: &'a str,
+    /// What it would say that it is for; empty where the tool takes no reason.
+    pub purpose: &'a str,
+    /// The values of each statement in text form; `None` is NULL.
+    pub parameters: &'a [Vec<Option<String>>],
 }
 
 /// A database that an identity may open a session on.
@@ -93,13 +104,33 @@ pub struct ColumnAccess {
 impl Gate {
     /// Says what would happen to `sql`, without running it and without asking anybody.
     pub async fn explain(&self, who: &Identity, context: &Arc<Context>, sql: &Statement) -> Explanation {
-        self.explain_as(who.name(), context, sql).await
+        self.explain_as(who.principal(), context, sql).await
+    }
+
+    /// Says what would happen to `sql` if a tool was called with it as `call` says.
+    pub async fn foresee(
+        &self,
+        who: &Identity,
+        context: &Arc<Context>,
+        sql: &Statement,
+        call: &Foreseen<'_>,
+    ) -> Explanation {
+        let names = Names::default();
+        let case = Case {
+            via: Via::Tool(call.tool),
+            parameters: call.parameters.to_vec(),
+            values: Values::Called(call.parameters),
+            arguments: Arguments { reason: call.purpose, ..Arguments::default() },
+            ..imagined(who.principal(), context, sql, &names)
+        };
+        self.explained(&case).await
     }
 
     /// As [`Gate::explain`], for the identity called `name`, by whoever runs the gateway.
     pub async fn evaluate(&self, name: &str, database: &str, sql: &Statement) -> Explanation {
         let session = SessionFacts::default();
-        let asked = Asked { name, door: Door::Wire, database, settings: &[], session };
+        let who = Principal::named(name);
+        let asked = Asked { who, door: Door::Wire, database, settings: &[], session };
         let roles = self.catalogs.roles(database).unwrap_or_default();
         let session = self.session(&self.rules(), &asked, roles);
         let (role, rows) = session.map(|session| (session.role, session.rows)).unwrap_or_default();
@@ -120,24 +151,15 @@ impl Gate {
             labels: Mutex::default(),
             shown: Mutex::default(),
         };
-        self.explain_as(name, &Arc::new(context), sql).await
+        self.explain_as(who, &Arc::new(context), sql).await
     }
 
-    async fn explain_as(&self, name: &str, context: &Arc<Context>, sql: &Statement) -> Explanation {
-        let case = Case {
-            principal: name,
-            context,
-            statement: sql,
-            via: Via::Query,
-            parameters: Vec::new(),
-            prepared: None,
-            names: &Names::default(),
-            values: Values::None,
-            decision_id: SmolStr::default(),
-            name: "",
-            arguments: Arguments::default(),
-            key: "",
-        };
+    async fn explain_as(&self, who: Principal<'_>, context: &Arc<Context>, sql: &Statement) -> Explanation {
+        self.explained(&imagined(who, context, sql, &Names::default())).await
+    }
+
+    async fn explained(&self, case: &Case<'_>) -> Explanation {
+        let (context, sql) = (case.context, case.statement);
         let facts = match self.catalogs.current(context.database()) {
             Some(catalog) => self.analysed(sql, &catalog).await.ok(),
             None => None,
@@ -157,7 +179,7 @@ impl Gate {
             approvers: Vec::new(),
             revision,
         };
-        match self.judge(&case, &[]).await {
+        match self.judge(case, &[]).await {
             Err(denial) => Explanation { verdict: "deny".to_owned(), reasons: denial.reasons, ..blank },
             Ok(verdict) => {
                 let requirement = verdict.requirement();
@@ -197,15 +219,33 @@ impl Gate {
             })?,
         };
         let rules = self.rules();
-        rules.agent(who.name())?;
+        rules.agent(who.principal())?;
         let mut visible = Vec::new();
         for relation in catalog.relations().filter(|relation| shows(relation)) {
             let surveyor =
-                Surveyor { gate: self, rules: &rules, name: who.name(), context, catalog: &catalog };
+                Surveyor { gate: self, rules: &rules, who: who.principal(), context, catalog: &catalog };
             visible.extend(surveyor.survey(relation)?);
             tokio::task::yield_now().await;
         }
         Ok(visible)
+    }
+
+    /// What `who` may do with `relation`; `None` where that is nothing.
+    ///
+    /// # Errors
+    /// When there is no catalog, or the identity is no longer valid.
+    pub fn access_to(
+        &self,
+        who: &Identity,
+        context: &Context,
+        relation: &Relation,
+    ) -> Result<Option<RelationAccess>, Denial> {
+        let rules = self.rules();
+        let catalog = self.catalogs.current(context.database()).ok_or_else(|| {
+            Denial::because(DenialKind::Unavailable, "catalog", "there is no catalog", "try again later")
+        })?;
+        Surveyor { gate: self, rules: &rules, who: who.principal(), context, catalog: &catalog }
+            .survey(relation)
     }
 
     /// The names of the databases that `who` may open a session on, ordered.
@@ -218,7 +258,7 @@ impl Gate {
     #[must_use]
     pub fn openings(&self, who: &Identity, door: Door) -> Vec<Opening> {
         let rules = self.rules();
-        let Ok(identity) = rules.agent(who.name()) else { return Vec::new() };
+        let Ok(identity) = rules.agent(who.principal()) else { return Vec::new() };
         let mut names = self.catalogs.names();
         names.sort();
         let opening = |database: String| {
@@ -238,132 +278,25 @@ impl Gate {
     }
 }
 
-/// Asks the rulebook about made-up statements on one relation, to learn what an identity may do with it.
-struct Surveyor<'a> {
-    gate: &'a Gate,
-    rules: &'a Rules,
-    name: &'a str,
-    context: &'a Context,
-    catalog: &'a Arc<Snapshot>,
-}
-
-impl Surveyor<'_> {
-    fn survey(&self, relation: &Relation) -> Result<Option<RelationAccess>, Denial> {
-        let all: Vec<&str> = relation.columns.iter().map(|column| column.name.as_str()).collect();
-        let whole = self.ask(relation, Access::Read, &all)?;
-        let mut columns = Vec::new();
-        for column in &relation.columns {
-            let decision = match whole.effect {
-                Effect::Allow | Effect::Escalate(_) => whole.clone(),
-                Effect::Deny => self.ask(relation, Access::Read, &[&column.name])?,
-            };
-            if decision.effect == Effect::Deny {
-                continue;
-            }
-            let governed = self.gate.memory.governed(&decision.masks, self.catalog);
-            let masked = governed.columns_of(&relation.key()).any(|name| name == column.name);
-            columns.push(ColumnAccess {
-                name: column.name.clone(),
-                type_name: column.type_name.to_string(),
-                not_null: column.not_null,
-                primary_key: relation.primary_key.contains(&column.name),
-                access: if masked { "masked" } else { "read" }.to_owned(),
-                comment: column.comment.clone().unwrap_or_default(),
-            });
-        }
-        let mut write = BTreeMap::new();
-        for (verb, access) in
-            [("insert", Access::Insert), ("update", Access::Update), ("delete", Access::Delete)]
-        {
-            match self.ask(relation, access, &[])?.effect {
-                Effect::Allow => drop(write.insert(verb.to_owned(), "allow".to_owned())),
-                Effect::Escalate(_) => drop(write.insert(verb.to_owned(), "escalate".to_owned())),
-                Effect::Deny => {}
-            }
-        }
-        if columns.is_empty() && write.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(RelationAccess {
-            key: relation.key().to_string(),
-            kind: relation.kind,
-            comment: relation.comment.clone().unwrap_or_default(),
-            row_estimate: relation.row_estimate,
-            columns,
-            write,
-        }))
+/// A statement that nobody asks to run.
+fn imagined<'a>(
+    principal: Principal<'a>,
+    context: &'a Arc<Context>,
+    statement: &'a Statement,
+    names: &'a Names,
+) -> Case<'a> {
+    Case {
+        principal,
+        context,
+        statement,
+        via: Via::Query,
+        parameters: Vec::new(),
+        prepared: None,
+        names,
+        values: Values::None,
+        decision_id: SmolStr::default(),
+        name: "",
+        arguments: Arguments::default(),
+        key: "",
     }
-
-    fn ask(&self, relation: &Relation, access: Access, columns: &[&str]) -> Result<Decision, Denial> {
-        let facts = imagined(relation, access, columns);
-        let (identity, context) = (self.rules.agent(self.name)?, self.context);
-        Ok(self.rules.policy.decide(&StatementInput {
-            session: context.facts(),
-            ..StatementInput::plain(
-                identity,
-                context.database(),
-                context.door().as_str(),
-                &facts,
-                self.gate.time(),
-            )
-        }))
-    }
-}
-
-/// The facts of the plainest statement that touches `columns` of `relation` in one way.
-fn imagined(relation: &Relation, access: Access, columns: &[&str]) -> Facts {
-    let names = |wanted: bool| -> Vec<String> {
-        if wanted { columns.iter().map(|&name| name.to_owned()).collect() } else { Vec::new() }
-    };
-    let (kind, class) = match access {
-        Access::Read => ("select", Class::Read),
-        Access::Insert => ("insert", Class::Write),
-        Access::Update => ("update", Class::Write),
-        Access::Delete => ("delete", Class::Write),
-        Access::Define => ("alter_table", Class::Ddl),
-        Access::Maintain => ("lock", Class::Utility),
-    };
-    let (read, written) = (names(access == Access::Read), names(access != Access::Read));
-    let output = |name: &&str| OutputFact {
-        name: (*name).to_owned(),
-        sources: vec![format!("{}.{name}", relation.key())],
-    };
-    Facts {
-        kind: kind.to_owned(),
-        class,
-        tables: vec![TableFact {
-            key: relation.key(),
-            schema: relation.schema.clone(),
-            name: relation.name.clone(),
-            kind: relation.kind,
-            access,
-            system: relation.is_system(),
-            via_view: String::new(),
-            tags: relation.tags(),
-            tags_read: relation.tags_of(&read),
-            tags_written: relation.tags_of(&written),
-            columns_read: read,
-            columns_filtered: Vec::new(),
-            columns_written: written,
-            row_estimate: relation.row_estimate,
-            has_triggers: relation.has_triggers,
-            has_rules: relation.has_rules,
-        }],
-        outputs: if access == Access::Read { columns.iter().map(output).collect() } else { Vec::new() },
-        condition: Condition { present: true, tautology: false, columns: relation.primary_key.clone() },
-        destinations: vec![Destination::Client],
-        ..Facts::empty()
-    }
-}
-
-fn shows(relation: &Relation) -> bool {
-    let readable = match relation.kind {
-        RelationKind::Table
-        | RelationKind::PartitionedTable
-        | RelationKind::View
-        | RelationKind::MaterializedView
-        | RelationKind::ForeignTable => true,
-        RelationKind::Sequence | RelationKind::Other => false,
-    };
-    readable && !relation.is_system()
 }

@@ -92,7 +92,7 @@ impl Gate {
         }
         let roles = self.catalogs.roles(context.database()).unwrap_or_default();
         let asked = Asked {
-            name: case.principal,
+            who: case.principal,
             door: context.door(),
             database: context.database(),
             settings: &context.origin.asked,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::catalog::{Relation, Snapshot};
+use crate::identity::Principal;
 use crate::policy::input::Batch;
 use crate::policy::{Reason, SessionDecision, StatementInput};
 use crate::sql::facts::{Access, Class, TableFact};
@@ -41,14 +42,14 @@ impl Gate {
     pub(super) async fn unjudged(
         &self,
         rules: &Rules,
-        name: &str,
+        who: Principal<'_>,
         connect: &Connect,
     ) -> Result<Unjudged, Denial> {
         let catalog = match self.catalogs.current(&connect.database) {
             Some(catalog) => catalog,
             None => self.refreshed(&connect.database).await?,
         };
-        self.masks_nothing(rules, name, &connect.database, &catalog)?;
+        self.masks_nothing(rules, who, &connect.database, &catalog)?;
         Ok(Unjudged { proven: ArcSwap::from_pointee(self.in_force(rules, &catalog)) })
     }
 
@@ -85,10 +86,15 @@ impl Gate {
         Ok(())
     }
 
-    fn asked_again(&self, rules: &Rules, name: &str, context: &Context) -> Result<SessionDecision, Denial> {
+    fn asked_again(
+        &self,
+        rules: &Rules,
+        who: Principal<'_>,
+        context: &Context,
+    ) -> Result<SessionDecision, Denial> {
         let roles = self.catalogs.roles(context.database()).unwrap_or_default();
         let asked = Asked {
-            name,
+            who,
             door: context.door(),
             database: context.database(),
             settings: &context.origin.asked,
@@ -101,7 +107,7 @@ impl Gate {
     fn masks_nothing(
         &self,
         rules: &Rules,
-        name: &str,
+        who: Principal<'_>,
         database: &str,
         catalog: &Snapshot,
     ) -> Result<(), Denial> {
@@ -111,7 +117,7 @@ impl Gate {
         portions.push(&[]);
         for (index, portion) in portions.iter().enumerate() {
             let statement = read_of(portion);
-            let (identity, door) = (rules.agent(name)?, super::Door::Wire.as_str());
+            let (identity, door) = (rules.agent(who)?, super::Door::Wire.as_str());
             let decision = rules.policy.decide(&StatementInput {
                 batch: Batch { index, size: portions.len() },
                 unjudged: true,

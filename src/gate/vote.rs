@@ -13,7 +13,7 @@ impl Gate {
     pub(super) fn eligible(&self, who: &Identity, act: &Approve) -> Result<Vec<String>, Denial> {
         let request = self.desk.request(&act.id).map_err(|error| desk_denial(&error))?;
         let rules = self.rules();
-        let groups = rules.agent(who.name())?.groups.to_vec();
+        let groups = rules.agent(who.principal())?.groups.to_vec();
         if request.state == State::Pending && request.has_vote_of(who.name()) {
             let twice = DeskError::VotedAlready { id: request.id, by: who.name().to_owned() };
             return Err(desk_denial(&twice));
@@ -61,10 +61,10 @@ impl Gate {
         request: &Request,
         vote: Vote,
     ) -> Result<ApprovalDecision, Denial> {
-        let approver = rules.agent(who.name())?;
+        let approver = rules.agent(who.principal())?;
         let requester = IdentityInput {
             name: &request.requester,
-            kind: rules.directory.agent(&request.requester).map_or(approver.kind, |agent| agent.kind()),
+            kind: super::kind_of(&request.requester_kind),
             owner: &request.owner,
             groups: &request.requester_groups,
             ..IdentityInput::named(&request.requester, Kind::Agent)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Relation, RelationKey, Snapshot};
+use crate::identity::Principal;
 use crate::mask::{Masks, Strategy};
 use crate::policy::StatementInput;
 use crate::policy::input::{Batch, SessionFacts};
@@ -53,7 +54,13 @@ impl Gate {
         let decision = self
             .session(
                 rules,
-                &Asked { name, door, database, settings: &[], session: SessionFacts::default() },
+                &Asked {
+                    who: Principal::named(name),
+                    door,
+                    database,
+                    settings: &[],
+                    session: SessionFacts::default(),
+                },
                 roles,
             )
             .ok()?;
@@ -73,7 +80,7 @@ impl Gate {
         let portions: Vec<&[&Relation]> = relations.chunks(PORTION).collect();
         let mut all = Columns::new();
         for (index, portion) in portions.iter().enumerate() {
-            let (identity, statement) = (rules.agent(name)?, read_of(portion));
+            let (identity, statement) = (rules.agent(Principal::named(name))?, read_of(portion));
             let decision = rules.policy.decide(&StatementInput {
                 batch: Batch { index, size: portions.len() },
                 ..StatementInput::plain(identity, database, door.as_str(), &statement, self.time())

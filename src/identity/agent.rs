@@ -1,9 +1,9 @@
 //! One identity's file, as written and as meant.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU64;
+mod raw;
 
-use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 use toml::Spanned;
 
@@ -11,7 +11,9 @@ use super::certificate::CertificateRule;
 use super::directory::{AgentError, AgentSource};
 use super::scram::Verifier;
 use super::token::TokenDigest;
+use super::vouched::{OidcRule, Who};
 use super::{Identity, Kind, Limits, Proof, STRANGER};
+use raw::{RawAgent, RawAuth, RawCertificate, RawClaim, RawOidc};
 
 /// An identity as its file describes it. Nobody has proved to be it: policy may be asked about an `Agent`, but
 /// only an [`Identity`] passes the gate.
@@ -61,6 +63,7 @@ pub(super) struct Auth {
     pub(super) scram: Option<Verifier>,
     pub(super) token: Option<TokenDigest>,
     pub(super) certificate: Option<CertificateRule>,
+    pub(super) oidc: Option<OidcRule>,
 }
 
 impl Agent {
@@ -173,6 +176,7 @@ impl Agent {
             groups: self.groups.clone(),
             limits: self.limits,
             proof,
+            vouched: None,
         }
     }
 
@@ -328,7 +332,7 @@ impl File<'_> {
                 line,
                 format!(
                     "`{key}` would be a secret in clear; allowed in [auth] are `scram` (a verifier), `token_sha256` \
-                     (a digest) and `certificate`: `portcullis agent rotate NAME` makes the first two and prints the \
+                     (a digest), `certificate` and `oidc`: `portcullis agent rotate NAME` makes the first two and prints the \
                      secret once"
                 ),
             );
@@ -451,7 +455,27 @@ impl File<'_> {
             })?),
         };
         let certificate = raw.certificate.as_ref().map(|rule| self.certificate(rule)).transpose()?;
-        Ok(Auth { scram, token, certificate })
+        let oidc = raw.oidc.as_ref().map(|rule| self.oidc(rule)).transpose()?;
+        Ok(Auth { scram, token, certificate, oidc })
+    }
+
+    fn oidc(&self, raw: &Spanned<RawOidc>) -> Result<OidcRule, AgentError> {
+        let RawOidc { issuer, subject, client, group } = raw.get_ref().clone();
+        let who = match (subject, client, group) {
+            (Some(subject), None, None) if !subject.is_empty() => Some(Who::Subject(subject)),
+            (None, Some(client), None) if !client.is_empty() => Some(Who::Client(client)),
+            (None, None, Some(group)) if is_name(&group) => Some(Who::Group(group)),
+            _ => None,
+        };
+        let who = who.ok_or_else(|| {
+            self.error(
+                self.line(raw),
+                "`oidc` must name the issuer and one of: { issuer = \"corp\", subject = \"...\" } for one person or \
+                 workload, { issuer = \"corp\", client = \"...\" } for a client of the issuer, { issuer = \"corp\", \
+                 group = \"...\" } for everybody in a group of the gateway's",
+            )
+        })?;
+        Ok(OidcRule { issuer, who })
     }
 
     fn certificate(&self, raw: &Spanned<RawCertificate>) -> Result<CertificateRule, AgentError> {
@@ -469,96 +493,6 @@ impl File<'_> {
             )
         })
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAgent {
-    name: Spanned<String>,
-    kind: Kind,
-    owner: Option<Spanned<String>>,
-    parent: Option<Spanned<String>>,
-    #[serde(default)]
-    groups: Vec<Spanned<String>>,
-    #[serde(default)]
-    claims: BTreeMap<String, Spanned<RawClaim>>,
-    #[serde(default)]
-    description: String,
-    #[serde(default)]
-    disabled: bool,
-    #[serde(default)]
-    auth: RawAuth,
-    #[serde(default)]
-    scope: BTreeMap<String, RawScope>,
-    #[serde(default)]
-    limits: RawLimits,
-    #[serde(default)]
-    approval: RawApproval,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a claim is a text, or a list of texts")]
-enum RawClaim {
-    One(String),
-    Several(Vec<String>),
-}
-
-impl RawClaim {
-    fn values(&self) -> Vec<String> {
-        match self {
-            Self::One(value) => vec![value.clone()],
-            Self::Several(values) => values.clone(),
-        }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAuth {
-    scram: Option<Spanned<String>>,
-    token_sha256: Option<Spanned<String>>,
-    certificate: Option<Spanned<RawCertificate>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCertificate {
-    subject: Option<String>,
-    sha256: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawScope {
-    #[serde(default)]
-    read: Vec<Spanned<String>>,
-    #[serde(default)]
-    write: Vec<Spanned<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLimits {
-    rows: Option<NonZeroU64>,
-    bytes: Option<NonZeroU64>,
-    statement_timeout_ms: Option<NonZeroU64>,
-}
-
-impl RawLimits {
-    fn meant(&self) -> Limits {
-        Limits {
-            rows: self.rows.map(NonZeroU64::get),
-            bytes: self.bytes.map(NonZeroU64::get),
-            statement_timeout_ms: self.statement_timeout_ms.map(NonZeroU64::get),
-        }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawApproval {
-    #[serde(default)]
-    groups: Vec<Spanned<String>>,
 }
 
 /// Stands for every column, or for every relation of a schema.

@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq as _;
 use super::agent::{self, Agent};
 use super::scram::{Exchange, Verifier};
 use super::token::TokenDigest;
+use super::vouched::Who;
 use super::{Identity, Kind, Proof};
 use crate::tls::certificate::PeerCertificate;
 
@@ -62,6 +63,7 @@ impl Directory {
             directory.check_owner(&name).map_err(wrong)?;
             directory.check_parent(&name).map_err(wrong)?;
             directory.check_token(&name).map_err(wrong)?;
+            directory.check_oidc(&name).map_err(wrong)?;
         }
         Ok(directory)
     }
@@ -122,6 +124,14 @@ impl Directory {
             }
         }
         found.filter(|agent| !agent.disabled()).map(|agent| agent.proven(Proof::Token))
+    }
+
+    /// Whether `token` is still the digest of the token by which the identity called `name` logs in.
+    #[must_use]
+    pub fn holds(&self, name: &str, token: &TokenDigest) -> bool {
+        let agent = self.agents.get(name).filter(|agent| !agent.disabled());
+        let own = agent.and_then(|agent| agent.auth().token.as_ref());
+        own.is_some_and(|own| bool::from(own.ct_eq(token)))
     }
 
     /// Begins a SCRAM exchange for `user`. One who can't log in gets an exchange too, which fails at its end:
@@ -211,6 +221,22 @@ impl Directory {
             None => Err(format!(
                 "the owner `{owner}` has no file: add `{owner}.toml`, or name an identity that has one"
             )),
+        }
+    }
+
+    /// No two files may be for the same tokens; and a client's is that of a program.
+    fn check_oidc(&self, name: &str) -> Result<(), String> {
+        let Some(agent) = self.agents.get(name) else { return Ok(()) };
+        let Some(rule) = agent.auth().oidc.as_ref() else { return Ok(()) };
+        if matches!(rule.who, Who::Client(_)) && agent.kind() == Kind::Human {
+            return Err("`oidc` names a client, which is a program: use `subject` for a person".to_owned());
+        }
+        let mut others = self.agents.values().filter(|agent| agent.name() != name);
+        match others.find(|other| other.auth().oidc.as_ref() == Some(rule)) {
+            None => Ok(()),
+            Some(other) => {
+                Err(format!("`oidc` is that of `{}` too: a token can be one's only", other.name()))
+            }
         }
     }
 

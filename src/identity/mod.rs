@@ -1,6 +1,7 @@
 //! Who is asking: identities as written in `agents/*.toml`, and the proofs they bring.
 //!
-//! The room owns the directory of identities and checks SCRAM proofs, tokens and certificates. It never decides what an
+//! The room owns the directory of identities and checks SCRAM proofs, tokens and certificates. What issuers' tokens say it
+//! is told ([`vouched::Testimony`]), and finds whose file that is. It never decides what an
 //! identity may do (that is `policy`), and it holds no secret in clear: only SCRAM verifiers and token
 //! digests. [`Identity`] can be made by authenticating only.
 
@@ -9,11 +10,15 @@ mod certificate;
 pub mod directory;
 pub mod scram;
 pub mod token;
+pub mod vouched;
 
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use vouched::Vouched;
 
 /// What sort of principal an identity is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +42,8 @@ pub enum Proof {
     Token,
     /// A client certificate over TLS.
     Certificate,
+    /// An access token of an issuer that the configuration names.
+    Oidc,
     /// Nothing: the gateway was told to believe who connects from its own machine.
     Trust,
 }
@@ -49,6 +56,7 @@ impl Proof {
             Self::Scram => "scram",
             Self::Token => "token",
             Self::Certificate => "certificate",
+            Self::Oidc => "oidc",
             Self::Trust => "trust",
         }
     }
@@ -75,10 +83,38 @@ pub struct Identity {
     groups: Vec<String>,
     limits: Limits,
     proof: Proof,
+    vouched: Option<Arc<Vouched>>,
+}
+
+/// Whom a decision is about: an identity by its name, and by what an issuer says of it where one does.
+#[derive(Debug, Clone, Copy)]
+pub struct Principal<'a> {
+    name: &'a str,
+    vouched: Option<&'a Vouched>,
+}
+
+impl<'a> Principal<'a> {
+    /// Whoever has this name, and nothing but a file.
+    #[must_use]
+    pub fn named(name: &'a str) -> Self {
+        Self { name, vouched: None }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        self.name
+    }
+
+    /// What an issuer says of it.
+    #[must_use]
+    pub fn vouched(self) -> Option<&'a Vouched> {
+        self.vouched
+    }
 }
 
 impl Identity {
-    /// The name, as in `agents/NAME.toml`.
+    /// The name: as in `agents/NAME.toml`, or one that no file has where an issuer vouches for one of many.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -113,6 +149,18 @@ impl Identity {
     pub fn proof(&self) -> Proof {
         self.proof
     }
+
+    /// What it is for, as its token's issuer says; empty where nobody does.
+    #[must_use]
+    pub fn task(&self) -> &str {
+        self.vouched.as_ref().map_or("", |vouched| vouched.task())
+    }
+
+    /// Whom decisions on its acts are about.
+    #[must_use]
+    pub fn principal(&self) -> Principal<'_> {
+        Principal { name: &self.name, vouched: self.vouched.as_deref() }
+    }
 }
 
 impl Identity {
@@ -125,6 +173,7 @@ impl Identity {
             groups: Vec::new(),
             limits: Limits::default(),
             proof: Proof::Trust,
+            vouched: None,
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::identity::Identity;
 use crate::sql::Statement;
 use crate::upstream::{Parked, Row};
 
+use super::parameters::Lists;
 use super::rooms::Visit;
-use super::values::Lists;
 
 /// All cursors that rest.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl Cursors {
     /// The cursor behind `word`, if it is `who`'s; the word is of no use any more.
     pub(super) fn take(&self, word: &str, who: &Identity) -> Option<Cursor> {
         let mut resting = self.resting();
-        let is_own = resting.by_word.get(word).is_some_and(|entry| entry.cursor.owner.name() == who.name());
+        let is_own = resting.by_word.get(word).is_some_and(|entry| entry.cursor.owner == *who);
         if !is_own {
             return None;
         }

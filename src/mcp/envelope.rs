@@ -152,6 +152,17 @@ impl Envelope {
         }
     }
 
+    /// Whether the statement is running still.
+    pub(super) fn is_running(&self) -> bool {
+        self.status == Status::Running
+    }
+
+    /// What was wrong, in words; `None` where nothing was.
+    pub(super) fn problem(&self) -> Option<String> {
+        let refusal = self.fields.get("error").or_else(|| self.fields.get("denial"))?;
+        refusal.get("message")?.as_str().map(str::to_owned)
+    }
+
     /// How the call ended.
     pub(super) fn status(&self) -> Status {
         self.status
@@ -175,6 +186,15 @@ impl Envelope {
             Status::Error => !self.is_unknown(),
             Status::NeedsApproval | Status::PendingApproval | Status::Running => false,
         }
+    }
+
+    /// The same, whose denial says which statement would work instead.
+    pub(super) fn suggesting(mut self, sql: Option<String>) -> Self {
+        if let (Some(sql), Some(denial)) = (sql, self.fields.get_mut("denial").and_then(Value::as_object_mut))
+        {
+            denial.insert("suggested_sql".to_owned(), json!(sql));
+        }
+        self
     }
 
     /// The object as a model gets it.

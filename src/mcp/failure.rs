@@ -3,14 +3,17 @@
 use crate::mask::Stop;
 use crate::upstream::{BeginError, ConnectError, RunError};
 
+use super::conceal::Asker;
 use super::envelope::{Envelope, Refusal};
 use super::once::UNKNOWN;
 use super::text::{MESSAGE, NAME, NOTICE, clean};
 
 /// A failed run. The server's words may hold row values, so they stand beside our message, not in it.
-pub(super) fn of_run(error: &RunError) -> Envelope {
+pub(super) fn of_run(error: &RunError, asker: &Asker<'_>) -> Envelope {
     let (code, hint) = match error {
-        RunError::Server { sqlstate, message, hint } => return server_error(sqlstate, message, hint),
+        RunError::Server { sqlstate, message, hint } => {
+            return server_error(sqlstate, message, hint, asker);
+        }
         RunError::TooManyAffected { .. } => {
             ("too_many_affected", "narrow the WHERE clause, or raise `max_affected` if you mean them all")
         }
@@ -29,11 +32,14 @@ pub(super) fn of_run(error: &RunError) -> Envelope {
     Envelope::error(&Refusal::new(code, error.to_string(), hint))
 }
 
-fn server_error(sqlstate: &str, message: &str, hint: &str) -> Envelope {
+fn server_error(sqlstate: &str, message: &str, hint: &str, asker: &Asker<'_>) -> Envelope {
     let advice = match sqlstate {
         "25006" => "`query` runs in a read-only transaction: use `execute` for what changes something",
         "57014" => {
             "it took too long or was cancelled: narrow it, aggregate less, or filter on indexed columns"
+        }
+        "22P02" if message.starts_with("malformed array literal") => {
+            "a JSON list was sent as JSON text: say that it is an array where it stands, as in `$1::int[]`"
         }
         "40001" | "40P01" => "it collided with another transaction: try again",
         "55P03" => "a lock is held by somebody else: try again later",
@@ -50,8 +56,8 @@ fn server_error(sqlstate: &str, message: &str, hint: &str) -> Envelope {
     );
     Envelope::error(&refusal)
         .with("sqlstate", clean(sqlstate, SQLSTATE))
-        .with("database_message", clean(message, MESSAGE))
-        .with_some("database_hint", (!hint.is_empty()).then(|| clean(hint, MESSAGE)))
+        .with("database_message", asker.heard(message).unwrap_or_else(|| WITHHELD.to_owned()))
+        .with_some("database_hint", (!hint.is_empty()).then(|| asker.heard(hint)).flatten())
         .with("content_trust", "untrusted")
         .with("notice", NOTICE)
 }
@@ -78,4 +84,6 @@ fn no_database(database: &str) -> Envelope {
     Envelope::error(&Refusal::new("database_unavailable", message, "try again later, or tell the operator"))
 }
 
+/// In the place of words that name what is not the caller's.
+pub(super) const WITHHELD: &str = "(withheld: it names what you may not see)";
 const SQLSTATE: usize = 5;

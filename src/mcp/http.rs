@@ -1,36 +1,79 @@
-//! The HTTP side: a bearer token on every request, sessions that belong to who opened them, and rmcp behind.
+//! The HTTP side: a bearer token on every request, sessions that belong to who opened them, limits, and rmcp behind.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use crate::clock::elapsed_ms;
 use crate::gate::{Denial, Door, Gate, Knock};
 use crate::identity::Identity;
 use crate::upstream::Upstream;
 
-use super::Settings;
+use super::authorize::{Authenticated, authenticate, bearer, within_scopes};
 use super::caller::Admission;
+use super::limits::Rates;
 use super::rooms::Rooms;
 use super::server::Server;
 use super::sessions::Sessions;
+use super::{Authorization, Settings, resource};
 
-/// The service at `/mcp`.
+/// The service at `/mcp`, and the documents about it that need no token.
 pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Settings) -> Router {
-    let manager = Arc::new(LocalSessionManager::default());
+    let (of_rooms, known) = (Arc::clone(&gate), settings.clone());
+    mount(gate, settings, |sessions| {
+        let rooms = Arc::new(Rooms::new(of_rooms, upstream, sessions, &known));
+        move || Server::new(Arc::clone(&rooms))
+    })
+}
+
+/// Guard, sessions and limits before the server that `make`, which is told of the sessions, gives a maker of.
+pub(super) fn mount<M, S>(
+    gate: Arc<Gate>,
+    settings: Settings,
+    make: impl FnOnce(Arc<Sessions>) -> M,
+) -> Router
+where
+    M: Fn() -> S + Send + Sync + 'static,
+    S: ServerHandler,
+{
+    let mut manager = LocalSessionManager::default();
+    manager.session_config.keep_alive = Some(settings.sleep_after);
+    let manager = Arc::new(manager);
     let sessions = Arc::new(Sessions::new(Arc::clone(&manager), settings.max_sessions));
-    let (calls, cursors) = (settings.max_calls, settings.cursors);
-    let rooms = Arc::new(Rooms::new(Arc::clone(&gate), upstream, Arc::clone(&sessions), calls, cursors));
-    let service =
-        StreamableHttpService::new(move || Ok(Server::new(Arc::clone(&rooms))), manager, config(settings));
-    Router::new().route_service(ENDPOINT, service).layer(from_fn_with_state(Guard { gate, sessions }, admit))
+    let guard = Guard {
+        gate,
+        sessions: Arc::clone(&sessions),
+        authorization: settings.authorization.clone(),
+        rates: Arc::new(Rates::new(settings.requests_per_minute)),
+        most_bytes: settings.max_body_bytes,
+        shutdown: settings.shutdown.clone(),
+    };
+    let documents = resource::paths(guard.authorization.as_ref()).into_iter();
+    let documents =
+        documents.fold(Router::new(), |router, path| router.route(&path, get(resource::document)));
+    let documents = documents.with_state(guard.authorization.clone());
+    let mut config = config(settings);
+    config.session_store = Some(Arc::clone(&sessions) as _);
+    let server = make(sessions);
+    let service = StreamableHttpService::new(move || Ok(server()), manager, config);
+    let endpoint = Router::new().route_service(ENDPOINT, service).layer(from_fn_with_state(guard, admit));
+    endpoint.merge(documents)
 }
 
 /// What stands before the endpoint.
@@ -38,48 +81,117 @@ pub(super) fn router(gate: Arc<Gate>, upstream: Arc<Upstream>, settings: Setting
 struct Guard {
     gate: Arc<Gate>,
     sessions: Arc<Sessions>,
+    authorization: Option<Authorization>,
+    rates: Arc<Rates>,
+    most_bytes: usize,
+    shutdown: CancellationToken,
 }
 
-async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    let client = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|ConnectInfo(address)| address.to_string())
-        .unwrap_or_default();
-    let token = match bearer(request.headers()) {
-        Ok(token) => token,
-        Err(problem) => {
-            guard.gate.refused(Door::Mcp, &client, "", "", problem.message());
-            return problem.into_response();
+async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    match guard.pass(request, next).await {
+        Ok(response) | Err(response) => response,
+    }
+}
+
+impl Guard {
+    /// Passes a request on to the endpoint, or says why not.
+    async fn pass(&self, request: Request, next: Next) -> Result<Response, Response> {
+        if self.shutdown.is_cancelled() {
+            return Err(stopping());
         }
-    };
-    let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let knock = Knock::by_http(Door::Mcp, &client, agent.unwrap_or_default());
-    if let Err(denial) = guard.gate.knock(&knock) {
-        return unwelcome(&denial);
+        let client = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let client = client.map(|ConnectInfo(address)| address.to_string()).unwrap_or_default();
+        let Authenticated { identity, scopes, expires } =
+            self.authenticated(request.headers(), &client).await?;
+        if let Err(wait) = self.rates.take(identity.name(), Instant::now()) {
+            self.gate.refused(Door::Mcp, &client, identity.name(), "", "too many requests in a minute");
+            return Err(too_many(wait));
+        }
+        let session = session_id(request.headers())?.map(str::to_owned);
+        if let Some(id) = &session
+            && !self.sessions.belongs_to(id, identity.name())
+        {
+            let reason = "a session that is not this identity's";
+            self.gate.refused(Door::Mcp, &client, identity.name(), "", reason);
+            return Err(unknown_session());
+        }
+        let admission = Admission { identity: identity.clone(), client: client.clone(), scopes };
+        let authorization = self.authorization.as_ref();
+        let within = within_scopes(request, &admission, authorization, self.most_bytes).await;
+        let mut request = within.inspect_err(|answer| {
+            let reason = match answer.status() {
+                StatusCode::FORBIDDEN => "a tool that needs another scope than the token has",
+                _ => "a body that is too long, or breaks off",
+            };
+            self.gate.refused(Door::Mcp, &client, identity.name(), "", reason);
+        })?;
+        request.extensions_mut().insert(admission);
+        let listens = listens(&request);
+        let response = next.run(request).await;
+        self.keep_refusal(response.status(), &identity, &client);
+        if session.is_none()
+            && let Ok(Some(opened)) = session_id(response.headers())
+        {
+            self.sessions.opened(opened, identity.name()).await;
+        }
+        Ok(if listens { self.ending(response, expires) } else { response })
     }
-    let Some(identity) = guard.gate.authenticate(token, Door::Mcp, &client) else {
-        return TokenProblem::Unknown.into_response();
-    };
-    let session = match session_id(request.headers()) {
-        Ok(session) => session.map(str::to_owned),
-        Err(response) => return response,
-    };
-    if let Some(id) = &session
-        && !guard.sessions.belongs_to(id, identity.name())
-    {
-        guard.gate.refused(Door::Mcp, &client, identity.name(), "", "a session that is not this identity's");
-        return unknown_session();
+
+    /// Who sent a request, if the rulebook lets them say.
+    async fn authenticated(&self, headers: &HeaderMap, client: &str) -> Result<Authenticated, Response> {
+        let authorization = self.authorization.as_ref();
+        let token = bearer(headers).map_err(|problem| {
+            self.gate.refused(Door::Mcp, client, "", "", &problem.message());
+            problem.answer(authorization)
+        })?;
+        let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let knock = Knock::by_http(Door::Mcp, client, agent.unwrap_or_default());
+        self.gate.knock(&knock).map_err(|denial| unwelcome(&denial))?;
+        let authenticated = authenticate(&self.gate, authorization, token, client).await;
+        authenticated.map_err(|problem| problem.answer(authorization))
     }
-    request.extensions_mut().insert(Admission { identity: identity.clone(), client: client.clone() });
-    let response = next.run(request).await;
-    guard.keep_refusal(response.status(), &identity, &client);
-    if session.is_none()
-        && let Ok(Some(opened)) = session_id(response.headers())
-    {
-        guard.sessions.opened(opened, identity.name()).await;
+
+    /// A stream that goes on until the client leaves ends with its token, and with the gateway.
+    fn ending(&self, response: Response, expires: Option<Timestamp>) -> Response {
+        let left = expires.map(|expires| Duration::from_millis(elapsed_ms(self.gate.now(), expires)));
+        let shutdown = self.shutdown.clone();
+        let end = async move {
+            match left {
+                Some(left) => drop(tokio::time::timeout(left, shutdown.cancelled()).await),
+                None => shutdown.cancelled().await,
+            }
+        };
+        response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(end))))
     }
-    response
+}
+
+/// Whether a request asks for a stream that has no end of its own.
+fn listens(request: &Request) -> bool {
+    let method = request.headers().get("mcp-method").and_then(|method| method.to_str().ok());
+    request.method() == Method::GET || method == Some("subscriptions/listen")
+}
+
+/// The gateway is about to stop.
+fn stopping() -> Response {
+    let body = json!({
+        "error": "stopping",
+        "message": "the gateway is stopping, so nothing new begins; this request did nothing",
+        "hint": "try again in a moment",
+    });
+    let soon = [(header::RETRY_AFTER, "5"), (header::CONNECTION, "close")];
+    (StatusCode::SERVICE_UNAVAILABLE, soon, axum::Json(body)).into_response()
+}
+
+/// The identity has made its minute's requests.
+fn too_many(wait: Duration) -> Response {
+    let seconds = wait.as_secs().saturating_add(1);
+    let body = json!({
+        "error": "too_many_requests",
+        "message": "this identity has made all the requests that it may make in a minute; this one did nothing",
+        "hint": format!("wait {seconds} s, then ask for more at once rather than more often"),
+    });
+    let later = [(header::RETRY_AFTER, seconds.to_string())];
+    (StatusCode::TOO_MANY_REQUESTS, later, axum::Json(body)).into_response()
 }
 
 /// The rulebook does not let a client go on to prove who it is.
@@ -107,63 +219,6 @@ impl Guard {
             _ => {}
         }
     }
-}
-
-/// Why there is no identity behind a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TokenProblem {
-    Missing,
-    Several,
-    NotBearer,
-    Unknown,
-}
-
-impl TokenProblem {
-    fn message(self) -> &'static str {
-        match self {
-            Self::Missing => "the request has no token",
-            Self::Several => "the request has several Authorization headers",
-            Self::NotBearer => "the Authorization header is not a bearer token",
-            Self::Unknown => "the token is not one of this gateway's, or was replaced",
-        }
-    }
-
-    /// RFC 6750 section 3: no error code where no credential was given.
-    fn challenge(self) -> &'static str {
-        match self {
-            Self::Missing => "Bearer realm=\"portcullis\"",
-            Self::Several | Self::NotBearer => "Bearer realm=\"portcullis\", error=\"invalid_request\"",
-            Self::Unknown => "Bearer realm=\"portcullis\", error=\"invalid_token\"",
-        }
-    }
-}
-
-impl IntoResponse for TokenProblem {
-    fn into_response(self) -> Response {
-        let body = json!({
-            "error": "unauthorized",
-            "message": self.message(),
-            "hint": "send `Authorization: Bearer TOKEN` with your agent's own token; its operator makes one with \
-                     `portcullis agent add` or `portcullis agent rotate`",
-        });
-        let challenge = [(header::WWW_AUTHENTICATE, self.challenge())];
-        (StatusCode::UNAUTHORIZED, challenge, axum::Json(body)).into_response()
-    }
-}
-
-fn bearer(headers: &HeaderMap) -> Result<&str, TokenProblem> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values.next().ok_or(TokenProblem::Missing)?;
-    if values.next().is_some() {
-        return Err(TokenProblem::Several);
-    }
-    let text = value.to_str().map_err(|_| TokenProblem::NotBearer)?;
-    let (scheme, token) = text.split_once(' ').ok_or(TokenProblem::NotBearer)?;
-    let token = token.trim();
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || token.len() > MAX_TOKEN {
-        return Err(TokenProblem::NotBearer);
-    }
-    Ok(token)
 }
 
 /// The session that a message names. Two ids would let the guard and the service behind it read different ones.
@@ -208,40 +263,10 @@ fn origin(scheme: &str, host: &str) -> String {
 
 const ENDPOINT: &str = "/mcp";
 const SESSION: &str = "mcp-session-id";
-const MAX_TOKEN: usize = 512;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(values: &[&'static str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
-        }
-        headers
-    }
-
-    #[test]
-    fn only_one_bearer_token_counts() {
-        assert_eq!(bearer(&headers(&["Bearer abc"])), Ok("abc"));
-        assert_eq!(bearer(&headers(&["bearer abc"])), Ok("abc"));
-        assert_eq!(bearer(&headers(&[])), Err(TokenProblem::Missing));
-        assert_eq!(bearer(&headers(&["Bearer a", "Bearer b"])), Err(TokenProblem::Several));
-        for wrong in ["Basic abc", "Bearer", "Bearer ", "abc"] {
-            assert_eq!(bearer(&headers(&[wrong])), Err(TokenProblem::NotBearer), "{wrong}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_401_says_what_to_do() {
-        let response = TokenProblem::Unknown.into_response();
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-        assert!(response.headers()[header::WWW_AUTHENTICATE].to_str().unwrap().starts_with("Bearer "));
-        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert!(body["hint"].as_str().unwrap().contains("portcullis agent"));
-    }
 
     #[test]
     fn two_session_ids_are_no_session_id() {

@@ -13,14 +13,17 @@ use crate::sql::{Facts, Statement};
 use crate::upstream::{Next, Reader, Row, RunError};
 
 use super::caller::Caller;
+use super::conceal::Asker;
 use super::cursors::{Cursor, Source};
 use super::envelope::{Envelope, Refusal, Status};
+use super::parameters::Lists;
 use super::rooms::{Rooms, Visit};
 use super::run::{self, Job};
 use super::text::{MESSAGE, clean};
-use super::values::Lists;
+use super::tools::query;
+use super::values::Cells;
 use super::waiting::Waiting;
-use super::{conceal, failure, render};
+use super::{failure, render};
 
 /// How much a call wants to see.
 #[derive(Debug, Clone)]
@@ -64,6 +67,7 @@ struct Begun {
 /// A page in the making.
 #[derive(Default)]
 struct Leaf {
+    cells: Cells,
     rows: Vec<Value>,
     /// Their size as the server sent them.
     bytes: u64,
@@ -96,7 +100,7 @@ pub(super) async fn read(rooms: &Arc<Rooms>, job: Job, max_rows: u64, waiting: &
     let facts = rooms.gate.facts(visit.context(), who, &job.sql).await;
     if facts.is_empty() || run::misfit(&facts, job.mode, job.parameters.len()).is_some() {
         // What policy denies is refused in the gate's words, and not in ours.
-        let explanation = rooms.gate.explain(who, visit.context(), &job.sql).await;
+        let explanation = job.foreseen(rooms, visit.context()).await;
         if let Some(refusal) = run::unfit(&explanation, job.mode, job.parameters.len()) {
             return run::declined(rooms, who, &act, &refusal);
         }
@@ -112,30 +116,31 @@ pub(super) async fn read(rooms: &Arc<Rooms>, job: Job, max_rows: u64, waiting: &
     let (ends, decision_id) = (proof.ends_session(), proof.decision_id().to_owned());
     let wish = Wish { max_rows, max_bytes: job.max_bytes, gone: job.gone.clone() };
     let started = Instant::now();
-    let (envelope, rest) = match begin(rooms, &job, connect, proof, generation, &wish).await {
-        Err(envelope) => (*envelope, None),
-        Ok(reader) => {
-            if ends {
-                visit = visit.ending();
+    let (envelope, rest) =
+        match begin(&job.asker(rooms, visit.context()), &job, connect, proof, generation, &wish).await {
+            Err(envelope) => (*envelope, None),
+            Ok(reader) => {
+                if ends {
+                    visit = visit.ending();
+                }
+                let source = Source {
+                    database: visit.context().database().to_owned(),
+                    sql: job.sql.clone(),
+                    parameters: job.parameters.clone(),
+                };
+                let columns = columns(rooms, &reader, &source.database);
+                let begun = Begun {
+                    reader,
+                    visit,
+                    source,
+                    columns,
+                    carried: None,
+                    decision_id: decision_id.clone(),
+                    opened: started,
+                };
+                show(rooms, begun, who, &wish).await
             }
-            let source = Source {
-                database: visit.context().database().to_owned(),
-                sql: job.sql.clone(),
-                parameters: job.parameters.clone(),
-            };
-            let columns = columns(rooms, &reader, &source.database);
-            let begun = Begun {
-                reader,
-                visit,
-                source,
-                columns,
-                carried: None,
-                decision_id: decision_id.clone(),
-                opened: started,
-            };
-            show(rooms, begun, who, &wish).await
-        }
-    };
+        };
     let envelope = envelope.with("decision_id", decision_id).with("elapsed_ms", elapsed_ms(started));
     run::keep(rooms, waiting, &envelope);
     drop((job.claim, job.key_claim));
@@ -192,7 +197,7 @@ impl Turn {
 }
 
 async fn begin(
-    rooms: &Rooms,
+    asker: &Asker<'_>,
     job: &Job,
     connect: Authorized<Connect>,
     proof: Authorized<Run>,
@@ -202,32 +207,41 @@ async fn begin(
     let who = &job.caller.identity;
     let database = connect.context().database().to_owned();
     let mode = RunMode::Read { max_rows: wish.max_rows };
+    let rooms = asker.rooms;
     let lease = rooms.begin(connect, who, generation, mode).await;
     let lease = lease.map_err(|error| Box::new(failure::unbegun(&error, &database)))?;
     let begun = Reader::begin(lease, proof, &rooms.gate, who, step(wish.max_rows), &wish.gone).await;
-    begun.map_err(|error| Box::new(failure::of_run(&error)))
+    begun.map_err(|error| Box::new(failure::of_run(&error, asker)))
 }
 
 /// Shows the next page of what was begun; with what is left, where more can be had.
 async fn show(rooms: &Rooms, begun: Begun, who: &Identity, wish: &Wish) -> (Envelope, Option<Cursor>) {
     let Begun { mut reader, visit, source, columns, carried, decision_id, opened } = begun;
-    let mut leaf = Leaf { carried, ..Leaf::default() };
+    let context = Arc::clone(visit.context());
+    let asker = Asker { rooms, who, context: &context, tool: query::NAME, purpose: "", judged: 1 };
+    let cells = Cells::new(rooms.kinds(&source.database, reader.columns()));
+    let mut leaf = Leaf { carried, cells, ..Leaf::default() };
     let filled = tokio::select! {
         filled = fill(&mut leaf, &mut reader, rooms, who, wish) => filled,
         () = wish.gone.cancelled() => Err(RunError::cancelled()),
     };
     let behind = match filled {
         Ok(behind) => behind,
-        Err(error) => return (failure::of_run(&reader.fail(error)), None),
+        Err(error) => return (failure::of_run(&reader.fail(error), &asker), None),
     };
+    if reader.facts().kind == "explain" && leaf.rows.iter().any(|line| asker.names_hidden(&line.to_string()))
+    {
+        reader.stop(None);
+        return (Envelope::error(&Refusal::new("hidden_plan", PLAN, ESTIMATE)), None);
+    }
     let count = u64::try_from(leaf.rows.len()).unwrap_or(u64::MAX);
     reader.charge(count, leaf.bytes);
-    let notices = render::notices(&reader.take_notices());
+    let notices = render::notices(&reader.take_notices(), |notice| asker.heard(notice));
     let page = |leaf: Leaf, truncated: bool| {
         let envelope = Envelope::new(Status::Ok, &decision_id)
             .with("database", source.database.as_str())
             .with_some("notices", notices);
-        render::page(envelope, columns.clone(), leaf.rows, truncated)
+        render::page(envelope, render::marked(columns.clone(), &leaf.cells), leaf.rows, truncated)
     };
     match behind {
         Behind::Nothing => {
@@ -235,7 +249,7 @@ async fn show(rooms: &Rooms, begun: Begun, who: &Identity, wish: &Wish) -> (Enve
             (page(leaf, false), None)
         }
         Behind::Ceiling(stop) if leaf.rows.is_empty() => {
-            (failure::of_run(&reader.fail(RunError::Stopped(stop))), None)
+            (failure::of_run(&reader.fail(RunError::Stopped(stop)), &asker), None)
         }
         Behind::Ceiling(stop) => {
             reader.finish();
@@ -280,7 +294,7 @@ async fn fill(
                 Next::TooLong(_) => return Ok(Behind::More),
             },
         };
-        let cells = render::cells(reader.columns(), &row.values);
+        let cells = Value::Array(leaf.cells.row(&row.values));
         let size = render::size(&cells);
         if size > left {
             if leaf.rows.is_empty() {
@@ -308,9 +322,8 @@ fn going_on(rooms: &Rooms, cursor: Cursor, envelope: Envelope) -> Envelope {
 
 fn columns(rooms: &Rooms, reader: &Reader, database: &str) -> Value {
     let masked = reader.course().map(|course| render::masked_outputs(reader.facts(), &course.masked()));
-    render::columns(reader.columns(), &masked.unwrap_or_default(), |column| {
-        rooms.column_type(database, column.table_oid, column.column)
-    })
+    let kinds = rooms.kinds(database, reader.columns());
+    render::columns(reader.columns(), &masked.unwrap_or_default(), &kinds)
 }
 
 fn ended(rooms: &Rooms, mut visit: Visit, envelope: Envelope) -> Envelope {
@@ -328,10 +341,8 @@ async fn stopped(rooms: &Rooms, cursor: Cursor, who: &Identity, denial: Denial) 
     }
     let context = cursor.visit.context();
     let facts: Vec<Arc<Facts>> = rooms.gate.facts(context, who, &cursor.source.sql).await;
-    let denial = match rooms.gate.access(who, context).await {
-        Ok(access) => conceal::denial(denial, &facts, &access),
-        Err(unavailable) => unavailable,
-    };
+    let asker = Asker { rooms, who, context, tool: query::NAME, purpose: "", judged: 1 };
+    let denial = asker.told(denial, &facts.iter().map(|facts| &**facts).collect::<Vec<&Facts>>()).await;
     let message = denial.reason().map(|reason| clean(&reason.message, MESSAGE)).unwrap_or_default();
     let refusal = Refusal::new("cursor_closed", format!("{STOPPED}: {message}"), AGAIN);
     Envelope::denial(&denial, who).with("denial", json!(refusal))
@@ -360,6 +371,9 @@ fn elapsed_ms(started: Instant) -> u64 {
 /// Clients move longer answers into files, where nobody governs them any more.
 pub(super) const MOST_BYTES: u64 = 40_000;
 
+/// A view's plan is about what stands behind it.
+const PLAN: &str = "the plan names what you may not see, so it is withheld";
+const ESTIMATE: &str = "`check_sql` with `plan` tells what it costs";
 const MORE: &str = "There are more rows than `max_rows` and `max_bytes` let into this page. To answer a question about all of them, aggregate or narrow the WHERE clause; to read \
      on, pass `next_cursor` as `cursor`, alone, within seconds:";
 const CEILING: &str =

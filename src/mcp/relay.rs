@@ -5,6 +5,8 @@
 //! of the protocol pass through unchanged, and the gateway sees the client behind the relay, not the relay.
 
 mod headers;
+mod listen;
+mod session;
 mod sse;
 
 use std::collections::HashMap;
@@ -20,7 +22,7 @@ use tokio::io::{
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
 
-use headers::{SESSION, standard_headers};
+use headers::SESSION;
 use sse::Events;
 
 /// Why the relay can't work.
@@ -90,6 +92,8 @@ pub async fn pump(
     let output = Arc::new(AsyncMutex::new(output));
     let mut lines = tokio::io::BufReader::new(input);
     let mut exchanges = JoinSet::new();
+    // Ends with this function.
+    let mut listeners = JoinSet::new();
     let places = Arc::new(Semaphore::new(MAX_EXCHANGES));
     while let Some(line) = next_line(&mut lines).await.map_err(RelayError::Stdio)? {
         let message = match line {
@@ -109,16 +113,19 @@ pub async fn pump(
         }
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
         let id = message.get("id").map(Value::to_string);
-        let (gateway_of_task, output) = (Arc::clone(&gateway), Arc::clone(&output));
+        let (gateway_of_task, output_of_task) = (Arc::clone(&gateway), Arc::clone(&output));
         let first = message.get("method").is_some_and(|method| method == "initialize");
         let exchange = exchanges.spawn(async move {
-            let done = gateway_of_task.exchange(message, &*output).await;
+            let done = gateway_of_task.exchange(message, &*output_of_task).await;
             drop(place);
             done
         });
         gateway.started(id, exchange);
         if first {
             finish(&mut exchanges).await?;
+            let (gateway, output) = (Arc::clone(&gateway), Arc::clone(&output));
+            listeners.abort_all();
+            listeners.spawn(async move { gateway.listen(&*output).await });
         }
         while let Some(done) = exchanges.try_join_next() {
             settled(done)?;
@@ -152,6 +159,10 @@ struct Gateway {
     url: Url,
     authorization: HeaderValue,
     conversation: Mutex<Conversation>,
+    /// The longest pause before a message is tried again where nothing listens.
+    last_pause: Duration,
+    /// Held while a session is opened anew.
+    renewal: AsyncMutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -159,6 +170,8 @@ struct Conversation {
     /// The session and version that `initialize` agreed on; none since 2026-07-28.
     session: Option<HeaderValue>,
     version: Option<String>,
+    /// The client's `initialize`, to open a session anew when a gateway has forgotten it.
+    opening: Option<Value>,
     /// Requests on their way, by id as JSON text.
     running: HashMap<String, AbortHandle>,
 }
@@ -187,7 +200,8 @@ impl Gateway {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .map_err(|source| RelayError::Unreachable { url: url.to_owned(), source })?;
-        Ok(Self { http, url: parsed, authorization, conversation: Mutex::default() })
+        let (conversation, renewal) = (Mutex::default(), AsyncMutex::default());
+        Ok(Self { http, url: parsed, authorization, conversation, last_pause: LAST_PAUSE, renewal })
     }
 
     /// Asks for what the endpoint refuses in a way of its own: 401 where the token is wrong, 406 where it is right.
@@ -210,9 +224,9 @@ impl Gateway {
         output: &AsyncMutex<W>,
     ) -> std::io::Result<()> {
         let id = message.get("id").filter(|_| message.get("method").is_some()).cloned();
-        let result = match self.post(&message).await {
+        let result = match self.deliver(&message).await {
             Ok(answer) => self.answer(&message, answer, id.as_ref(), output).await?,
-            Err(error) => Err(format!("the gateway does not answer: {}", error.without_url())),
+            Err(why) => Err(why),
         };
         if let Some(id) = &id {
             self.conversation().running.remove(&id.to_string());
@@ -225,26 +239,6 @@ impl Gateway {
             }
             (Ok(()), _) => Ok(()),
         }
-    }
-
-    async fn post(&self, message: &Value) -> reqwest::Result<Response> {
-        let mut request = self
-            .http
-            .post(self.url.clone())
-            .header(AUTHORIZATION, self.authorization.clone())
-            .header(CONTENT_TYPE, JSON)
-            .header(ACCEPT, BOTH)
-            .body(message.to_string());
-        {
-            let conversation = self.conversation();
-            for (name, value) in standard_headers(message, conversation.version.as_deref()) {
-                request = request.header(name, value);
-            }
-            if let Some(session) = &conversation.session {
-                request = request.header(SESSION, session.clone());
-            }
-        }
-        request.send().await
     }
 
     /// Passes an answer on. The inner error is one that the client must be told.
@@ -274,7 +268,7 @@ impl Gateway {
                 let Some(part) = json_rpc(&text) else { continue };
                 answered |= id.is_some() && part.get("id") == id && part.get("method").is_none();
                 if initializes {
-                    self.agreed(session.as_ref(), &part);
+                    self.agreed(message, session.as_ref(), &part);
                 }
                 write(output, &part).await?;
             }
@@ -286,11 +280,12 @@ impl Gateway {
     }
 
     /// Remembers what `initialize` agreed on.
-    fn agreed(&self, session: Option<&HeaderValue>, answer: &Value) {
+    fn agreed(&self, message: &Value, session: Option<&HeaderValue>, answer: &Value) {
         let Some(version) = answer.pointer("/result/protocolVersion").and_then(Value::as_str) else { return };
         let mut conversation = self.conversation();
         conversation.session = session.cloned();
         conversation.version = Some(version.to_owned());
+        conversation.opening = session.map(|_| message.clone());
     }
 
     fn started(&self, id: Option<String>, exchange: AbortHandle) {
@@ -404,6 +399,8 @@ const EVENT_STREAM: &str = "text/event-stream";
 const BOTH: &str = "application/json, text/event-stream";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pauses double up to this one: six seconds in all, which a restart takes.
+const LAST_PAUSE: Duration = Duration::from_millis(3200);
 /// Longest message either way, in bytes.
 const MAX_MESSAGE: usize = 8 * 1024 * 1024;
 /// Most messages on their way at once.

@@ -1,22 +1,29 @@
 //! What all tool calls share: the gate, the back door, seats for each identity, and which approvals are being
 //! used right now.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::task::TaskTracker;
 
 use crate::approval::ApprovalId;
+use crate::catalog::Snapshot;
 use crate::gate::{
     Authorized, Catalogs as _, Connect, Context, Denial, DenialKind, Door, Gate, PURPOSE, RunMode, Tell,
 };
 use crate::identity::Identity;
+use crate::upstream::execute::ResultColumn;
 use crate::upstream::{BeginError, Fate, FateError, Lease, Upstream};
 
+use super::Settings;
 use super::caller::Caller;
-use super::cursors::{Cursors, Limits};
+use super::changes::Ears;
+use super::cursors::Cursors;
+use super::links::{ReviewLinks, Shown};
 use super::seal::Seal;
 use super::sessions::Sessions;
+use super::values::Kind;
 
 /// What all tool calls share.
 #[derive(Debug)]
@@ -25,12 +32,18 @@ pub(super) struct Rooms {
     upstream: Arc<Upstream>,
     sessions: Arc<Sessions>,
     max_calls: usize,
+    /// What goes on when its client leaves.
+    pub(super) tasks: TaskTracker,
     seats: Mutex<HashMap<String, Arc<Semaphore>>>,
     claims: Arc<Claims>,
     keys: Arc<Mutex<HashSet<(String, String)>>>,
     /// Results of which agents have had a part.
     pub(super) cursors: Arc<Cursors>,
     pub(super) seal: Seal,
+    pub(super) ears: Ears,
+    listeners: Mutex<HashMap<String, Arc<Semaphore>>>,
+    shown: Shown,
+    pub(super) review_links: ReviewLinks,
 }
 
 /// Held while a call may run what its key stands for.
@@ -56,12 +69,25 @@ impl Rooms {
         gate: Arc<Gate>,
         upstream: Arc<Upstream>,
         sessions: Arc<Sessions>,
-        max_calls: usize,
-        cursors: Limits,
+        settings: &Settings,
     ) -> Self {
-        let cursors = Cursors::new(Arc::clone(&gate), cursors);
-        let (seats, claims, keys, seal) = (Mutex::default(), Arc::default(), Arc::default(), Seal::new());
-        Self { gate, upstream, sessions, max_calls, seats, claims, keys, cursors, seal }
+        let cursors = Cursors::new(Arc::clone(&gate), settings.cursors);
+        Self {
+            gate,
+            upstream,
+            sessions,
+            max_calls: settings.max_calls,
+            seats: Mutex::default(),
+            claims: Arc::default(),
+            keys: Arc::default(),
+            cursors,
+            seal: Seal::new(),
+            ears: Ears::default(),
+            listeners: Mutex::default(),
+            shown: Shown::default(),
+            review_links: settings.review_links,
+            tasks: settings.tasks.clone(),
+        }
     }
 
     /// The rulebook ends the sessions of whoever made `visit`.
@@ -78,10 +104,22 @@ impl Rooms {
 
     /// A seat for one call of `who`; `None` when all are taken.
     pub(super) fn seat(&self, who: &Identity) -> Option<OwnedSemaphorePermit> {
-        let mut seats = locked(&self.seats);
-        let own =
-            seats.entry(who.name().to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.max_calls)));
-        Arc::clone(own).try_acquire_owned().ok()
+        taken(&self.seats, who, self.max_calls)
+    }
+
+    /// A seat for one subscription of `who`; `None` when all are taken.
+    pub(super) fn listener(&self, who: &Identity) -> Option<OwnedSemaphorePermit> {
+        taken(&self.listeners, who, MOST_LISTENERS)
+    }
+
+    /// The versions of all databases' definitions, by name.
+    pub(super) fn definitions(&self) -> watch::Receiver<BTreeMap<String, u64>> {
+        self.upstream.definitions()
+    }
+
+    /// Whether the link to `id`'s review is shown for the first time: it is, by this call.
+    pub(super) fn show_once(&self, id: &ApprovalId) -> bool {
+        self.shown.note(id)
     }
 
     /// Marks `id` as in use until the claim is dropped.
@@ -118,12 +156,36 @@ impl Rooms {
         locked(&self.claims.0).contains_key(id)
     }
 
-    /// The type's name of column `number` of the relation with this OID, as the catalog snapshot has it.
-    pub(super) fn column_type(&self, database: &str, relation: u32, number: i16) -> Option<String> {
-        let snapshot = self.upstream.current(database)?;
-        let relation = snapshot.relation_by_oid(relation)?;
-        let column = relation.columns.iter().find(|column| column.number == number)?;
-        Some(column.type_name.to_string())
+    /// The types of a result's columns: as their tables declare them, where they are a table's.
+    pub(super) fn kinds(&self, database: &str, columns: &[ResultColumn]) -> Vec<Kind> {
+        let catalog = self.catalog(database);
+        let kind = |column: &ResultColumn| {
+            let kind = Kind::of(column.type_oid, catalog.as_deref());
+            let relation = catalog.as_deref().and_then(|catalog| catalog.relation_by_oid(column.table_oid));
+            let declared = relation
+                .and_then(|relation| relation.columns.iter().find(|known| known.number == column.column));
+            match declared {
+                Some(declared) => kind.called(&declared.type_name),
+                None => kind,
+            }
+        };
+        columns.iter().map(kind).collect()
+    }
+
+    /// The newest catalog of `database`, if one was ever loaded.
+    pub(super) fn catalog(&self, database: &str) -> Option<Arc<Snapshot>> {
+        self.upstream.current(database)
+    }
+
+    /// The catalog of a database that `who` may use, loaded if it has to be; of the only one where no name is given.
+    pub(super) async fn loaded_catalog(&self, who: &Identity, database: &str) -> Option<Arc<Snapshot>> {
+        let mut databases = self.databases(who);
+        databases.retain(|name| database.is_empty() || name == database);
+        let [database] = databases.as_slice() else { return None };
+        match self.catalog(database) {
+            Some(catalog) => Some(catalog),
+            None => self.upstream.refresh(database).await.ok(),
+        }
     }
 
     /// Opens a session of `caller` on `database`; without a name on the only one there is. No connection is
@@ -234,11 +296,24 @@ impl Drop for KeyClaim {
     }
 }
 
+/// A seat of `who`'s `most`, if one is free.
+fn taken(
+    seats: &Mutex<HashMap<String, Arc<Semaphore>>>,
+    who: &Identity,
+    most: usize,
+) -> Option<OwnedSemaphorePermit> {
+    let mut seats = locked(seats);
+    let own = seats.entry(who.name().to_owned()).or_insert_with(|| Arc::new(Semaphore::new(most)));
+    Arc::clone(own).try_acquire_owned().ok()
+}
+
 /// The maps stay whole whatever panicked while they were locked: every change is one call.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Subscriptions that one identity may have open.
+const MOST_LISTENERS: usize = 8;
 /// Why most visits end.
 const ENDED: &str = "the tool call ended";
 const ENDED_BY_RULES: &str = "the rulebook ends this session";

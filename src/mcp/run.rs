@@ -8,17 +8,18 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::approval::{ApprovalId, Request, State};
-use crate::gate::{Context, Denial, DenialKind, Explanation, Run, RunMode};
+use crate::gate::{Context, Denial, DenialKind, Explanation, Foreseen, Run, RunMode};
 use crate::identity::Identity;
 use crate::sql::facts::Class;
 use crate::sql::{Facts, Statement};
 
 use super::caller::Caller;
+use super::conceal::Asker;
 use super::envelope::{self, Envelope, Refusal, Status};
+use super::parameters::Lists;
 use super::rooms::{Claim, KeyClaim, Rooms};
-use super::values::Lists;
 use super::waiting::Waiting;
-use super::{conceal, once, reading, writing};
+use super::{once, reading, suggest, writing};
 
 /// A statement that a tool was asked to run.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
         Ok(visit) => visit,
         Err(denial) => return Envelope::denial(&denial, who),
     };
-    let explanation = rooms.gate.explain(who, visit.context(), &job.sql).await;
+    let explanation = job.foreseen(rooms, visit.context()).await;
     let act = job.act(visit.context());
     if let Some(refusal) = unfit(&explanation, job.mode, job.parameters.len()) {
         return declined(rooms, who, &act, &refusal);
@@ -88,6 +89,22 @@ pub(super) async fn run(rooms: &Arc<Rooms>, job: Job, waiting: &Waiting) -> Enve
 }
 
 impl Job {
+    /// What would happen to it.
+    pub(super) async fn foreseen(&self, rooms: &Rooms, context: &Arc<Context>) -> Explanation {
+        let call = Foreseen { tool: self.tool, purpose: &self.purpose, parameters: &self.parameters };
+        rooms.gate.foresee(&self.caller.identity, context, &self.sql, &call).await
+    }
+
+    /// Who asks, where.
+    pub(super) fn asker<'a>(&'a self, rooms: &'a Rooms, context: &'a Arc<Context>) -> Asker<'a> {
+        let judged = match self.mode {
+            RunMode::Read { .. } => 1,
+            RunMode::Write { .. } => 2,
+        };
+        let who = &self.caller.identity;
+        Asker { rooms, who, context, tool: self.tool, purpose: &self.purpose, judged }
+    }
+
     pub(super) fn act(&self, context: &Arc<Context>) -> Run {
         Run {
             context: Arc::clone(context),
@@ -216,13 +233,13 @@ pub(super) async fn refused<F: Borrow<Facts>>(
     // Before the catalog was first loaded there were no facts; the gate has loaded it by now.
     let late = match facts.is_empty() {
         false => Vec::new(),
-        true => rooms.gate.explain(who, context, &job.sql).await.facts,
+        true => job.foreseen(rooms, context).await.facts,
     };
     let facts: Vec<&Facts> = facts.iter().map(Borrow::borrow).chain(&late).collect();
-    match rooms.gate.access(who, context).await {
-        Ok(access) => Envelope::denial(&conceal::denial(denial, &facts, &access), who),
-        Err(unavailable) => Envelope::denial(&unavailable, who),
-    }
+    let asker = job.asker(rooms, context);
+    let told = asker.told(denial, &facts).await;
+    let instead = suggest::instead(&asker, &job.sql, &job.parameters).await;
+    Envelope::denial(&told, who).suggesting(instead)
 }
 
 /// The outcome of a request whose approval was used.

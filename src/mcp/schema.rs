@@ -60,10 +60,10 @@ fn entry(name: &str) -> Option<&'static Offer> {
 
 /// The schema of `params`: values for `$1`, `$2`, ... in order.
 pub(super) fn parameters(_: &mut SchemaGenerator) -> Schema {
-    let scalars = ["string", "number", "boolean", "null"].map(|kind| json!({ "type": kind }));
+    let kinds = ["string", "number", "boolean", "null", "array"].map(|kind| json!({ "type": kind }));
     let mut schema = Schema::default();
     schema.insert("type".to_owned(), json!("array"));
-    schema.insert("items".to_owned(), json!({ "anyOf": scalars }));
+    schema.insert("items".to_owned(), json!({ "anyOf": kinds }));
     schema
 }
 

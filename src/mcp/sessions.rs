@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rmcp::transport::streamable_http_server::SessionManager as _;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::session::{SessionState, SessionStore, SessionStoreError};
 
 /// The owners of all open sessions.
 #[derive(Debug)]
@@ -16,11 +18,22 @@ pub(super) struct Sessions {
     owners: Mutex<Owners>,
 }
 
-/// Sessions by id, with the order in which they were opened.
+/// Sessions by id.
 #[derive(Debug, Default)]
 struct Owners {
     opened: u64,
-    by_id: BTreeMap<String, (u64, String)>,
+    by_id: BTreeMap<String, Entry>,
+}
+
+/// What is known of one session.
+#[derive(Debug, Default)]
+struct Entry {
+    /// The order in which they were opened.
+    order: u64,
+    /// Who opened it; nobody while that is under way.
+    owner: Option<String>,
+    /// What its client began with. That is enough to go on with it after it was put to sleep.
+    state: Option<SessionState>,
 }
 
 impl Sessions {
@@ -30,7 +43,7 @@ impl Sessions {
 
     /// Whether `who` opened the session `id`.
     pub(super) fn belongs_to(&self, id: &str, who: &str) -> bool {
-        self.owners().by_id.get(id).is_some_and(|(_, owner)| owner == who)
+        self.owners().by_id.get(id).is_some_and(|entry| entry.is_of(who))
     }
 
     /// Notes that `who` opened the session `id`, forgets sessions that have ended, and closes the oldest of
@@ -70,26 +83,57 @@ impl Sessions {
     }
 }
 
+/// Sessions that nobody uses for a while are put to sleep: only how they began is kept, and the next message wakes
+/// them. So idle ones cost next to nothing, and don't end by being idle.
+#[async_trait]
+impl SessionStore for Sessions {
+    async fn load(&self, session_id: &str) -> Result<Option<SessionState>, SessionStoreError> {
+        Ok(self.owners().by_id.get(session_id).and_then(|entry| entry.state.clone()))
+    }
+
+    async fn store(&self, session_id: &str, state: &SessionState) -> Result<(), SessionStoreError> {
+        self.owners().remember(session_id, state.clone());
+        Ok(())
+    }
+
+    async fn delete(&self, session_id: &str) -> Result<(), SessionStoreError> {
+        self.owners().by_id.remove(session_id);
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn is_of(&self, who: &str) -> bool {
+        self.owner.as_deref() == Some(who)
+    }
+}
+
 impl Owners {
     /// Forgets the sessions of `who`; returns their ids.
     fn end(&mut self, who: &str) -> Vec<String> {
-        let ended = self.by_id.extract_if(.., |_, (_, owner)| owner == who).map(|(id, _)| id);
-        ended.collect()
+        self.by_id.extract_if(.., |_, entry| entry.is_of(who)).map(|(id, _)| id).collect()
     }
 
-    /// Returns the ids to close. `open` is sorted; ids opened since it was taken are kept too.
-    fn open(&mut self, id: &str, who: &str, open: &[String], max_each: usize) -> Vec<String> {
-        let before = self.opened;
+    /// Notes how a session began that is being opened.
+    fn remember(&mut self, id: &str, state: SessionState) {
         self.opened = self.opened.saturating_add(1);
-        self.by_id.insert(id.to_owned(), (self.opened, who.to_owned()));
-        let recent = before.saturating_sub(RECENT);
-        self.by_id.retain(|id, (order, _)| *order > recent || open.binary_search(id).is_ok());
-        let mut own: Vec<(u64, String)> = self
-            .by_id
-            .iter()
-            .filter(|(_, (_, owner))| owner == who)
-            .map(|(id, (order, _))| (*order, id.clone()))
-            .collect();
+        let (order, state) = (self.opened, Some(state));
+        self.by_id.insert(id.to_owned(), Entry { order, owner: None, state });
+    }
+
+    /// Returns the ids to close. `open` is sorted; ids opened since it was taken are kept too, and those that sleep.
+    fn open(&mut self, id: &str, who: &str, open: &[String], max_each: usize) -> Vec<String> {
+        let recent = self.opened.saturating_sub(RECENT);
+        self.opened = self.opened.saturating_add(1);
+        let entry = self.by_id.entry(id.to_owned()).or_default();
+        entry.order = self.opened;
+        entry.owner = Some(who.to_owned());
+        self.by_id.retain(|id, entry| {
+            let may_sleep = entry.owner.is_some() && entry.state.is_some();
+            entry.order > recent || may_sleep || open.binary_search(id).is_ok()
+        });
+        let own = self.by_id.iter().filter(|(_, entry)| entry.is_of(who));
+        let mut own: Vec<(u64, String)> = own.map(|(id, entry)| (entry.order, id.clone())).collect();
         own.sort_unstable();
         let surplus = own.len().saturating_sub(max_each);
         let surplus: Vec<String> = own.into_iter().take(surplus).map(|(_, id)| id).collect();
@@ -108,6 +152,8 @@ const RECENT: u64 = 64;
 
 #[cfg(test)]
 mod tests {
+    use rmcp::model::{ClientCapabilities, Implementation, InitializeRequestParams};
+
     use super::*;
 
     #[test]
@@ -140,12 +186,19 @@ mod tests {
     }
 
     #[test]
-    fn sessions_that_ended_are_forgotten() {
+    fn sessions_that_ended_are_forgotten_and_those_that_sleep_are_not() {
         let mut owners = Owners::default();
+        let client = InitializeRequestParams::new(ClientCapabilities::default(), Implementation::default());
+        owners.remember("sleeps", SessionState::new(client.clone()));
+        assert!(owners.open("sleeps", "robin", &[], 2).is_empty());
+        owners.remember("never opened", SessionState::new(client));
         for number in 0..(RECENT * 3) {
             owners.open(&format!("s{number}"), &format!("agent{number}"), &["s0".into()], 2);
         }
         assert!(owners.by_id.contains_key("s0"));
-        assert!(owners.by_id.len() <= usize::try_from(RECENT).unwrap() + 2, "{}", owners.by_id.len());
+        assert!(owners.by_id["sleeps"].is_of("robin"));
+        assert!(!owners.by_id.contains_key("never opened"));
+        assert!(owners.by_id.len() <= usize::try_from(RECENT).unwrap() + 3, "{}", owners.by_id.len());
+        assert_eq!(owners.end("robin"), ["sleeps"]);
     }
 }

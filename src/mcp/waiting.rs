@@ -30,6 +30,11 @@ impl Waiting {
         Self { rooms, patience, held: watch::Sender::new(None), claim: Mutex::default() }
     }
 
+    /// The same, which tells by `held` when the gate holds the statement.
+    pub(super) fn telling(self, held: watch::Sender<Option<Hold>>) -> Self {
+        Self { held, ..self }
+    }
+
     /// Changes to `Some` when the gate holds the statement.
     pub(super) fn holds(&self) -> watch::Receiver<Option<Hold>> {
         self.held.subscribe()
@@ -114,7 +119,8 @@ fn broken(error: &tokio::task::JoinError) -> Envelope {
     ))
 }
 
-fn gone() -> Envelope {
+/// The answer to a client that is no longer there.
+pub(super) fn gone() -> Envelope {
     Envelope::error(&Refusal::new("cancelled", "the client cancelled the call", ""))
 }
 

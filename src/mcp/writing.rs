@@ -7,10 +7,11 @@ use serde_json::{Map, Value, json};
 use crate::gate::{Authorized, Connect, Explanation, Run};
 use crate::upstream::{RunResult, Witness, Written, write};
 
+use super::conceal::Asker;
 use super::envelope::{Envelope, Status};
 use super::rooms::Rooms;
 use super::run::Job;
-use super::text::{MESSAGE, clean};
+use super::text::{MESSAGE, NOTICE, clean};
 use super::{failure, once, render};
 
 /// Runs what `proof` admits; `generation` was read before `connect` was made.
@@ -22,7 +23,8 @@ pub(super) async fn perform(
     generation: u64,
     explanation: &Explanation,
 ) -> Envelope {
-    let database = connect.context().database().to_owned();
+    let context = Arc::clone(connect.context());
+    let database = context.database().to_owned();
     let ticket = match once::begin(rooms, job, &database, proof.approval()) {
         Ok(ticket) => ticket,
         Err(envelope) => return *envelope,
@@ -34,8 +36,10 @@ pub(super) async fn perform(
             let outcome = write(lease, proof, &rooms.gate, &job.caller.identity, witness).await;
             let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             let envelope = match outcome {
-                Ok(written) => changed(rooms, job, &database, &written, explanation),
-                Err(error) => failure::of_run(&error).with("database", database.as_str()),
+                Ok(written) => changed(&job.asker(rooms, &context), job, &written, explanation),
+                Err(error) => {
+                    failure::of_run(&error, &job.asker(rooms, &context)).with("database", database.as_str())
+                }
             };
             envelope.with("elapsed_ms", elapsed_ms)
         }
@@ -47,19 +51,19 @@ pub(super) async fn perform(
     }
 }
 
-fn changed(
-    rooms: &Rooms,
-    job: &Job,
-    database: &str,
-    written: &Written,
-    explanation: &Explanation,
-) -> Envelope {
+fn changed(asker: &Asker<'_>, job: &Job, written: &Written, explanation: &Explanation) -> Envelope {
+    let database = asker.context.database();
     let notices: Vec<String> = written.results.iter().flat_map(|result| result.notices.clone()).collect();
     let decision_id = written.results.first().map_or("", |result| result.decision_id.as_str());
     let envelope = Envelope::new(Status::Ok, decision_id)
         .with("database", database)
-        .with("rows_affected", written.affected)
-        .with_some("notices", render::notices(&notices));
+        .with("rows_affected", written.affected);
+    let envelope = match render::notices(&notices, |notice| asker.heard(notice)) {
+        None => envelope,
+        Some(notices) => {
+            envelope.with("notices", notices).with("content_trust", "untrusted").with("notice", NOTICE)
+        }
+    };
     let share = job.max_bytes / u64::try_from(written.results.len().max(1)).unwrap_or(u64::MAX);
     let told = |(index, result): (usize, &RunResult)| {
         let mut told = Map::new();
@@ -67,10 +71,9 @@ fn changed(
         if !result.columns.is_empty() {
             let facts = explanation.facts.get(index);
             let masked = facts.map(|facts| render::masked_outputs(facts, &explanation.masked));
-            let columns = render::columns(&result.columns, &masked.unwrap_or_default(), |column| {
-                rooms.column_type(database, column.table_oid, column.column)
-            });
-            told.insert("returning".to_owned(), render::returned(result, &columns, share));
+            let kinds = asker.rooms.kinds(database, &result.columns);
+            let columns = render::columns(&result.columns, &masked.unwrap_or_default(), &kinds);
+            told.insert("returning".to_owned(), render::returned(result, columns, kinds, share));
         }
         told
     };

@@ -18,14 +18,13 @@
 mod archive;
 mod build;
 mod canonical;
-mod jws;
 mod manifest;
 mod roots;
 mod signature;
 
+pub use crate::jws::{Algorithm, KeyError, PrivateKey, PublicKey};
 pub use archive::MAX_PACKED;
 pub use build::{Plan, build, pack, sign};
-pub use jws::{Algorithm, KeyError, PrivateKey, PublicKey};
 pub use manifest::Manifest;
 pub use roots::compose;
 pub use signature::Verification;

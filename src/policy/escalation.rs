@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::answer::{Answer, PolicyError};
-use super::input::ApprovalEvidence;
+use super::input::{ApprovalEvidence, IdentityInput};
 use super::places::Places;
 use super::quorum::{Asker, Person, satisfied};
 use super::{Effect, Reason};
@@ -187,10 +187,11 @@ pub(super) struct Electorate<'a> {
 }
 
 impl<'a> Electorate<'a> {
-    /// That of `name`, whose owner is in `agents`.
-    pub(super) fn of(agents: &'a Value, name: &'a str) -> Self {
-        let owner = agents.get(name).and_then(|file| file.get("owner")).and_then(Value::as_str);
-        Self { agents, asker: Asker { name, owner: owner.unwrap_or_default() } }
+    /// That of `identity`. Who answers for it is in `agents`, unless it is one of many behind a file.
+    pub(super) fn of(agents: &'a Value, identity: &IdentityInput<'a>) -> Self {
+        let IdentityInput { name, owner, .. } = *identity;
+        let filed = agents.get(name).and_then(|file| file.get("owner")).and_then(Value::as_str);
+        Self { agents, asker: Asker { name, owner: filed.unwrap_or(owner) } }
     }
 
     /// `evidence`, with the groups that its people have now: none for those who are no active people any more.

@@ -82,13 +82,16 @@ impl<'a> StatementInput<'a> {
 /// An identity as policy sees it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct IdentityInput<'a> {
-    /// Its name; its file is `data.agents[name]`.
+    /// Its name. One person has one, by whatever way they come.
     pub name: &'a str,
+    /// Its file is `data.agents[file]`. As `name`, but for whom an issuer vouches: many may come by one file, as members of
+    /// a group, or as an agent on behalf of different people.
+    pub file: &'a str,
     /// What sort of principal.
     pub kind: Kind,
     /// Who answers for it; empty without an owner.
     pub owner: &'a str,
-    /// Its groups.
+    /// Its groups: its file's, and those that its token's issuer was allowed to confer.
     pub groups: &'a [String],
     /// On whose behalf: its owner, the owner's owner, and so on; empty without an owner. Whoever is last answers for all.
     pub delegation: Vec<&'a str>,
@@ -100,7 +103,7 @@ impl<'a> IdentityInput<'a> {
     /// An identity of which nothing is known but its name and kind.
     #[must_use]
     pub fn named(name: &'a str, kind: Kind) -> Self {
-        Self { name, kind, owner: "", groups: &[], delegation: Vec::new(), claims: &NO_CLAIMS }
+        Self { name, file: name, kind, owner: "", groups: &[], delegation: Vec::new(), claims: &NO_CLAIMS }
     }
 }
 
@@ -130,7 +133,7 @@ pub struct SessionFacts<'a> {
     pub address: &'a str,
     /// Whether the client came by TLS.
     pub tls: bool,
-    /// How the identity proved itself: `scram`, `token`, `certificate` or `trust`; empty where nobody did.
+    /// How the identity proved itself: `scram`, `token`, `certificate`, `oidc` or `trust`; empty where nobody did.
     pub proof: &'a str,
     /// `application_name` or the MCP client's name, as claimed.
     pub application: &'a str,

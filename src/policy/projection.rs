@@ -216,7 +216,14 @@ pub(super) const FIELDS: [&str; 15] = [
 ];
 
 /// By these the gateway finds an identity's file, and tells an unjudged session.
-const OWN: [&[&str]; 4] = [&["identity", "name"], &["identity", "kind"], &["unjudged"], &["database"]];
+const OWN: [&[&str]; 6] = [
+    &["identity", "name"],
+    &["identity", "file"],
+    &["identity", "kind"],
+    &["identity", "owner"],
+    &["unjudged"],
+    &["database"],
+];
 
 /// Longest key, in bytes: large bind values that a rulebook reads are decided on each time.
 const MOST_KEY_BYTES: usize = 16 * 1024;

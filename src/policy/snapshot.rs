@@ -325,7 +325,7 @@ impl Snapshot {
         if let Some(refused) = self.preliminary(input)? {
             return Ok(refused);
         }
-        let electorate = Electorate::of(&self.agents, input.identity.name);
+        let electorate = Electorate::of(&self.agents, &input.identity);
         let approvals = electorate.as_of_now(input.approvals);
         let input = &StatementInput { approvals: &approvals, ..input.clone() };
         let answer = match self.question(input) {
@@ -347,7 +347,7 @@ impl Snapshot {
 
     pub(super) fn judged(&self, input: &StatementInput<'_>, answer: &Value) -> Result<Merged, PolicyError> {
         let file = self.known(&input.identity)?;
-        let electorate = Electorate::of(&self.agents, input.identity.name);
+        let electorate = Electorate::of(&self.agents, &input.identity);
         let approvals = electorate.as_of_now(input.approvals);
         let answer = self.read("statement", answer);
         let merged = answer::statement(&answer, &electorate, &approvals, answer::file_limits(file))?;
@@ -457,7 +457,7 @@ impl Snapshot {
 
     /// The identity's file, if it is still the one that logged in: files change without a restart.
     fn known(&self, identity: &IdentityInput<'_>) -> Result<&Value, PolicyError> {
-        let file = self.agents.get(identity.name).or(self.stranger.as_ref());
+        let file = self.agents.get(identity.file).or(self.stranger.as_ref());
         let file = file.ok_or_else(|| PolicyError::Identity {
             name: identity.name.to_owned(),
             why: "has no file any more",

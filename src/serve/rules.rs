@@ -281,6 +281,7 @@ fn build(settings: &Settings, pieces: &Pieces) -> Result<Rules, RulesError> {
     let bundles: Vec<_> = pieces.bundles.iter().map(|delivery| (&delivery.bundle, delivery.grants)).collect();
     let all = compose(&pieces.folder, &bundles)?;
     let directory = Directory::build(&pieces.agents)?;
+    known_issuers(settings, &directory)?;
     let policy = policy::Snapshot::build(&all, &directory.to_data())?;
     if settings.control.run_tests {
         run_tests(&all)?;
@@ -301,6 +302,17 @@ fn build(settings: &Settings, pieces: &Pieces) -> Result<Rules, RulesError> {
         None => policy,
     };
     Ok(Rules { policy, directory: Arc::new(directory) })
+}
+
+/// Whoever relies on an issuer relies on one that is there: a name that is written wrong would keep somebody out.
+fn known_issuers(settings: &Settings, directory: &Directory) -> Result<(), RulesError> {
+    let is_known = |name: &str| settings.mcp_door.issuers.iter().any(|issuer| issuer.name == name);
+    match directory.issuers().find(|(issuer, _)| !is_known(issuer)) {
+        None => Ok(()),
+        Some((issuer, file)) => {
+            Err(RulesError::NoIssuer { file: file.to_owned(), issuer: issuer.to_owned() })
+        }
+    }
 }
 
 /// Runs the tests that come with a rulebook.

@@ -81,6 +81,18 @@ pub fn analyze_shallow(statement: &Statement, catalog: &Snapshot) -> Option<Resu
     }
 }
 
+/// The tree of `statement`, where it is one for any thread.
+pub(super) fn parsed_shallow(statement: &Statement) -> Option<ParseResult> {
+    let text = statement.as_str();
+    if statement.is_unread()
+        || text.len() > MOST_SHALLOW_BYTES
+        || nesting::exact(text)? > MOST_SHALLOW_NESTING
+    {
+        return None;
+    }
+    parse(text).ok()
+}
+
 /// The facts of every statement; `None` if they can't be found within `depth`.
 fn understood(
     statement: &Statement,

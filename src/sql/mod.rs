@@ -11,6 +11,8 @@ pub mod analyze;
 pub mod facts;
 pub mod naming;
 mod nesting;
+pub mod parameters;
+pub mod star;
 pub mod statement;
 mod walk;
 

@@ -11,11 +11,13 @@ mod rows;
 pub(super) mod session;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::watch::Sender;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::error::SqlState;
@@ -40,6 +42,8 @@ pub(super) struct Shelf {
     used: AtomicBool,
     first_use: Notify,
     loads: Mutex<Loads>,
+    /// The versions of all databases' newest snapshots, by name.
+    versions: Sender<BTreeMap<String, u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +78,11 @@ impl Shelf {
             self.first_use.notify_one();
         }
         self.newest.load_full()
+    }
+
+    /// One that notes its snapshots' versions, beside those of other databases, in `versions`.
+    pub(super) fn new(versions: Sender<BTreeMap<String, u64>>) -> Self {
+        Self { versions, ..Self::default() }
     }
 
     /// Loads a first snapshot, and keeps it true while anybody uses it, for ever.
@@ -156,6 +165,9 @@ impl Shelf {
         }
         let snapshot = Arc::new(snapshot);
         self.newest.store(Some(Arc::clone(&snapshot)));
+        self.versions.send_if_modified(|versions| {
+            versions.insert(database.name.clone(), loads.version) != Some(loads.version)
+        });
         let kept = |fingerprint| Read { at, fingerprint, snapshot: Arc::clone(&snapshot) };
         loads.read = fingerprint.map(kept);
         Ok(snapshot)

@@ -1,12 +1,12 @@
 //! All governed databases, and what is known of each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::catalog::Snapshot;
 use crate::gate::{CatalogError, Catalogs, Withheld};
@@ -27,6 +27,7 @@ use super::target::Target;
 #[derive(Debug)]
 pub struct Upstream {
     databases: Vec<Database>,
+    versions: watch::Sender<BTreeMap<String, u64>>,
 }
 
 #[derive(Debug)]
@@ -112,15 +113,16 @@ impl Upstream {
     /// The databases of a configuration. Nothing is opened yet.
     #[must_use]
     pub fn new(databases: Vec<DatabaseSettings>) -> Self {
+        let versions = watch::Sender::default();
         let databases = databases.into_iter().map(|settings| Database {
             roles: settings.roles.iter().map(|role| role.name.clone()).collect(),
             places: settings.max_connections.map(|most| Arc::new(Semaphore::new(most))),
             target: Target::new(settings),
             pool: Arc::default(),
-            shelf: Shelf::default(),
+            shelf: Shelf::new(versions.clone()),
             vetting: Vetting::default(),
         });
-        Self { databases: databases.collect() }
+        Self { databases: databases.collect(), versions }
     }
 
     /// Loads `database`'s catalog, and again whenever it changes, whoever changed it: within seconds, or at once where an
@@ -228,6 +230,13 @@ impl Upstream {
         let found = self.database(database).ok_or_else(|| failed(NO_DATABASE.to_owned()))?;
         let catalog = self.refresh(database).await.map_err(|error| failed(error.why))?;
         Ok((found, catalog))
+    }
+
+    /// The version of each database's newest catalog snapshot, by the database's name, once there is one: it changes
+    /// whenever definitions are found to have changed. Nobody looks for changes while nobody uses a database.
+    #[must_use]
+    pub fn definitions(&self) -> watch::Receiver<BTreeMap<String, u64>> {
+        self.versions.subscribe()
     }
 
     /// Where `database` is.

@@ -3,7 +3,7 @@
 //! A judged session is pinned to what its judge takes for granted, whatever its client asks for; an unjudged one gets
 //! what its client gave, and nothing else.
 
-use crate::gate::Context;
+use crate::gate::{Context, Door};
 use crate::identity::Identity;
 use crate::mask::{Key, RowGrants};
 
@@ -22,6 +22,8 @@ pub(super) struct Unfit {
 pub(super) struct Session<'a> {
     /// The identity's name.
     pub(super) identity: &'a str,
+    /// What it is for, as the issuer of its token says; empty where nobody does.
+    pub(super) task: &'a str,
     /// The identity's ceiling on `statement_timeout`.
     pub(super) ceiling_ms: Option<u64>,
     /// `application_name`, as claimed; empty without one.
@@ -34,6 +36,8 @@ pub(super) struct Session<'a> {
     pub(super) read_only: bool,
     /// Whether its statements run as they come.
     pub(super) unjudged: bool,
+    /// Whether its values become JSON, and so have to be printed in one way.
+    pub(super) values_in_json: bool,
 }
 
 impl<'a> Session<'a> {
@@ -41,12 +45,14 @@ impl<'a> Session<'a> {
     pub(super) fn of(context: &'a Context, who: &'a Identity) -> Self {
         Self {
             identity: who.name(),
+            task: who.task(),
             ceiling_ms: who.limits().statement_timeout_ms,
             application: context.application(),
             settings: context.settings(),
             rows: context.rows(),
             read_only: context.is_read_only(),
             unjudged: context.is_unjudged(),
+            values_in_json: context.door() == Door::Mcp,
         }
     }
 
@@ -66,7 +72,7 @@ impl<'a> Session<'a> {
         } else {
             clients.retain(|(name, _)| !is(name, &PINNED));
             parameters.extend([
-                own(APPLICATION_NAME, &application_name(self.identity, self.application)),
+                own(APPLICATION_NAME, &application_name(self.identity, self.task, self.application)),
                 own("client_encoding", "UTF8"),
                 own("standard_conforming_strings", "on"),
                 own("search_path", &search_path(&database.search_path)),
@@ -75,6 +81,10 @@ impl<'a> Session<'a> {
             if self.read_only {
                 clients.retain(|(name, _)| !is(name, &[READ_ONLY]));
                 parameters.push(own(READ_ONLY, "on"));
+            }
+            if self.values_in_json {
+                clients.retain(|(name, _)| !PRINTED.iter().any(|(printed, _)| is(name, &[printed])));
+                parameters.extend(PRINTED.map(|(name, value)| own(name, value)));
             }
             parameters.extend(database.mask_key.iter().flat_map(Key::settings));
         }
@@ -119,12 +129,10 @@ fn search_path(schemas: &[String]) -> String {
     quoted.chain(["pg_temp".to_owned()]).collect::<Vec<_>>().join(", ")
 }
 
-/// `portcullis:NAME[:CLIENT]`, as PostgreSQL itself would clean and cut it.
-fn application_name(identity: &str, client: &str) -> String {
-    let name = match client {
-        "" => format!("portcullis:{identity}"),
-        client => format!("portcullis:{identity}:{client}"),
-    };
+/// `portcullis:NAME[:TASK][:CLIENT]`, as PostgreSQL itself would clean and cut it.
+fn application_name(identity: &str, task: &str, client: &str) -> String {
+    let parts = ["portcullis", identity, task, client];
+    let name = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(":");
     name.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).take(NAME_BYTES).collect()
 }
 
@@ -147,6 +155,15 @@ const PINNED: [&str; 12] = [
     "role",
     "session_authorization",
     "session_replication_role",
+];
+
+/// How values are printed that become JSON, whatever the server and its roles are set to. The order in which dates are
+/// *read* stays the server's own, and so does its time zone: a printed time says its offset.
+const PRINTED: [(&str, &str); 4] = [
+    ("DateStyle", "ISO"),
+    ("IntervalStyle", "iso_8601"),
+    ("bytea_output", "hex"),
+    ("extra_float_digits", "1"),
 ];
 
 /// `NAMEDATALEN` less the NUL.
@@ -175,13 +192,25 @@ mod tests {
     fn session(settings: &[(String, String)], unjudged: bool) -> Session<'_> {
         Session {
             identity: "ana",
+            task: "",
             ceiling_ms: None,
             application: "psql",
             settings,
             rows: &NO_ROWS,
             read_only: false,
             unjudged,
+            values_in_json: false,
         }
+    }
+
+    #[test]
+    fn values_that_become_json_are_printed_in_one_way_whatever_is_asked_for() {
+        let chosen = [own("datestyle", "German"), own("TIMEZONE", "Asia/Tokyo")];
+        let sent = sent(Session { values_in_json: true, ..session(&chosen, false) });
+        assert!(
+            sent.contains(&"DateStyle=ISO".to_owned()) && sent.contains(&"TIMEZONE=Asia/Tokyo".to_owned())
+        );
+        assert!(!sent.iter().any(|setting| setting.contains("German")), "{sent:?}");
     }
 
     #[test]
@@ -266,10 +295,11 @@ mod tests {
 
     #[test]
     fn the_application_name_tells_identity_and_client_in_63_printable_bytes() {
-        assert_eq!(application_name("ana", ""), "portcullis:ana");
-        assert_eq!(application_name("ana", "psql"), "portcullis:ana:psql");
-        assert_eq!(application_name("ana", "a\0b\n\u{e9}"), "portcullis:ana:a?b??");
-        assert_eq!(application_name("ana", &"\u{1f600}".repeat(100)).len(), 63);
+        assert_eq!(application_name("ana", "", ""), "portcullis:ana");
+        assert_eq!(application_name("ana", "", "psql"), "portcullis:ana:psql");
+        assert_eq!(application_name("bot/ana", "t-7", "cc"), "portcullis:bot/ana:t-7:cc");
+        assert_eq!(application_name("ana", "", "a\0b\n\u{e9}"), "portcullis:ana:a?b??");
+        assert_eq!(application_name("ana", "", &"\u{1f600}".repeat(100)).len(), 63);
     }
 
     #[test]

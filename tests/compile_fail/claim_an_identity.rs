@@ -9,6 +9,7 @@ fn claim() -> Identity {
         groups: vec![],
         limits: Limits::default(),
         proof: Proof::Token,
+        vouched: None,
     }
 }
 

@@ -215,6 +215,7 @@ fn an_agent_is_added_and_renewed_and_its_secret_is_shown_once() {
     assert_eq!(added.code, Some(0), "{}", added.err);
     let secret = added.out.trim();
     assert!(secret.starts_with("pcl_") && !added.err.contains(secret));
+    assert!(added.err.contains("claude mcp add --transport http portcullis"), "{}", added.err);
     assert!(!place.read("agents/bot.toml").contains(secret));
     assert_eq!(place.run(&["check"]).code, Some(0));
 
@@ -244,6 +245,62 @@ fn an_agent_is_added_and_renewed_and_its_secret_is_shown_once() {
     let listed = place.run(&["agent", "list"]);
     assert!(listed.out.contains("bot") && listed.out.contains("password, token"), "{}", listed.out);
     assert!(!place.run(&["agent", "list", "--json"]).out.contains("SCRAM"), "auth material in a list");
+}
+
+#[test]
+fn a_secret_goes_into_its_file_alone_and_the_client_is_told_where_that_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::without_database();
+    let add = ["agent", "add", "bot", "--owner", "ana", "--token-file", "bot.token", "--client", "codex"];
+    let added = place.run(&add);
+    assert_eq!((added.code, added.out.as_str()), (Some(0), ""), "{}", added.err);
+    let secret = place.read("bot.token");
+    assert!(secret.starts_with("pcl_") && !added.err.contains(secret.trim()), "{}", added.err);
+    let file = place.folder.path().join("bot.token");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let block = &added.err[added.err.find("[mcp_servers.portcullis]").expect("a block for Codex")..];
+    let block: toml::Table = toml::from_str(block).unwrap();
+    let server = &block["mcp_servers"]["portcullis"];
+    assert_eq!(server["command"].as_str(), Some(env!("CARGO_BIN_EXE_portcullis")));
+    assert_eq!(server["args"].as_array().unwrap().last().unwrap().as_str(), file.to_str());
+
+    let rotated = place.run(&["agent", "rotate", "bot", "--token-file", "bot.token"]);
+    assert_eq!((rotated.code, rotated.out.as_str()), (Some(0), ""), "{}", rotated.err);
+    assert_ne!(place.read("bot.token"), secret);
+    let desktop = place.run(&["agent", "add", "other", "--owner", "ana", "--client", "claude-desktop"]);
+    assert_eq!(desktop.code, Some(1));
+    assert!(desktop.err.contains("--token-file") && desktop.out.is_empty(), "{}", desktop.err);
+    assert!(!place.folder.path().join("agents/other.toml").exists());
+
+    let connect = place.run(&[
+        "agent",
+        "connect",
+        "--client",
+        "claude-code-project",
+        "--url",
+        "http://127.0.0.1:9/mcp",
+    ]);
+    let block: Value = serde_json::from_str(&connect.out).unwrap();
+    assert_eq!(block["mcpServers"]["portcullis"]["url"], "http://127.0.0.1:9/mcp");
+}
+
+#[test]
+fn a_relay_that_cannot_work_says_what_to_do_and_ends() {
+    let place = Place::without_database();
+    place.write("token", "pcl_anything\n");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = format!("http://127.0.0.1:{port}/mcp");
+    for (arguments, hint) in [
+        (&["--url", nobody.as_str(), "--token-file", "token"][..], "portcullis serve"),
+        (&["--url", "https://example.com/mcp", "--token-file", "token"], "on this machine"),
+        (&["--url", "http://10.0.0.1/mcp", "--token-file", "token"], "127.0.0.1"),
+        (&["--url", nobody.as_str()], "portcullis agent rotate"),
+        (&["--url", nobody.as_str(), "--token-file", "nowhere"], "portcullis agent rotate"),
+    ] {
+        let ran = place.run(&[&["mcp"], arguments].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(hint) && !ran.err.contains("pcl_anything"), "{arguments:?}: {}", ran.err);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 mod cells;
 mod cli;
+mod clients;
 mod compile_fail;
 mod conformance;
 mod console;
@@ -25,6 +26,7 @@ mod identity;
 mod ledger;
 mod masks;
 mod mcp;
+mod oidc;
 mod parity;
 mod policy_tools;
 mod rows;

@@ -1,13 +1,21 @@
 //! The MCP door as clients meet it: tokens, sessions, both eras of the protocol, and every answer held against the
 //! schema that its tool promises.
 
+mod changes;
+mod checked;
+mod connections;
 mod governed;
+mod hidden;
+mod injection;
 mod links;
 mod once;
 mod pages;
+mod resources;
 mod shop;
 mod stand;
 mod surface;
+mod tasks;
+mod values;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
@@ -103,6 +111,23 @@ async fn a_session_is_of_no_use_to_another_identity() {
         assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     }
     assert_eq!(post(&stand, &as_robin, &list).await.status(), StatusCode::OK, "the session still stands");
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_ends_streams_and_begins_nothing() {
+    let stand = Stand::door_only().await;
+    let robin = stand.bearer("robin");
+    let id = session(&stand, &robin).await;
+    let stream = reqwest::Client::new().get(&stand.url).header(AUTHORIZATION, &robin);
+    let stream = stream.header("accept", "text/event-stream").header("mcp-session-id", &id);
+    let stream = stream.send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    stand.shutdown.cancel();
+    stream.text().await.unwrap();
+    let answer = post(&stand, &[("authorization", &robin)], &initialize()).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers()["retry-after"], "5");
+    assert!(answer.text().await.unwrap().contains("nothing new begins"));
 }
 
 #[tokio::test]
@@ -263,6 +288,19 @@ async fn one_identity_cannot_take_all_seats() {
         assert_eq!(answer["approval"]["approver_note"], "not today");
     }
     assert!(!robin.call("my_access", json!({})).await.1, "the seats are free again");
+}
+
+#[tokio::test]
+async fn nothing_is_no_statement_and_no_tool_allows_it() {
+    let stand = Stand::door_only().await;
+    let robin = stand.client("robin", Era::Stateless).await;
+    for tool in ["check_sql", "query"] {
+        for sql in ["", " \n\t"] {
+            let (answer, is_error) = robin.call(tool, json!({ "sql": sql })).await;
+            assert!(is_error && answer.get("verdict").is_none(), "{tool}: {answer}");
+            assert_eq!(answer["error"]["code"], "invalid_argument", "{tool}: {answer}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ import data.portcullis.fixtures_test.agents as identities
 import data.portcullis.session.client_certificate.deny
 
 rules(who, proof) := found if {
-	asked := {"identity": {"name": who}, "session": {"proof": proof}}
+	asked := {"identity": {"name": who, "file": who}, "session": {"proof": proof}}
 	found := {reason.rule | some reason in deny} with input as asked
 		with data.agents as identities
 		with data.client_certificate as {"dba": ["certificate"]}

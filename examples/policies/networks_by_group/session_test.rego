@@ -4,7 +4,7 @@ import data.portcullis.fixtures_test.agents as identities
 import data.portcullis.session.networks_by_group.deny
 
 rules(who, address) := found if {
-	asked := {"identity": {"name": who}, "session": {"address": address}}
+	asked := {"identity": {"name": who, "file": who}, "session": {"address": address}}
 	found := {reason.rule | some reason in deny} with input as asked
 		with data.agents as identities
 		with data.networks_by_group as {"dba": ["10.20.0.0/16", "fd00::/8"]}

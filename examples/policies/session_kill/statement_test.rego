@@ -5,7 +5,7 @@ import data.portcullis.statement.session_kill.alert
 import data.portcullis.statement.session_kill.deny
 import data.portcullis.statement.session_kill.oblige
 
-ask(who, groups) := {"identity": {"name": who, "groups": groups}}
+ask(who, groups) := {"identity": {"name": who, "file": who, "groups": groups}}
 
 stop := {"identities": ["bot"], "groups": ["contractors"]}
 

@@ -6,7 +6,7 @@ import data.portcullis.session.session_settings.setting
 
 terms := {"support": {"lifetime_s": 60, "settings": {"lock_timeout": "2s"}}}
 
-ask(who) := {"identity": {"name": who}}
+ask(who) := {"identity": {"name": who, "file": who}}
 
 test_by_group if {
 	lifetime_s == {60} with input as ask("bot")

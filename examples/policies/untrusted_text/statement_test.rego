@@ -3,6 +3,7 @@ package portcullis.untrusted_text_test
 import data.portcullis.fixtures_test as fixtures
 import data.portcullis.statement.untrusted_text.escalate
 import data.portcullis.statement.untrusted_text.label
+import data.portcullis.statement.untrusted_text.limit
 
 labels := {"public.tickets": {"body": ["untrusted"]}, "public.customers": {"notes": ["personal", "untrusted"]}}
 
@@ -29,4 +30,14 @@ test_not_both_or_no_write if {
 	asked("write", ["personal"]) == 0
 	asked("write", ["untrusted"]) == 0
 	asked("read", ["personal", "untrusted"]) == 0
+}
+
+ceilings(session) := found if {
+	input_now := object.union(fixtures.ask("bot", {}), {"labels": {"session": session}})
+	found := limit with input as input_now
+}
+
+test_few_rows_once_both_were_read if {
+	ceilings(["personal", "untrusted"]) == {{"rows": 20}}
+	ceilings(["untrusted"]) == set()
 }

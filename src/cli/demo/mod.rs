@@ -12,10 +12,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::serve::Addresses;
 
+use super::agent::connect::connection;
+use super::client::Client;
 use super::exit::Exit;
 use super::output::Output;
 use super::stop::Stop;
@@ -41,6 +42,10 @@ pub(super) struct Demo {
     /// Says what to connect with in one line of JSON, for programs
     #[arg(long, conflicts_with = "tour")]
     json: bool,
+
+    /// The MCP client to print a block for
+    #[arg(long, value_enum, default_value_t = Client::ClaudeCode, conflicts_with_all = ["tour", "json"])]
+    client: Client,
 
     /// The rulebook, in place of the one that ships
     #[arg(long, value_name = "DIR")]
@@ -77,7 +82,7 @@ impl Demo {
         if self.json {
             output.json(&Ready::of(&stage))?;
         } else {
-            invite(&stage, output)?;
+            invite(&stage, self.client, output)?;
         }
         stop.wait().await;
         output.remark("stopping and removing everything ...")?;
@@ -113,16 +118,11 @@ impl Ready {
 }
 
 /// Prints what to copy.
-fn invite(stage: &Stage, output: &mut Output) -> anyhow::Result<()> {
+fn invite(stage: &Stage, client: Client, output: &mut Output) -> anyhow::Result<()> {
     let addresses = stage.addresses();
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("portcullis"));
-    let mcp = json!({ "mcpServers": { "shop": {
-        "command": program,
-        "args": [
-            "mcp", "--url", format!("http://{}/mcp", addresses.mcp),
-            "--token-file", stage.token_file("support-bot"),
-        ],
-    } } });
+    let (url, token_file) = (format!("http://{}/mcp", addresses.mcp), stage.token_file("support-bot"));
+    let block = connection(url.clone(), Some(&token_file))?.block(client)?;
     output.line(format_args!(
         "
 PostgreSQL {version} with the database `shop` is governed. Three ways in:
@@ -135,24 +135,31 @@ PostgreSQL {version} with the database `shop` is governed. Three ways in:
    UPDATE tickets SET status = 'closed' WHERE id = 1;   -- waits for a person: see 3
    DELETE FROM tickets;                                 -- denied
 
-2. Claude, or any MCP client, as the agent support-bot. In .mcp.json:
+2. An MCP client, as the agent support-bot. {place}:
 
-{mcp:#}
+{block}
+
+   The same for Claude Desktop, Codex, Cursor or Visual Studio Code:
+   {program} agent connect --url {url} --token-file {token_file} --client codex
 
 3. The console, where people decide on what waits: http://{console}
 
    Log in with the token of priya, who may approve:  {priya}
    or in a terminal:
-   PORTCULLIS_TOKEN={priya} {program} approvals --url http://{console} watch
+   {program} approvals --url http://{console} --token-file {priya_file} watch
 
 Everything is in {folder} until Ctrl-C.",
         version = stage.cluster().version(),
         ana = stage.token("ana")?.expose(),
         priya = stage.token("priya")?.expose(),
+        priya_file = stage.token_file("priya").display(),
         host = addresses.wire.ip(),
         wire = addresses.wire.port(),
         console = addresses.console,
         program = program.display(),
+        place = block.place,
+        block = block.text,
+        token_file = token_file.display(),
         folder = stage.config().parent().map(|folder| folder.display().to_string()).unwrap_or_default(),
     ))?;
     Ok(())

@@ -164,7 +164,7 @@ impl Eval {
         let who = agent.map(|agent| {
             let delegation = directory.as_ref().map(|all| all.delegation(identity)).unwrap_or_default();
             json!({
-                "name": identity, "kind": agent.kind(), "owner": agent.owner().unwrap_or_default(),
+                "name": identity, "file": identity, "kind": agent.kind(), "owner": agent.owner().unwrap_or_default(),
                 "groups": agent.groups(), "delegation": delegation, "claims": agent.claims(),
             })
         });

@@ -158,7 +158,7 @@ fn list(rooms: &Rooms, who: &Identity) -> Result<Envelope, Refusal> {
     Ok(Envelope::new(Status::Ok, "").with("approvals", json!(approvals)))
 }
 
-fn own(rooms: &Rooms, who: &Identity, id: &str) -> Result<Request, Refusal> {
+pub(in super::super) fn own(rooms: &Rooms, who: &Identity, id: &str) -> Result<Request, Refusal> {
     let request = ApprovalId::parse(id).and_then(|id| rooms.gate.desk().request(&id).ok());
     request.filter(|request| request.requester == who.name()).ok_or_else(|| {
         let message = "you have no such approval request";

@@ -12,11 +12,11 @@ use crate::sql::Statement;
 
 use super::super::envelope::{Envelope, Refusal};
 use super::super::once;
+use super::super::parameters::Lists;
 use super::super::run::Job;
 use super::super::schema::{self, Words, extend, plain};
-use super::super::values::Lists;
 use super::query::default_bytes;
-use super::{Call, invalid, parameters, read, statement, within};
+use super::{Call, invalid, read, statement, within};
 
 pub(in super::super) const NAME: &str = "execute";
 
@@ -35,7 +35,7 @@ pub(in super::super) struct Arguments {
     /// One statement; $1, $2, ... stand for `params`.
     #[serde(default)]
     sql: String,
-    /// Values for $1, $2, ... Pass exact decimals, big integers, arrays and documents as strings.
+    /// Values for $1, $2, ...; long numbers as strings.
     #[serde(default)]
     #[schemars(schema_with = "schema::parameters")]
     params: Vec<Value>,
@@ -109,7 +109,7 @@ pub(super) async fn call(arguments: JsonObject, call: Call) -> Result<Envelope, 
     if key.len() > MAX_KEY {
         return Err(invalid(&format!("`idempotency_key` may have at most {MAX_KEY} bytes")));
     }
-    let (sql, parameters) = arguments.statements()?;
+    let (sql, parameters) = arguments.statements(&call).await?;
     let mut job = Job {
         caller: call.caller.clone(),
         sql,
@@ -142,12 +142,19 @@ pub(super) async fn call(arguments: JsonObject, call: Call) -> Result<Envelope, 
 
 impl Arguments {
     /// The text to run, and the values of each statement in it.
-    fn statements(&self) -> Result<(Statement, Lists), Refusal> {
+    async fn statements(&self, call: &Call) -> Result<(Statement, Lists), Refusal> {
         match (self.sql.is_empty(), self.statements.as_slice()) {
-            (false, []) => Ok((statement(&self.sql)?, vec![parameters(&self.params)?])),
+            (false, []) => {
+                let sql = statement(&self.sql)?;
+                let values = call.parameters(&self.database, &sql, &self.params).await?;
+                Ok((sql, vec![values]))
+            }
             (true, parts @ [_, ..]) if self.params.is_empty() && parts.len() <= MAX_STATEMENTS => {
                 let texts: Vec<&str> = parts.iter().map(|part| part.sql.as_str()).collect();
-                let values = parts.iter().map(|part| parameters(&part.params)).collect::<Result<_, _>>()?;
+                let mut values = Vec::with_capacity(parts.len());
+                for part in parts {
+                    values.push(call.parameters(&self.database, &statement(&part.sql)?, &part.params).await?);
+                }
                 // Each stands on lines of its own, so that a comment at its end hides nothing.
                 Ok((statement(&texts.join("\n;\n"))?, values))
             }
@@ -165,7 +172,7 @@ fn default_wait() -> u64 {
 }
 
 /// Clients give up on a silent call after a minute.
-pub(super) const MAX_WAIT_S: u64 = 45;
+pub(in super::super) const MAX_WAIT_S: u64 = 45;
 const MAX_REASON: usize = 2000;
 const MAX_KEY: usize = 200;
 /// Approvers read them all.

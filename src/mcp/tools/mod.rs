@@ -23,10 +23,10 @@ use crate::sql::Statement;
 
 use super::caller::Caller;
 use super::envelope::{Envelope, Refusal};
+use super::parameters;
 use super::rooms::Rooms;
 use super::run::{self, Job};
 use super::text::{MESSAGE, NAME as NAME_LENGTH, clean};
-use super::values;
 use super::waiting::{Waiting, attend};
 
 /// One call of a tool.
@@ -36,6 +36,8 @@ pub(super) struct Call {
     pub(super) caller: Caller,
     pub(super) context: RequestContext<RoleServer>,
     pub(super) seat: OwnedSemaphorePermit,
+    /// Told when the statement is held for approval.
+    pub(super) held: watch::Sender<Option<Hold>>,
 }
 
 /// Calls the tool `name`.
@@ -61,6 +63,20 @@ pub(super) async fn call(name: &str, arguments: JsonObject, call: Call) -> Envel
 }
 
 impl Call {
+    /// `params` of `sql` on `database` as they are sent.
+    async fn parameters(
+        &self,
+        database: &str,
+        sql: &Statement,
+        params: &[Value],
+    ) -> Result<Vec<Option<String>>, Refusal> {
+        let catalog = match params.iter().any(Value::is_array) {
+            true => self.rooms.loaded_catalog(&self.caller.identity, database).await,
+            false => None,
+        };
+        parameters::to_text(params, sql, catalog.as_deref()).map_err(|error| invalid(&error.to_string()))
+    }
+
     /// Runs `job` in a task of its own, which keeps the seat until it ends, and waits for it.
     async fn run(self, job: Job, patience: Duration) -> Envelope {
         let (rooms, waiting) = self.waiting(patience);
@@ -69,7 +85,8 @@ impl Call {
 
     /// What a call waits with.
     fn waiting(&self, patience: Duration) -> (Arc<Rooms>, Waiting) {
-        (Arc::clone(&self.rooms), Waiting::new(Arc::clone(&self.rooms), patience))
+        let waiting = Waiting::new(Arc::clone(&self.rooms), patience).telling(self.held.clone());
+        (Arc::clone(&self.rooms), waiting)
     }
 
     /// Does `work` in a task of its own, which keeps the seat until it ends, and waits for it.
@@ -78,8 +95,8 @@ impl Call {
         holds: watch::Receiver<Option<Hold>>,
         work: impl Future<Output = Envelope> + Send + 'static,
     ) -> Envelope {
-        let Self { context, seat, .. } = self;
-        let task = tokio::spawn(async move {
+        let Self { rooms, context, seat, .. } = self;
+        let task = rooms.tasks.spawn(async move {
             let envelope = work.await;
             drop(seat);
             envelope
@@ -110,11 +127,10 @@ fn within(name: &str, value: u64, least: u64, most: u64) -> Result<u64, Refusal>
 }
 
 fn statement(sql: &str) -> Result<Statement, Refusal> {
+    if sql.trim().is_empty() {
+        return Err(invalid("`sql` holds no statement"));
+    }
     Statement::new(sql.as_bytes(), Statement::AGENT_CAP).map_err(|error| invalid(&error.to_string()))
-}
-
-fn parameters(params: &[Value]) -> Result<Vec<Option<String>>, Refusal> {
-    values::to_text(params).map_err(|error| invalid(&error.to_string()))
 }
 
 fn invalid(message: &str) -> Refusal {

@@ -14,7 +14,7 @@ use super::super::reading::{self, MOST_BYTES, Turn, Wish};
 use super::super::run::{self, Job};
 use super::super::schema::{self, Words, extend, plain};
 use super::execute::run_fields;
-use super::{Call, invalid, parameters, read, statement, within};
+use super::{Call, invalid, read, statement, within};
 
 pub(in super::super) const NAME: &str = "query";
 
@@ -32,7 +32,7 @@ pub(in super::super) struct Arguments {
     /// One statement; $1, $2, ... stand for `params`.
     #[serde(default)]
     sql: String,
-    /// Values for $1, $2, ... Pass exact decimals, big integers, arrays and documents as strings.
+    /// Values for $1, $2, ...; long numbers as strings.
     #[serde(default)]
     #[schemars(schema_with = "schema::parameters")]
     params: Vec<Value>,
@@ -61,7 +61,8 @@ pub(in super::super) fn fields() -> Value {
 
 /// What a result set is told by.
 pub(super) fn rows_fields() -> Value {
-    let column = json!({"type": "object", "properties": plain("string: name type boolean: masked")});
+    let column =
+        json!({"type": "object", "properties": plain("string: name type boolean: masked neutralised")});
     let mut fields = plain("integer: row_count boolean: truncated string: advice next_cursor array: rows");
     extend(&mut fields, json!({"columns": {"type": "array", "items": column}}));
     fields
@@ -78,11 +79,12 @@ pub(super) async fn call(arguments: JsonObject, call: Call) -> Result<Envelope, 
     if arguments.sql.is_empty() {
         return Err(invalid("missing field `sql`, or `cursor` to read on"));
     }
+    let sql = statement(&arguments.sql)?;
     let job = Job {
         caller: call.caller.clone(),
+        parameters: vec![call.parameters(&arguments.database, &sql, &arguments.params).await?],
         database: arguments.database,
-        sql: statement(&arguments.sql)?,
-        parameters: vec![parameters(&arguments.params)?],
+        sql,
         tool: NAME,
         purpose: String::new(),
         mode: RunMode::Read { max_rows },
@@ -98,15 +100,21 @@ pub(super) async fn call(arguments: JsonObject, call: Call) -> Result<Envelope, 
 async fn next_page(arguments: Arguments, call: Call) -> Result<Envelope, Refusal> {
     let wish =
         Wish { max_rows: arguments.max_rows, max_bytes: arguments.max_bytes, gone: call.context.ct.clone() };
+    let sql = match arguments.sql.as_str() {
+        "" => None,
+        sql => Some(statement(sql)?),
+    };
+    let parameters = match &sql {
+        Some(sql) => vec![call.parameters(&arguments.database, sql, &arguments.params).await?],
+        None if arguments.params.is_empty() => Vec::new(),
+        None => return Err(invalid("`params` go with `sql`; with `cursor`, leave them out")),
+    };
     let turn = Turn {
         caller: call.caller.clone(),
         cursor: arguments.cursor,
         database: arguments.database,
-        sql: match arguments.sql.as_str() {
-            "" => None,
-            sql => Some(statement(sql)?),
-        },
-        parameters: vec![parameters(&arguments.params)?],
+        sql,
+        parameters,
         wish,
     };
     let (rooms, waiting) = call.waiting(run::NO_WAIT);

@@ -6,8 +6,8 @@ use super::super::documents;
 use super::super::load::is_test;
 use super::super::snapshot::Source;
 use super::canonical::Node;
-use super::jws::PrivateKey;
 use super::{Bundle, BundleError, MANIFEST, Manifest, SIGNATURES, archive, roots, signature};
+use crate::jws::PrivateKey;
 
 /// How a bundle is made.
 #[derive(Debug, Clone, PartialEq, Eq)]

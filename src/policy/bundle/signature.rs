@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use super::archive::{self, Files};
 use super::canonical::Node;
-use super::jws::{PrivateKey, PublicKey};
 use super::{BundleError, MANIFEST};
+use crate::jws::{PrivateKey, PublicKey};
 
 /// Which signatures of a bundle count.
 #[derive(Debug, Clone, Default)]

@@ -120,6 +120,7 @@ fn shipped() -> Snapshot {
 #[derive(Debug, Clone)]
 struct Ask {
     name: &'static str,
+    file: &'static str,
     owner: &'static str,
     groups: Vec<String>,
     database: &'static str,
@@ -147,7 +148,8 @@ impl Ask {
         StatementInput {
             identity: IdentityInput {
                 name: self.name,
-                kind: if self.name == "bot" { Kind::Agent } else { Kind::Human },
+                file: self.file,
+                kind: if self.file == "bot" { Kind::Agent } else { Kind::Human },
                 owner: self.owner,
                 groups: &self.groups,
                 delegation: self.delegation.clone(),
@@ -205,6 +207,7 @@ fn asks() -> impl Strategy<Value = Ask> {
         });
     let who = (
         pick(&["bot", "ana"]),
+        pick(&["bot", "ana"]),
         pick(&["ana", ""]),
         prop::collection::vec(pick(&["x", "dba"]).prop_map(str::to_owned), 0..3),
     );
@@ -214,7 +217,7 @@ fn asks() -> impl Strategy<Value = Ask> {
     let time = (prop::sample::select(&[3_i64, 4][..]), 3..5_i8, 3..5_i8);
     (who, place, facts, (0..2_usize, 1..3_usize), (any::<bool>(), values, any::<bool>()), time).prop_map(
         |(
-            (name, owner, groups),
+            (name, file, owner, groups),
             (database, door, via, tool),
             facts,
             (index, size),
@@ -222,6 +225,7 @@ fn asks() -> impl Strategy<Value = Ask> {
             time,
         )| Ask {
             name,
+            file,
             owner,
             groups,
             database,
@@ -262,6 +266,7 @@ proptest! {
 fn plain() -> Ask {
     Ask {
         name: "bot",
+        file: "bot",
         owner: "ana",
         groups: vec!["x".into()],
         database: "shop",
@@ -305,6 +310,7 @@ fn other() -> Ask {
     facts.parse_ok = false;
     Ask {
         name: "ana",
+        file: "ana",
         owner: "",
         groups: Vec::new(),
         database: "bank",
@@ -337,8 +343,9 @@ fn other() -> Ask {
 
 /// Every field of the input by its path, and how an ask gets that of another.
 type Change = fn(&mut Ask, &Ask);
-const FIELDS: [(&str, Change); 49] = [
+const FIELDS: [(&str, Change); 50] = [
     ("identity.name", |ask, from| ask.name = from.name),
+    ("identity.file", |ask, from| ask.file = from.file),
     ("identity.owner", |ask, from| ask.owner = from.owner),
     ("identity.groups", |ask, from| ask.groups.clone_from(&from.groups)),
     ("database", |ask, from| ask.database = from.database),
@@ -402,8 +409,16 @@ const FIELDS: [(&str, Change); 49] = [
 ];
 
 /// Fields that are in every key, or that keep an input from having one, or that follow from another.
-const ALWAYS: [&str; 6] =
-    ["identity.name", "identity.kind", "identity", "database", "unjudged", "statement.unresolved"];
+const ALWAYS: [&str; 8] = [
+    "identity.name",
+    "identity.file",
+    "identity.kind",
+    "identity.owner",
+    "identity",
+    "database",
+    "unjudged",
+    "statement.unresolved",
+];
 
 #[test]
 fn every_field_that_is_read_is_in_the_key_and_no_other() {

@@ -28,7 +28,7 @@ fn through_rows(file: &File<'_>, query: &Query, found: &mut Vec<Finding>) {
                 "linear-scan",
                 collection.span(),
                 "this looks at every identity there is".to_owned(),
-                "name the one that is meant: `data.agents[input.identity.name]`".to_owned(),
+                "name the one that is meant: `data.agents[input.identity.file]`".to_owned(),
             ));
             continue;
         }

@@ -21,17 +21,19 @@ impl Snapshot {
         let holds = |path: &str| input.pointer(path) == Some(&Value::Bool(true));
         let kind = input.pointer("/identity/kind").cloned().unwrap_or_default();
         let name = text("/identity/name");
+        let file = Some(text("/identity/file")).filter(|file| !file.is_empty()).unwrap_or(name);
         let Ok(kind) = serde_json::from_value(kind) else {
             return Ok(answer::denied(Reason::new("identity", "the input names no identity", "")));
         };
-        let file = self.known(&IdentityInput::named(name, kind))?;
+        let who = IdentityInput { file, owner: text("/identity/owner"), ..IdentityInput::named(name, kind) };
+        let file = self.known(&who)?;
         if input.pointer("/statement/unresolved/0").is_some() && !holds("/unjudged") {
             let message = "the statement names what is not there";
             return Ok(answer::denied(Reason::new("unresolved", message, "")));
         }
         let is_bound = holds("/bind/known") && self.asks("bind");
         let said = self.ask(if is_bound { load::BOUND } else { "statement" }, input)?;
-        let electorate = Electorate::of(&self.agents, name);
+        let electorate = Electorate::of(&self.agents, &who);
         let merged =
             answer::statement(&self.read("statement", &said), &electorate, &[], answer::file_limits(file))?;
         let forbidden = holds("/unjudged") && !(merged.masks.is_empty() && merged.detect.is_empty());

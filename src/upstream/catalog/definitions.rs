@@ -16,7 +16,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use crate::catalog::{
     Column, Function, FunctionResult, Operator, Relation, RelationKey, RelationKind, Role, RowPolicy,
-    RowSecurity, Snapshot, Volatility,
+    RowSecurity, Snapshot, Type as DataType, Volatility,
 };
 
 use super::super::target::Target;
@@ -30,6 +30,7 @@ pub(super) struct Definitions {
     functions: Vec<Function>,
     operators: Vec<Operator>,
     roles: Vec<Role>,
+    types: Vec<DataType>,
 }
 
 /// What is done about a view whose tables another session has locked: PostgreSQL locks them as well when it puts the
@@ -50,7 +51,7 @@ impl Definitions {
             target.settings().credentials().map(|credential| credential.user.as_str()).collect();
         let users = [(&users as &(dyn ToSql + Sync), Type::TEXT_ARRAY)];
         let mut columns = Columns::default();
-        let (version, relations, has_columns, functions, operators, policies, roles) = tokio::join!(
+        let (version, relations, has_columns, functions, operators, policies, roles, types) = tokio::join!(
             client.query_typed_one(SERVER_VERSION, &[]),
             each(client, RELATIONS, &leave_out, relation),
             each(client, COLUMNS, &[], |row| columns.take(row)),
@@ -58,16 +59,19 @@ impl Definitions {
             client.query_typed(rows::OPERATORS, &[]),
             client.query_typed(rows::POLICIES, &leave_out),
             client.query_typed(rows::ROLES, &users),
+            each(client, rows::TYPES, &[], rows::data_type),
         );
         // In this order: behind the first that fails, the others fail for that alone.
         let (version, relations, _) = (version?, relations?, has_columns?);
         let (functions, operators, policies, roles) = (functions?, operators?, policies?, roles?);
+        let types = types?;
         Ok(Self {
             server_version_num: version.try_get::<_, i32>(0)?.try_into().unwrap_or(0),
             relations: assemble(relations, columns, rows::policies(&policies)?),
             functions,
             operators: rows::operators(&operators)?,
             roles: rows::roles(&roles)?,
+            types,
         })
     }
 
@@ -96,6 +100,7 @@ impl Definitions {
         });
         let written = written.and_then(|()| {
             write!(text, "{} {:?}", self.server_version_num, self.functions)?;
+            write!(text, "{:?}", self.types)?;
             write!(text, "{:?} {:?}", self.operators, self.roles)
         });
         debug_assert!(written.is_ok(), "a hash takes everything");
@@ -106,6 +111,7 @@ impl Definitions {
         Snapshot::new(version, self.server_version_num, search_path, self.relations, self.functions)
             .with_operators(self.operators)
             .with_roles(self.roles)
+            .with_types(self.types)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tokio_postgres::{Error, Row};
 
-use crate::catalog::{Operator, Role, RowPolicy};
+use crate::catalog::{Operator, Role, RowPolicy, Type};
 
 use super::definitions::letter;
 
@@ -50,6 +50,31 @@ pub(super) fn operators(rows: &[Row]) -> Result<Vec<Operator>, Error> {
     };
     rows.iter().map(operator).collect()
 }
+
+/// One type of the database's own.
+pub(super) fn data_type(row: &Row) -> Result<Type, Error> {
+    Ok(Type {
+        oid: row.try_get("oid")?,
+        name: row.try_get("name")?,
+        kind: letter(row, "kind")?,
+        element: row.try_get("element")?,
+        delimiter: letter(row, "delimiter")?,
+        base: row.try_get("base")?,
+    })
+}
+
+/// Types of users and extensions, without those of tables' rows: these are as many as there are tables.
+pub(super) const TYPES: &str = "
+SELECT t.oid, pg_catalog.format_type(t.oid, NULL) AS name, t.typtype AS kind,
+       CASE WHEN e.typarray = t.oid THEN t.typelem ELSE 0 END AS element, COALESCE(e.typdelim, ',') AS delimiter,
+       t.typbasetype AS base
+  FROM pg_catalog.pg_type t
+  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+  LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = CASE WHEN e.typarray = t.oid THEN e.typrelid ELSE t.typrelid END
+ WHERE t.oid >= 16384 AND t.typtype IN ('b', 'c', 'd', 'e', 'r', 'm') AND n.nspname !~ '^pg_(toast|temp)'
+   AND (c.oid IS NULL OR c.relkind = 'c')
+ ORDER BY t.oid";
 
 pub(super) const OPERATORS: &str = "
 SELECT n.nspname AS schema, o.oprname AS name, f.nspname AS function_schema, p.proname AS function

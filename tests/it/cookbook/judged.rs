@@ -54,6 +54,7 @@ impl Bench {
         let agent = self.rules.directory.agent(name).unwrap();
         IdentityInput {
             name,
+            file: name,
             kind: agent.kind(),
             owner: agent.owner().unwrap_or_default(),
             groups: agent.groups(),

@@ -32,8 +32,13 @@ async fn whoever_only_reads_changes_nothing_by_whatever_way() {
     }
     let agent = stand.mcp("support-bot").await;
     for statement in WRITES {
-        let answer = agent.call("execute", json!({"sql": statement, "reason": "to try", "wait_s": 0})).await;
-        assert_ne!(answer["status"], "ok", "{statement}: {answer}");
+        let write = json!({"sql": statement, "reason": "to try", "wait_s": 0});
+        assert!(
+            agent.try_call("execute", write).await.is_err(),
+            "{statement}: who only reads has no such tool"
+        );
+        let read = agent.call("query", json!({"sql": statement})).await;
+        assert_ne!(read["status"], "ok", "{statement}: {read}");
     }
     assert_eq!(contents(&stand).await, before);
     client.simple_query("BEGIN READ ONLY; SELECT count(*) FROM orders; COMMIT").await.unwrap();

@@ -4,9 +4,10 @@ use rmcp::model::CallToolRequestParams;
 use serde_json::{Value, json};
 
 use portcullis::approval::{ApprovalId, State, Vote};
-use portcullis::upstream::{DatabaseSettings, RoleSettings};
+use portcullis::mcp::{self, ReviewLinks};
+use portcullis::upstream::DatabaseSettings;
 
-use super::stand::{Client, Era, Stand};
+use super::stand::{Client, Era, Stand, fresh};
 use crate::support::Database;
 
 const SCHEMA: &str = "
@@ -42,30 +43,23 @@ pub(super) struct Shop {
 
 /// A gateway in front of a fresh database called `shop`; `scope` is the TOML of both agents' scope.
 pub(super) async fn shop(scope: &str) -> Shop {
+    shop_showing(scope, ReviewLinks::default()).await
+}
+
+/// As [`shop`], whose clients are asked to show links like this.
+pub(super) async fn shop_showing(scope: &str, links: ReviewLinks) -> Shop {
+    shop_with(scope, |settings| settings.review_links = links).await
+}
+
+/// As [`shop`], after `change` was made to the door's settings.
+pub(super) async fn shop_with(scope: &str, change: impl FnOnce(&mut mcp::Settings)) -> Shop {
     let (shop, database) = prepared().await;
-    Shop { stand: Stand::start(vec![shop], scope).await, database }
+    Shop { stand: Stand::start_with(vec![shop], scope, &[], change).await, database }
 }
 
 /// A fresh database, and how a gateway calls it `shop`.
 pub(super) async fn prepared() -> (DatabaseSettings, Database) {
-    let database = Database::with(SCHEMA).await;
-    let user = format!("svc_{}", database.name);
-    database
-        .execute(&format!(
-            "CREATE ROLE {user} LOGIN PASSWORD 'pw';
-             GRANT USAGE ON SCHEMA hr TO {user};
-             GRANT SELECT ON ALL TABLES IN SCHEMA public, hr TO {user};
-             GRANT INSERT, UPDATE, DELETE ON orders TO {user};"
-        ))
-        .await;
-    let shop = DatabaseSettings::new(
-        "shop".to_owned(),
-        "127.0.0.1".to_owned(),
-        database.cluster.port(),
-        database.name.clone(),
-        RoleSettings { name: String::new(), user, password: "pw".to_owned() },
-    );
-    (shop, database)
+    fresh(&format!("{SCHEMA} GRANT INSERT, UPDATE, DELETE ON orders TO SERVICE;")).await
 }
 
 pub(super) async fn robin(stand: &Stand) -> Client {
@@ -135,7 +129,10 @@ async fn what_is_hidden_looks_like_what_does_not_exist() {
             let check = client.call("check_sql", json!({"sql": sql})).await.0;
             answers.push((answer, check));
         }
-        assert_eq!(answers[0], answers[1], "{hidden}");
+        // Both are called by the last part of their name.
+        let told =
+            |(answer, check): &(Value, Value)| format!("{answer} {check}").replace("payroll", "nothing");
+        assert_eq!(told(&answers[0]), told(&answers[1]), "{hidden}");
         assert_eq!(answers[0].0["denial"]["code"], "not_found");
         assert_eq!(answers[0].1["verdict"], "deny");
     }

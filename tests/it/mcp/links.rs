@@ -1,112 +1,126 @@
-//! Connections to the database that serve one call after another: whose, and for how long.
+//! The link to a review, shown to a person by clients that answer by themselves that somebody has agreed: nothing runs by
+//! that.
 
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, ClientCapabilities, ElicitationCapability, InputRequest,
+    InputResponses, UrlElicitationCapability,
+};
 use serde_json::{Value, json};
 
-use super::shop::Shop;
-use super::stand::Client;
+use portcullis::approval::Vote;
+use portcullis::mcp::ReviewLinks;
 
-async fn count(client: &Client) -> Value {
-    let (answer, is_error) = client.call("query", json!({"sql": "SELECT count(*) FROM items"})).await;
-    assert!(!is_error, "{answer}");
-    answer["rows"][0][0].clone()
+use super::governed::{SCOPE, Shop, shop, shop_showing, status_of};
+use super::stand::{Client, Era, Stand};
+
+const SEND: &str = "UPDATE orders SET status = 'sent' WHERE id = 1";
+
+async fn shower(stand: &Stand, era: Era) -> Client {
+    let capability = ElicitationCapability::new().with_url(UrlElicitationCapability::new());
+    let able = ClientCapabilities::builder().enable_elicitation_with(capability).build();
+    stand.able_client("robin", era, able).await
+}
+
+fn send(wait_s: u64) -> Value {
+    json!({"sql": SEND, "reason": "test", "wait_s": wait_s})
+}
+
+fn asked(arguments: &Value) -> CallToolRequestParams {
+    CallToolRequestParams::new("execute").with_arguments(arguments.as_object().cloned().unwrap())
 }
 
 #[tokio::test]
-async fn calls_of_one_identity_share_a_connection_and_others_get_another() {
-    let shop = Shop::open().await;
-    let (robin, mallory) = (shop.client("robin").await, shop.client("mallory").await);
-    assert_eq!(count(&robin).await, 250);
-    let first = shop.resting().await;
-    assert_eq!(first.len(), 1);
-    for _ in 0..5 {
-        count(&robin).await;
-        assert_eq!(shop.resting().await, first, "the same one");
+async fn a_client_that_agrees_by_itself_runs_nothing() {
+    for era in Era::ALL {
+        let Shop { stand, database } = shop_showing(SCOPE, ReviewLinks::Always).await;
+        let client = shower(&stand, era).await;
+        let (answer, is_error) = client.call("execute", send(1)).await;
+        assert!(!is_error);
+        assert_eq!(answer["status"], "pending_approval", "{era:?}: {answer}");
+        assert_eq!(status_of(&database, 1).await, "new");
+        assert_eq!(client.links(), [answer["review_url"].as_str().unwrap()]);
+        let (again, _) = client.call("execute", send(0)).await;
+        assert_eq!(again["approval_id"], answer["approval_id"]);
+        assert_eq!(client.links().len(), 1, "once a request");
+        assert_eq!(stand.gate.desk().requests(10).unwrap().len(), 1);
     }
-    count(&mallory).await;
-    let both = shop.resting().await;
-    assert_eq!(both.len(), 2);
-    assert!(both.contains(&first[0]), "{first:?} in {both:?}");
-    let (failed, _) = robin.call("query", json!({"sql": "SELECT 1 / 0 FROM items"})).await;
-    assert_eq!(failed["sqlstate"], "22012");
-    assert_eq!(shop.resting().await, both, "an error of a statement is no reason to part");
 }
 
 #[tokio::test]
-async fn what_a_statement_can_leave_behind_that_nothing_undoes_ends_the_connection() {
-    let shop = Shop::open().await;
-    let robin = shop.client("robin").await;
-    count(&robin).await;
-    let first = shop.resting().await;
-    let (seeded, is_error) = robin.call("query", json!({"sql": "SELECT setseed(0.5)"})).await;
-    assert!(!is_error, "{seeded}");
-    count(&robin).await;
-    assert_ne!(shop.resting().await, first);
+async fn by_default_nobody_has_to_answer_before_the_call_is() {
+    let Shop { stand, .. } = shop(SCOPE).await;
+    let client = shower(&stand, Era::Stateless).await;
+    assert_eq!(client.call("execute", send(0)).await.0["status"], "pending_approval");
+    assert_eq!(client.links(), [""; 0]);
+    let client = shower(&stand, Era::Session).await;
+    let other =
+        json!({"sql": "UPDATE orders SET status = 'sent' WHERE id = 2", "reason": "test", "wait_s": 1});
+    assert_eq!(client.call("execute", other).await.0["status"], "pending_approval");
+    assert_eq!(client.links().len(), 1, "beside the call");
 }
 
 #[tokio::test]
-async fn other_rules_or_another_purpose_are_no_ground_to_go_on_upon() {
-    let shop = Shop::open().await;
-    let robin = shop.client("robin").await;
-    count(&robin).await;
-    let first = shop.resting().await;
-    shop.replace(&[], &[]);
-    count(&robin).await;
-    let second = shop.resting().await;
-    assert_eq!(second.len(), 1, "the old one is closed");
-    assert_ne!(second, first);
-}
-
-#[tokio::test]
-async fn a_connection_that_the_server_has_closed_is_replaced_and_nobody_notices() {
-    let shop = Shop::open().await;
-    let robin = shop.client("robin").await;
-    count(&robin).await;
-    let first = shop.resting().await;
-    shop.terminate("true").await;
-    assert_eq!(count(&robin).await, 250);
-    assert_ne!(shop.resting().await, first);
-}
-
-#[tokio::test]
-async fn a_connection_at_rest_gives_way_where_there_is_one_place() {
-    let shop = Shop::on(&[], |_| {}, |database| database.max_connections = Some(1)).await;
-    let (robin, mallory) = (shop.client("robin").await, shop.client("mallory").await);
-    for _ in 0..3 {
-        count(&robin).await;
-        count(&mallory).await;
+async fn nobody_is_shown_a_link_where_that_is_switched_off() {
+    let Shop { stand, .. } = shop_showing(SCOPE, ReviewLinks::Off).await;
+    for era in Era::ALL {
+        let client = shower(&stand, era).await;
+        assert_eq!(client.call("execute", send(1)).await.0["status"], "pending_approval");
+        assert_eq!(client.links(), [""; 0]);
     }
-    let (one, other) = tokio::join!(count(&robin), count(&mallory));
-    assert_eq!((one, other), (json!(250), json!(250)), "whoever comes second waits for the place");
-    assert_eq!(shop.resting().await.len(), 1);
 }
 
 #[tokio::test]
-async fn a_call_that_its_client_gives_up_is_cancelled_and_disturbs_no_other() {
-    let shop = Shop::open().await;
-    let sql = "SELECT count(*) FROM items a, items b, items c, items d, items e, items f";
-    let meta = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
-    let params = json!({"name": "query", "arguments": {"sql": sql}, "_meta": meta});
-    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
-    let post = reqwest::Client::new()
-        .post(&shop.stand.url)
-        .header("authorization", shop.stand.bearer("robin"))
-        .header("content-type", "application/json")
-        .header("accept", "application/json, text/event-stream")
-        .header("mcp-protocol-version", "2026-07-28")
-        .header("mcp-method", "tools/call")
-        .header("mcp-name", "query")
-        .body(call.to_string());
-    tokio::select! {
-        answer = post.send() => panic!("too soon: {}", answer.unwrap().text().await.unwrap()),
-        () = super::shop::until("it runs", async || !shop.processes("state = 'active'").await.is_empty()) => {}
+async fn whoever_calls_again_gets_what_became_of_the_same_request() {
+    let Shop { stand, database } = shop_showing(SCOPE, ReviewLinks::Always).await;
+    let client = shower(&stand, Era::Stateless).await;
+    let arguments = send(10);
+    let CallToolResponse::InputRequired(question) = client.call_tool_once(asked(&arguments)).await.unwrap()
+    else {
+        panic!("no question");
+    };
+    let state = question.request_state.unwrap();
+    let requests = question.input_requests.unwrap();
+    assert!(matches!(requests["review"], InputRequest::Elicitation(_)), "{requests:?}");
+    let id = stand.gate.desk().requests(1).unwrap()[0].id.to_string();
+    stand.decide("priya", &id, Vote::Approve, "").await;
+    for action in ["accept", "decline", "cancel"] {
+        let answers = InputResponses::from([("review".to_owned(), json!({ "action": action }))]);
+        let again = asked(&arguments).with_request_state(&state).with_input_responses(answers);
+        let CallToolResponse::Complete(result) = client.call_tool_once(again).await.unwrap() else {
+            panic!()
+        };
+        let answer = result.structured_content.unwrap();
+        assert_eq!(
+            (&answer["status"], &answer["rows_affected"]),
+            (&json!("ok"), &json!(1)),
+            "{action}: {answer}"
+        );
     }
-    super::shop::until("it is cancelled", async || shop.processes("state = 'active'").await.is_empty()).await;
-    let robin = shop.client("robin").await;
-    for _ in 0..20 {
-        assert_eq!(count(&robin).await, 250);
+    assert_eq!(status_of(&database, 1).await, "sent");
+    assert_eq!(stand.gate.desk().requests(10).unwrap().len(), 1, "nobody was asked twice");
+}
+
+#[tokio::test]
+async fn a_state_is_of_no_use_for_another_call_or_identity() {
+    let Shop { stand, database } = shop_showing(SCOPE, ReviewLinks::Always).await;
+    let client = shower(&stand, Era::Stateless).await;
+    let arguments = send(0);
+    let CallToolResponse::InputRequired(question) = client.call_tool_once(asked(&arguments)).await.unwrap()
+    else {
+        panic!("no question");
+    };
+    let state = question.request_state.unwrap();
+    let mallory = stand.client("mallory", Era::Stateless).await;
+    let other = json!({"sql": "DELETE FROM orders WHERE id = 1", "reason": "test", "wait_s": 0});
+    let tries = [
+        (&mallory, asked(&arguments).with_request_state(&state)),
+        (&client, asked(&other).with_request_state(&state)),
+        (&client, asked(&arguments).with_request_state(format!("{state}A"))),
+        (&client, asked(&arguments).with_request_state("")),
+    ];
+    for (client, request) in tries {
+        let error = client.call_tool_once(request).await.unwrap_err().to_string();
+        assert!(error.contains("`requestState` is not of this call"), "{error}");
     }
+    assert_eq!(status_of(&database, 1).await, "new");
 }

@@ -6,18 +6,23 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use rmcp::model::{CallToolRequestParams, ClientConfig, ProgressNotificationParam, ProtocolVersion};
-use rmcp::service::{ClientLifecycleMode, NotificationContext, RunningService, ServiceError};
+use rmcp::model::{
+    CallToolRequestParams, ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult,
+    ElicitationAction, ErrorData, Implementation, ProgressNotificationParam, ProtocolVersion,
+    ResourceUpdatedNotificationParam,
+};
+use rmcp::service::{ClientLifecycleMode, NotificationContext, RequestContext, RunningService, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{ClientHandler, RoleClient, serve_client_with_lifecycle};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use portcullis::approval::{ApprovalId, Desk, Digest, NewRequest, ToolCall, Vote};
 use portcullis::audit::{Ledger, Memory};
 use portcullis::clock::{Clock, SystemClock};
-use portcullis::gate::{Approve, Door, Gate, Parts, Rules, Silent, Workers};
+use portcullis::gate::{Approve, Catalogs as _, Door, Gate, Parts, Rules, Silent, Workers};
 use portcullis::identity::directory::{AgentSource, Directory};
 use portcullis::identity::token::Token;
 use portcullis::mcp;
@@ -25,6 +30,8 @@ use portcullis::policy::snapshot::Source;
 use portcullis::policy::{Escalation, Requirement, Snapshot};
 use portcullis::store::Store;
 use portcullis::upstream::{DatabaseSettings, RoleSettings, Upstream};
+
+use crate::support::Database;
 
 pub(super) const MAX_SESSIONS: usize = 3;
 pub(super) const MAX_CALLS: usize = 2;
@@ -57,20 +64,26 @@ impl Era {
 pub(super) struct Stand {
     pub(super) url: String,
     pub(super) gate: Arc<Gate>,
+    upstream: Arc<Upstream>,
+    databases: Vec<DatabaseSettings>,
     pub(super) ledger: Memory,
+    pub(super) shutdown: CancellationToken,
     pub(super) tokens: Tokens,
 }
 
 impl Stand {
     /// A door to two databases that nobody can reach.
     pub(super) async fn door_only() -> Self {
-        let role =
-            || RoleSettings { name: String::new(), user: "nobody".to_owned(), password: "pw".to_owned() };
-        let database = |name: &str| {
-            DatabaseSettings::new(name.to_owned(), "127.0.0.1".to_owned(), 1, name.to_owned(), role())
-        };
         let scope = "[scope.shop]\nwrite = [\"public.*\"]\n[scope.crm]\nread = [\"public.*\"]\n";
-        Self::start(vec![database("shop"), database("crm")], scope).await
+        Self::start(vec![unreachable("shop"), unreachable("crm")], scope).await
+    }
+
+    /// A door to so many databases that nobody can reach, `db_000` and so on.
+    pub(super) async fn with_databases(count: usize) -> Self {
+        let names: Vec<String> = (0..count).map(|number| format!("db_{number:03}")).collect();
+        let scope: String =
+            names.iter().map(|name| format!("[scope.{name}]\nread = [\"public.*\"]\n")).collect();
+        Self::start(names.iter().map(|name| unreachable(name)).collect(), &scope).await
     }
 
     /// A door to `databases` under the rulebook that ships; `scope` is the TOML of both agents' scope.
@@ -88,14 +101,31 @@ impl Stand {
         let tokens: Tokens =
             ["dana", "priya", "robin", "mallory"].map(|name| (name, Token::generate())).into();
         let rules = rules(directory(&tokens, scope), more);
+        Self::open(databases, rules, tokens, Store::in_memory().unwrap(), change).await
+    }
+
+    /// The gateway as it is after a restart: all that it only remembered is gone.
+    pub(super) async fn restarted(self, scope: &str) -> Self {
+        let store = self.gate.desk().store().clone();
+        let rules = rules(directory(&self.tokens, scope), &[]);
+        Self::open(self.databases, rules, self.tokens, store, |_| {}).await
+    }
+
+    async fn open(
+        databases: Vec<DatabaseSettings>,
+        rules: Rules,
+        tokens: Tokens,
+        store: Store,
+        change: impl FnOnce(&mut mcp::Settings),
+    ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = Memory::default();
-        let upstream = Arc::new(Upstream::new(databases));
+        let upstream = Arc::new(Upstream::new(databases.clone()));
         let gate = Arc::new(
             Gate::new(Parts {
                 catalogs: Arc::clone(&upstream) as _,
                 rules,
-                desk: Desk::new(Store::in_memory().unwrap(), Arc::clone(&clock)).unwrap(),
+                desk: Desk::new(store, Arc::clone(&clock)).unwrap(),
                 ledger: Ledger::inline(ledger.clone()),
                 clock,
                 workers: Workers::start(1, 64).unwrap(),
@@ -103,19 +133,55 @@ impl Stand {
             })
             .unwrap(),
         );
+        let shutdown = CancellationToken::new();
         let mut settings = mcp::Settings {
+            shutdown: shutdown.clone(),
             hosts: vec!["gateway.example".to_owned()],
             max_sessions: MAX_SESSIONS,
             max_calls: MAX_CALLS,
             ..mcp::Settings::default()
         };
         change(&mut settings);
-        let app = mcp::router(Arc::clone(&gate), upstream, settings);
+        let app = mcp::router(Arc::clone(&gate), Arc::clone(&upstream), settings);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let service = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await.unwrap() });
-        Self { url, gate, ledger, tokens }
+        Self { url, gate, upstream, databases, ledger, shutdown, tokens }
+    }
+
+    /// Loads the definitions of a database again.
+    pub(super) async fn look_again(&self, database: &str) {
+        self.upstream.refresh(database).await.unwrap();
+    }
+
+    /// Makes another token for `who`, which is good from the next change of rules on.
+    pub(super) fn rotate(&mut self, who: &'static str) {
+        self.tokens.insert(who, Token::generate());
+    }
+
+    /// Takes `who` away, from the next change of rules on.
+    pub(super) fn remove(&mut self, who: &str) {
+        self.tokens.remove(who);
+    }
+
+    /// What a request of the newest era is answered with, by its HTTP status.
+    pub(super) async fn status_of(&self, method: &str, bearer: &str) -> reqwest::StatusCode {
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": meta}});
+        let request = reqwest::Client::new()
+            .post(&self.url)
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2026-07-28")
+            .header("mcp-method", method)
+            .header("authorization", bearer)
+            .body(body.to_string());
+        request.send().await.unwrap().status()
     }
 
     /// Puts other rules in force, for other agents than `without`.
@@ -144,6 +210,12 @@ impl Stand {
         events.filter(|event| event["kind"] == kind).collect()
     }
 
+    /// A door to a fresh database, as [`fresh`] makes it.
+    pub(super) async fn before(schema: &str, scope: &str) -> (Self, Database) {
+        let (shop, database) = fresh(schema).await;
+        (Self::start(vec![shop], scope).await, database)
+    }
+
     pub(super) fn token(&self, who: &str) -> String {
         self.tokens[who].reveal().to_owned()
     }
@@ -154,10 +226,16 @@ impl Stand {
 
     /// A client over HTTP.
     pub(super) async fn client(&self, who: &str, era: Era) -> Client {
+        self.able_client(who, era, ClientCapabilities::default()).await
+    }
+
+    /// A client over HTTP that says it can do more.
+    pub(super) async fn able_client(&self, who: &str, era: Era, capabilities: ClientCapabilities) -> Client {
+        let log = Log { capabilities, ..Log::default() };
         let config =
             StreamableHttpClientTransportConfig::with_uri(self.url.as_str()).auth_header(self.token(who));
         let transport = StreamableHttpClientTransport::from_config(config);
-        Client::begin(|log| serve_client_with_lifecycle(log, transport, era.lifecycle())).await
+        Client::begin(log, |log| serve_client_with_lifecycle(log, transport, era.lifecycle())).await
     }
 
     /// A client that speaks lines to the relay, as one does over stdio.
@@ -167,7 +245,8 @@ impl Stand {
         let (url, token) = (self.url.clone(), self.token(who));
         tokio::spawn(async move { mcp::relay::pump(input, output, &url, &token).await.unwrap() });
         let transport = tokio::io::split(client);
-        Client::begin(|log| serve_client_with_lifecycle(log, transport, era.lifecycle())).await
+        Client::begin(Log::default(), |log| serve_client_with_lifecycle(log, transport, era.lifecycle()))
+            .await
     }
 
     /// A request for approval that `who` made.
@@ -212,6 +291,11 @@ impl Stand {
     }
 }
 
+fn unreachable(name: &str) -> DatabaseSettings {
+    let role = RoleSettings { name: String::new(), user: "nobody".to_owned(), password: "pw".to_owned() };
+    DatabaseSettings::new(name.to_owned(), "127.0.0.1".to_owned(), 1, name.to_owned(), role)
+}
+
 /// The identities of a stand.
 pub(super) type Tokens = BTreeMap<&'static str, Token>;
 
@@ -236,17 +320,89 @@ pub(super) fn directory<'a>(
     Directory::build(&tokens.into_iter().map(agent).collect::<Vec<_>>()).unwrap()
 }
 
-/// What a client heard besides answers.
-#[derive(Debug, Clone)]
-pub(super) struct Log(watch::Sender<Vec<String>>);
+/// A fresh database called `shop`, in which the superuser has run `schema`: in it `SERVICE` is the gateway's own role
+/// there, which may read all tables.
+pub(super) async fn fresh(schema: &str) -> (DatabaseSettings, Database) {
+    let database = Database::with("").await;
+    let user = format!("svc_{}", database.name);
+    let (create, schema) =
+        (format!("CREATE ROLE {user} LOGIN PASSWORD 'pw'"), schema.replace("SERVICE", &user));
+    let grants = format!(
+        "DO $$ DECLARE name text; BEGIN
+            FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema)' LOOP
+                EXECUTE format('GRANT USAGE ON SCHEMA %I TO {user}', name);
+                EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO {user}', name);
+            END LOOP;
+         END $$"
+    );
+    for step in [create, schema, grants] {
+        database.execute(&step).await;
+    }
+    let shop = DatabaseSettings::new(
+        "shop".to_owned(),
+        "127.0.0.1".to_owned(),
+        database.cluster.port(),
+        database.name.clone(),
+        RoleSettings { name: String::new(), user, password: "pw".to_owned() },
+    );
+    (shop, database)
+}
+
+/// What a client heard besides answers, and what it says it can do. Asked to show a link, it says at once that somebody has
+/// agreed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Log {
+    progress: watch::Sender<Vec<String>>,
+    news: watch::Sender<Vec<String>>,
+    links: watch::Sender<Vec<String>>,
+    capabilities: ClientCapabilities,
+}
+
+impl Log {
+    fn note(&self, news: &str) {
+        self.news.send_modify(|heard| heard.push(news.to_owned()));
+    }
+}
 
 impl ClientHandler for Log {
     fn get_info(&self) -> ClientConfig {
-        ClientConfig::default()
+        ClientConfig::new(self.capabilities.clone(), Implementation::new("test", "1"))
     }
 
     async fn on_progress(&self, progress: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
-        self.0.send_modify(|heard| heard.push(progress.message.unwrap_or_default()));
+        self.progress.send_modify(|heard| heard.push(progress.message.unwrap_or_default()));
+    }
+
+    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
+        self.note("tools");
+    }
+
+    async fn on_prompt_list_changed(&self, _: NotificationContext<RoleClient>) {
+        self.note("prompts");
+    }
+
+    async fn on_resource_list_changed(&self, _: NotificationContext<RoleClient>) {
+        self.note("resources");
+    }
+
+    async fn on_resource_updated(
+        &self,
+        updated: ResourceUpdatedNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        self.note(&updated.uri);
+    }
+
+    async fn create_elicitation(
+        &self,
+        request: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        let ElicitRequestParams::UrlElicitationParams { url, .. } = request else {
+            panic!("a form is never asked for: {request:?}");
+        };
+        self.links.send_modify(|shown| shown.push(url));
+        Ok(ElicitResult::new(ElicitationAction::Accept))
     }
 }
 
@@ -258,12 +414,11 @@ pub(super) struct Client {
 }
 
 impl Client {
-    async fn begin<F, E>(connect: impl FnOnce(Log) -> F) -> Self
+    async fn begin<F, E>(log: Log, connect: impl FnOnce(Log) -> F) -> Self
     where
         F: Future<Output = Result<RunningService<RoleClient, Log>, E>>,
         E: std::fmt::Debug,
     {
-        let log = Log(watch::Sender::new(Vec::new()));
         let service = connect(log.clone()).await.unwrap();
         let tools = service.list_all_tools().await.unwrap();
         let schema =
@@ -298,6 +453,19 @@ impl Client {
         Ok((answer, is_error))
     }
 
+    /// Waits until all of these were told, and returns what was told since it was last asked for.
+    pub(super) async fn hears(&self, news: &[&str]) -> Vec<String> {
+        let mut log = self.log.news.subscribe();
+        let all = |heard: &Vec<String>| news.iter().all(|news| heard.iter().any(|heard| heard == news));
+        log.wait_for(all).await.unwrap();
+        self.log.news.send_replace(Vec::new())
+    }
+
+    /// The links that a person was shown.
+    pub(super) fn links(&self) -> Vec<String> {
+        self.log.links.borrow().clone()
+    }
+
     /// As [`Client::call`], for a tool that may not be listed.
     pub(super) async fn try_call_unseen(
         &self,
@@ -317,7 +485,7 @@ impl Client {
 
     /// Waits for this many progress notifications, and returns their messages.
     pub(super) async fn heard(&self, count: usize) -> Vec<String> {
-        self.log.0.subscribe().wait_for(|heard| heard.len() >= count).await.unwrap().clone()
+        self.log.progress.subscribe().wait_for(|heard| heard.len() >= count).await.unwrap().clone()
     }
 
     /// Waits until the client is told that a statement is held, and returns the approval's id.
@@ -325,7 +493,7 @@ impl Client {
         let id = |message: &String| {
             Some(message.split_once("held for approval ")?.1.split(' ').next()?.to_owned())
         };
-        let mut log = self.log.0.subscribe();
+        let mut log = self.log.progress.subscribe();
         let heard = log.wait_for(|heard| heard.iter().any(|message| id(message).is_some())).await.unwrap();
         heard.iter().rev().find_map(id).unwrap()
     }

@@ -12,7 +12,7 @@ use portcullis::identity::token::Credentials;
 use portcullis::serve::Gateway;
 use portcullis::upstream::{DatabaseSettings, RoleSettings};
 use rmcp::model::CallToolRequestParams;
-use rmcp::service::RunningService;
+use rmcp::service::{RunningService, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{RoleClient, ServiceExt as _};
@@ -90,8 +90,13 @@ impl Stand {
 
     /// An MCP session of `name`.
     pub(crate) async fn mcp(&self, name: &str) -> Agent {
+        self.mcp_by(&self.secrets[name]).await
+    }
+
+    /// An MCP session of whoever has `token`.
+    pub(crate) async fn mcp_by(&self, token: &str) -> Agent {
         let url = format!("http://{}/mcp", self.gateway.addresses().mcp);
-        let config = StreamableHttpClientTransportConfig::with_uri(url).auth_header(&self.secrets[name]);
+        let config = StreamableHttpClientTransportConfig::with_uri(url).auth_header(token);
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let transport = StreamableHttpClientTransport::with_client(http, config);
         Agent(().serve(transport).await.unwrap())
@@ -116,9 +121,14 @@ pub(crate) struct Agent(RunningService<RoleClient, ()>);
 impl Agent {
     /// Calls a tool; its answer, as a model gets it.
     pub(crate) async fn call(&self, tool: &'static str, arguments: Value) -> Value {
+        self.try_call(tool, arguments).await.unwrap()
+    }
+
+    /// As [`Agent::call`], of a tool that may not be there.
+    pub(crate) async fn try_call(&self, tool: &'static str, arguments: Value) -> Result<Value, ServiceError> {
         let arguments = arguments.as_object().cloned().unwrap();
         let parameters = CallToolRequestParams::new(tool).with_arguments(arguments);
-        self.0.call_tool(parameters).await.unwrap().structured_content.unwrap()
+        Ok(self.0.call_tool(parameters).await?.structured_content.unwrap())
     }
 }
 
@@ -136,7 +146,7 @@ fn settings(cluster: &Cluster, home: &Path) -> Settings {
             ..portcullis::wire::Settings::default()
         },
         mcp: anywhere,
-        mcp_allowed_hosts: Vec::new(),
+        mcp_door: portcullis::config::McpSettings::default(),
         console: anywhere,
         console_url: String::new(),
         policy_path: home.join("policies"),

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use ring::rand::SystemRandom;
-use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair, UnparsedPublicKey};
+use ring::signature::{
+    self, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
+};
 use ring::{hmac, signature::VerificationAlgorithm};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
@@ -64,7 +66,46 @@ pub enum KeyError {
 #[derive(Clone)]
 pub struct PublicKey {
     algorithm: Algorithm,
-    material: Zeroizing<Vec<u8>>,
+    material: Material,
+}
+
+#[derive(Clone)]
+enum Material {
+    /// A secret, a point, or an RSA key in its DER form (RFC 8017).
+    Whole(Zeroizing<Vec<u8>>),
+    /// An RSA key in two numbers.
+    Rsa(RsaPublicKeyComponents<Vec<u8>>),
+}
+
+/// A public key in numbers, as a JSON Web Key has it (RFC 7518 section 6, RFC 8037): big-endian.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Components {
+    /// An RSA key.
+    Rsa {
+        /// `n`
+        modulus: Vec<u8>,
+        /// `e`
+        exponent: Vec<u8>,
+    },
+    /// A point on P-256.
+    P256 {
+        /// `x`, 32 bytes.
+        x: Vec<u8>,
+        /// `y`, 32 bytes.
+        y: Vec<u8>,
+    },
+    /// A point on P-384.
+    P384 {
+        /// `x`, 48 bytes.
+        x: Vec<u8>,
+        /// `y`, 48 bytes.
+        y: Vec<u8>,
+    },
+    /// An Ed25519 key.
+    Ed25519 {
+        /// `x`, 32 bytes.
+        x: Vec<u8>,
+    },
 }
 
 /// A key that signs.
@@ -78,6 +119,13 @@ enum Pair {
     Rsa(RsaKeyPair),
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
+}
+
+/// The check of a signature, or of an authentication code.
+enum Verification {
+    Signature(&'static dyn VerificationAlgorithm),
+    Rsa(&'static RsaParameters),
+    Secret(hmac::Algorithm),
 }
 
 /// What a key is made of.
@@ -99,7 +147,7 @@ impl PublicKey {
         let family = algorithm.family();
         let wanted = || KeyError::Form { algorithm: algorithm.name(), wanted: family.public() };
         if family == Family::Secret {
-            let material = Zeroizing::new(text.as_bytes().to_vec());
+            let material = Material::Whole(Zeroizing::new(text.as_bytes().to_vec()));
             return if text.is_empty() { Err(wanted()) } else { Ok(Self { algorithm, material }) };
         }
         let pem = SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes()).map_err(|_| wanted())?;
@@ -111,7 +159,38 @@ impl PublicKey {
         if !fits || !rest.is_empty() {
             return Err(wanted());
         }
-        Ok(Self { algorithm, material: Zeroizing::new(key.subject_public_key.data.to_vec()) })
+        let material = Material::Whole(Zeroizing::new(key.subject_public_key.data.to_vec()));
+        Ok(Self { algorithm, material })
+    }
+
+    /// The key that `components` are, for `algorithm`.
+    ///
+    /// # Errors
+    /// When it is a key for something else, or a number has another length than it must have.
+    pub fn of(algorithm: Algorithm, components: Components) -> Result<Self, KeyError> {
+        let family = algorithm.family();
+        let point = |x: Vec<u8>, y: Vec<u8>, bytes: usize| {
+            let is_whole = x.len() == bytes && y.len() == bytes;
+            is_whole.then(|| Material::Whole([vec![UNCOMPRESSED], x, y].concat().into()))
+        };
+        let material = match components {
+            Components::Rsa { modulus, exponent } if family == Family::Rsa => {
+                // Some write a zero before it, as if it had a sign.
+                let n = modulus.into_iter().skip_while(|byte| *byte == 0).collect();
+                Some(Material::Rsa(RsaPublicKeyComponents { n, e: exponent }))
+            }
+            Components::P256 { x, y } if family == Family::P256 => point(x, y, 32),
+            Components::P384 { x, y } if family == Family::P384 => point(x, y, 48),
+            Components::Ed25519 { x } if family == Family::Ed25519 && x.len() == 32 => {
+                Some(Material::Whole(x.into()))
+            }
+            Components::Rsa { .. }
+            | Components::P256 { .. }
+            | Components::P384 { .. }
+            | Components::Ed25519 { .. } => None,
+        };
+        let wanted = || KeyError::Form { algorithm: algorithm.name(), wanted: family.public() };
+        Ok(Self { algorithm, material: material.ok_or_else(wanted)? })
     }
 
     /// How it checks.
@@ -120,12 +199,21 @@ impl PublicKey {
         self.algorithm
     }
 
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        match self.algorithm.verification() {
-            Ok(how) => {
-                UnparsedPublicKey::new(how, self.material.as_slice()).verify(message, signature).is_ok()
+    /// Whether `signature` is one of `message` by this key.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match (self.algorithm.verification(), &self.material) {
+            (Verification::Signature(how), Material::Whole(key)) => {
+                UnparsedPublicKey::new(how, key.as_slice()).verify(message, signature).is_ok()
             }
-            Err(how) => hmac::verify(&hmac::Key::new(how, &self.material), message, signature).is_ok(),
+            (Verification::Rsa(how), Material::Whole(key)) => {
+                UnparsedPublicKey::new(how, key.as_slice()).verify(message, signature).is_ok()
+            }
+            (Verification::Rsa(how), Material::Rsa(key)) => key.verify(how, message, signature).is_ok(),
+            (Verification::Secret(how), Material::Whole(key)) => {
+                hmac::verify(&hmac::Key::new(how, key), message, signature).is_ok()
+            }
+            (Verification::Signature(_) | Verification::Secret(_), Material::Rsa(_)) => false,
         }
     }
 }
@@ -139,7 +227,7 @@ impl PrivateKey {
     pub fn parse(algorithm: Algorithm, text: &str) -> Result<Self, KeyError> {
         let family = algorithm.family();
         let wanted = || KeyError::Form { algorithm: algorithm.name(), wanted: family.private() };
-        if let Err(how) = algorithm.verification() {
+        if let Verification::Secret(how) = algorithm.verification() {
             let pair = Pair::Secret(hmac::Key::new(how, text.as_bytes()));
             return if text.is_empty() { Err(wanted()) } else { Ok(Self { algorithm, pair }) };
         }
@@ -175,7 +263,11 @@ impl PrivateKey {
         self.algorithm
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    /// Signs `message`.
+    ///
+    /// # Errors
+    /// When the key can't sign: an RSA key that is too short for it.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let random = SystemRandom::new();
         match &self.pair {
             Pair::Secret(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
@@ -223,22 +315,27 @@ impl Algorithm {
         }
     }
 
-    /// The check of a signature, or of an authentication code.
-    fn verification(self) -> Result<&'static dyn VerificationAlgorithm, hmac::Algorithm> {
-        Ok(match self {
-            Self::Hs256 => return Err(hmac::HMAC_SHA256),
-            Self::Hs384 => return Err(hmac::HMAC_SHA384),
-            Self::Hs512 => return Err(hmac::HMAC_SHA512),
-            Self::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
-            Self::Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
-            Self::Rs512 => &signature::RSA_PKCS1_2048_8192_SHA512,
-            Self::Ps256 => &signature::RSA_PSS_2048_8192_SHA256,
-            Self::Ps384 => &signature::RSA_PSS_2048_8192_SHA384,
-            Self::Ps512 => &signature::RSA_PSS_2048_8192_SHA512,
-            Self::Es256 => &signature::ECDSA_P256_SHA256_FIXED,
-            Self::Es384 => &signature::ECDSA_P384_SHA384_FIXED,
-            Self::EdDsa => &signature::ED25519,
-        })
+    /// Whether it needs a secret that both sides have.
+    #[must_use]
+    pub fn is_secret(self) -> bool {
+        self.family() == Family::Secret
+    }
+
+    fn verification(self) -> Verification {
+        match self {
+            Self::Hs256 => Verification::Secret(hmac::HMAC_SHA256),
+            Self::Hs384 => Verification::Secret(hmac::HMAC_SHA384),
+            Self::Hs512 => Verification::Secret(hmac::HMAC_SHA512),
+            Self::Rs256 => Verification::Rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
+            Self::Rs384 => Verification::Rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
+            Self::Rs512 => Verification::Rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
+            Self::Ps256 => Verification::Rsa(&signature::RSA_PSS_2048_8192_SHA256),
+            Self::Ps384 => Verification::Rsa(&signature::RSA_PSS_2048_8192_SHA384),
+            Self::Ps512 => Verification::Rsa(&signature::RSA_PSS_2048_8192_SHA512),
+            Self::Es256 => Verification::Signature(&signature::ECDSA_P256_SHA256_FIXED),
+            Self::Es384 => Verification::Signature(&signature::ECDSA_P384_SHA384_FIXED),
+            Self::EdDsa => Verification::Signature(&signature::ED25519),
+        }
     }
 
     /// How an RSA key signs; for others it is not asked.
@@ -327,5 +424,8 @@ impl fmt::Debug for PrivateKey {
         f.debug_struct("PrivateKey").field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
 }
+
+/// What stands before a point of which both numbers are given (SEC 1 section 2.3.3).
+const UNCOMPRESSED: u8 = 4;
 
 const ALL: &str = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384 and HS512";
