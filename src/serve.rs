@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::ListenerExt as _;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +36,7 @@ use crate::policy::RulebookError;
 use crate::policy::bundle::BundleError;
 use crate::store::{Store, StoreError};
 use crate::upstream::{DatabaseSettings, Upstream};
-use crate::{console, mcp, wire};
+use crate::{console, mcp, tcp, wire};
 use rules::Keeper;
 pub use rules::{check_rules, load_rules};
 use systems::{ShadowKeeper, Systems};
@@ -357,6 +359,13 @@ async fn serve_http(
     shutdown: CancellationToken,
 ) {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    // An answer that is a stream of events is written in several small pieces: held back for an acknowledgement, each
+    // of them costs a client 40 ms.
+    let listener = listener.tap_io(move |socket| {
+        if let Err(error) = tcp::prepare(&SockRef::from(&*socket)) {
+            tracing::debug!(door, %error, "door.socket_not_prepared");
+        }
+    });
     let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(door, %error, "door.failed");
