@@ -15,9 +15,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
+use axum::Extension;
+use axum::extract::ConnectInfo;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -358,18 +364,50 @@ async fn serve_http(
     router: axum::Router,
     shutdown: CancellationToken,
 ) {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    // An answer that is a stream of events is written in several small pieces: held back for an acknowledgement, each
-    // of them costs a client 40 ms.
-    let listener = listener.tap_io(move |socket| {
-        if let Err(error) = tcp::prepare(&SockRef::from(&*socket)) {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
+    let open = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MOST_HTTP));
+    loop {
+        let accepted = tokio::select! {
+            accepted = next_of(&listener, &places) => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        let (socket, address, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::error!(door, %error, "door.accept_failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // An answer that is a stream of events is written in several small pieces: held back for an acknowledgement, each
+        // of them costs a client 40 ms.
+        if let Err(error) = tcp::prepare(&SockRef::from(&socket)) {
             tracing::debug!(door, %error, "door.socket_not_prepared");
         }
-    });
-    let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!(door, %error, "door.failed");
+        let service = TowerToHyperService::new(router.clone().layer(Extension(ConnectInfo(address))));
+        let connection = server.serve_connection(TokioIo::new(socket), service).into_owned();
+        let connection = open.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(door, %error, "door.connection_failed");
+            }
+            drop(place);
+        });
     }
+    drop(listener);
+    open.shutdown().await;
+}
+
+/// The next connection, once there is a place for it.
+async fn next_of(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+    let (socket, address) = listener.accept().await?;
+    Ok((socket, address, place))
 }
 
 async fn listen(door: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -384,6 +422,15 @@ fn make_private(folder: &Path) -> io::Result<()> {
 fn unspecified() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
+
+/// Most connections of one HTTP door: more wait until one has ended, and the doors together leave files for the rest.
+const MOST_HTTP: usize = 768;
+
+/// How long a client of an HTTP door may take to send what comes before a body, and wait between two requests.
+const HEADER_TIME: Duration = Duration::from_secs(30);
+
+/// How long a door rests that could take nobody.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long sessions may take to end at shutdown.
 const GRACE: Duration = Duration::from_secs(10);

@@ -65,7 +65,7 @@ impl Gate {
         let requester = IdentityInput {
             name: &request.requester,
             kind: super::kind_of(&request.requester_kind),
-            owner: &request.owner,
+            owner: if answers_for(rules, request, who.name()) { who.name() } else { &request.owner },
             groups: &request.requester_groups,
             ..IdentityInput::named(&request.requester, Kind::Agent)
         };
@@ -90,6 +90,12 @@ impl Gate {
             time: self.time(),
         }))
     }
+}
+
+/// Whether `name` answers for who asks: as the person that an agent acts for, or as the owner in the agent's own file.
+fn answers_for(rules: &Rules, request: &Request, name: &str) -> bool {
+    let agent = request.requester.split_once('/').and_then(|(agent, _)| rules.directory.agent(agent));
+    request.owner == name || agent.is_some_and(|agent| agent.owner() == Some(name))
 }
 
 /// Nobody's yes is counted where it changes nothing: it would look like consent to what others have agreed to.

@@ -158,12 +158,27 @@ pub(super) async fn within_scopes(
     }
 }
 
+/// What shows definitions, or the state of requests, without being a tool.
+const READING: [&str; 7] = [
+    "resources/list",
+    "resources/read",
+    "resources/subscribe",
+    "completion/complete",
+    "subscriptions/listen",
+    "tasks/get",
+    "tasks/cancel",
+];
+
 /// The scope that some call in `body` needs and the token lacks.
 fn lacked<'a>(body: &Bytes, scopes: &'a Scopes) -> Option<&'a Scope> {
     let message: Value = serde_json::from_slice(body).ok()?;
     let messages = message.as_array().map_or(std::slice::from_ref(&message), Vec::as_slice);
     messages.iter().find_map(|message| {
-        let name = message.pointer("/params/name").filter(|_| message["method"] == "tools/call")?;
+        let method = message["method"].as_str()?;
+        if READING.contains(&method) {
+            return Some(&scopes.read).filter(|scope| !scope.granted);
+        }
+        let name = message.pointer("/params/name").filter(|_| method == "tools/call")?;
         lacking(Some(scopes), schema::named(name.as_str()?)?)
     })
 }
@@ -177,7 +192,7 @@ fn insufficient(authorization: Option<&Authorization>, scopes: &Scopes, lacks: &
         .chain([lacks.name.as_str()])
         .collect();
     let wanted = wanted.join(" ");
-    let message = format!("the token lacks the scope `{}`, which this tool needs", lacks.name);
+    let message = format!("the token lacks the scope `{}`, which this call needs", lacks.name);
     let challenge = challenge(authorization, Some(("insufficient_scope", &message)), Some(&wanted));
     let body = json!({
         "error": "insufficient_scope",

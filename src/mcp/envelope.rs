@@ -197,6 +197,13 @@ impl Envelope {
         self
     }
 
+    /// The object as it is kept: without rows. Who asks again may no longer have a right to them.
+    pub(super) fn to_keep(&self) -> Value {
+        let mut kept = self.to_value();
+        forget_rows(&mut kept);
+        kept
+    }
+
     /// The object as a model gets it.
     pub(super) fn to_value(&self) -> Value {
         Value::Object(self.fields.clone())
@@ -237,6 +244,16 @@ impl Envelope {
             .with_some("message", reason.map(|reason| clean(&reason.message, MESSAGE)))
             .with_some("hint", reason.map(|reason| clean(&reason.hint, MESSAGE)))
     }
+}
+
+/// Takes the rows out of a result, and out of those in it.
+fn forget_rows(result: &mut Value) {
+    let Some(fields) = result.as_object_mut() else { return };
+    if fields.remove("rows").is_some() {
+        fields.insert("advice".to_owned(), json!(NOT_KEPT));
+    }
+    fields.get_mut("returning").into_iter().for_each(forget_rows);
+    fields.get_mut("results").and_then(Value::as_array_mut).into_iter().flatten().for_each(forget_rows);
 }
 
 /// A request for approval, as its requester sees it.
@@ -321,7 +338,27 @@ fn refusal(denial: &Denial, who: &Identity) -> Refusal {
     }
 }
 
+const NOT_KEPT: &str = "Rows are not kept. Where they are still needed, ask for them anew.";
 const POLL_AFTER_S: u64 = 15;
 
 const PENDING_GUIDANCE: &str = "A person must approve this statement first. Do other work, then call `next`; \
      do not resubmit or reword it. You may tell the user where it is reviewed.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_holds_no_rows() {
+        let rows = json!({"rows": [["secret"]], "row_count": 1});
+        let envelope = Envelope::new(Status::Ok, "d")
+            .with("rows", json!([["secret"]]))
+            .with("rows_affected", 2)
+            .with("returning", rows.clone())
+            .with("results", json!([{"tag": "UPDATE 1", "returning": rows}]));
+        let kept = envelope.to_keep();
+        assert!(!kept.to_string().contains("secret"), "{kept}");
+        assert_eq!((&kept["rows_affected"], &kept["returning"]["row_count"]), (&json!(2), &json!(1)));
+        assert_eq!(kept["returning"]["advice"], NOT_KEPT);
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -115,6 +115,9 @@ impl Guard {
             self.gate.refused(Door::Mcp, &client, identity.name(), "", reason);
             return Err(unknown_session());
         }
+        let request = self.whole(request).await.inspect_err(|answer| {
+            self.keep_refusal(answer.status(), &identity, &client);
+        })?;
         let admission = Admission { identity: identity.clone(), client: client.clone(), scopes };
         let authorization = self.authorization.as_ref();
         let within = within_scopes(request, &admission, authorization, self.most_bytes).await;
@@ -135,6 +138,21 @@ impl Guard {
             self.sessions.opened(opened, identity.name()).await;
         }
         Ok(if listens { self.ending(response, expires) } else { response })
+    }
+
+    /// A message with all of its body, which must come in time: nobody holds a place here by sending slowly.
+    async fn whole(&self, request: Request) -> Result<Request, Response> {
+        if request.method() != Method::POST {
+            return Ok(request);
+        }
+        let (parts, body) = request.into_parts();
+        match tokio::time::timeout(BODY_TIME, to_bytes(body, self.most_bytes)).await {
+            Ok(Ok(body)) => Ok(Request::from_parts(parts, Body::from(body))),
+            Ok(Err(_)) => {
+                Err(refused_body(StatusCode::PAYLOAD_TOO_LARGE, "the message is too long, or breaks off"))
+            }
+            Err(_) => Err(refused_body(StatusCode::REQUEST_TIMEOUT, "the message took too long to come")),
+        }
     }
 
     /// Who sent a request, if the rulebook lets them say.
@@ -211,6 +229,7 @@ impl Guard {
                 self.gate.refused(Door::Mcp, client, who.name(), "", reason);
             }
             StatusCode::BAD_REQUEST
+            | StatusCode::REQUEST_TIMEOUT
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
             | StatusCode::UNPROCESSABLE_ENTITY => {
@@ -230,6 +249,11 @@ fn session_id(headers: &HeaderMap) -> Result<Option<&str>, Response> {
         (Ok(id), None) => Ok(id),
         _ => Err(unknown_session()),
     }
+}
+
+fn refused_body(status: StatusCode, message: &str) -> Response {
+    let body = json!({"error": "unreadable", "message": message, "hint": "send less in one message"});
+    (status, axum::Json(body)).into_response()
 }
 
 /// What an id gets that was never given out, has ended, or is somebody else's: one answer for all.
@@ -261,6 +285,8 @@ fn origin(scheme: &str, host: &str) -> String {
     if has_port { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:*") }
 }
 
+/// How long the body of a message may take.
+const BODY_TIME: Duration = Duration::from_secs(30);
 const ENDPOINT: &str = "/mcp";
 const SESSION: &str = "mcp-session-id";
 

@@ -74,7 +74,7 @@ pub(super) async fn of_spent(rooms: &Arc<Rooms>, request: &Request) -> Envelope 
         },
     };
     if envelope.is_final()
-        && let Err(error) = rooms.gate.desk().record_outcome(&request.id, &envelope.to_value())
+        && let Err(error) = rooms.gate.desk().record_outcome(&request.id, &envelope.to_keep())
     {
         tracing::error!(approval_id = %request.id, error = %error, "mcp.outcome_not_kept");
     }
@@ -117,7 +117,7 @@ impl Ticket {
             _ => envelope,
         };
         let kept = match envelope.status() {
-            Status::Ok => self.runs.settle(&self.id, &envelope.to_value()),
+            Status::Ok => self.runs.settle(&self.id, &envelope.to_keep()),
             // Whoever asks again asks the database.
             Status::Error if envelope.is_unknown() => Ok(()),
             Status::Error
@@ -158,7 +158,7 @@ async fn became(rooms: &Arc<Rooms>, kept: &Kept) -> Became {
         Ok(Fate::RolledBack) => return Became::Nothing,
         Ok(Fate::Committed) => {
             let envelope = committed(&kept.database);
-            if let Err(error) = rooms.gate.once().settle(&kept.id, &envelope.to_value()) {
+            if let Err(error) = rooms.gate.once().settle(&kept.id, &envelope.to_keep()) {
                 tracing::error!(error = %error, "mcp.outcome_not_kept");
             }
             envelope

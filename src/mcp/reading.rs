@@ -114,7 +114,9 @@ pub(super) async fn read(rooms: &Arc<Rooms>, job: Job, max_rows: u64, waiting: &
         }
     };
     let (ends, decision_id) = (proof.ends_session(), proof.decision_id().to_owned());
-    let wish = Wish { max_rows, max_bytes: job.max_bytes, gone: job.gone.clone() };
+    // Somebody's approval is spent by now: it buys the whole result, whether the client stays or not.
+    let gone = if proof.approval().is_some() { CancellationToken::new() } else { job.gone.clone() };
+    let wish = Wish { max_rows, max_bytes: job.max_bytes, gone };
     let started = Instant::now();
     let (envelope, rest) =
         match begin(&job.asker(rooms, visit.context()), &job, connect, proof, generation, &wish).await {

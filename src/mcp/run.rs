@@ -260,7 +260,7 @@ pub(super) fn keep(rooms: &Rooms, waiting: &Waiting, envelope: &Envelope) {
     let desk = rooms.gate.desk();
     let open = |request: Request| request.state == State::Spent && request.outcome.is_null();
     let used = desk.request(&id).is_ok_and(open);
-    if used && let Err(error) = desk.record_outcome(&id, &envelope.to_value()) {
+    if used && let Err(error) = desk.record_outcome(&id, &envelope.to_keep()) {
         tracing::error!(approval_id = %id, error = %error, "mcp.outcome_not_kept");
     }
 }

@@ -17,12 +17,12 @@ use tokio::time::timeout;
 use crate::approval::{ApprovalId, Request, State};
 use crate::gate::Door;
 
-use super::caller::Caller;
+use super::caller::{Caller, lacking};
 use super::envelope::{self, Envelope};
 use super::rooms::Rooms;
-use super::run;
 use super::text::{MESSAGE, NAME, clean};
 use super::tools::{self, Call, approvals};
+use super::{run, schema};
 
 /// A task for the request `id`; `None` if the desk does not answer.
 pub(super) fn created(rooms: &Rooms, id: &ApprovalId) -> Option<CreateTaskResult> {
@@ -39,7 +39,12 @@ pub(super) async fn get(
 ) -> Result<GetTaskResult, ErrorData> {
     let mut request = own(rooms, &caller, task_id)?;
     let mut problem = None;
+    let lacks = schema::named(approvals::RUN_NAME).and_then(|tool| lacking(caller.scopes.as_ref(), tool));
     if request.state == State::Approved
+        && let Some(scope) = lacks
+    {
+        problem = Some(format!("it is approved; running it takes a token with the scope `{}`", scope.name));
+    } else if request.state == State::Approved
         && let Some(seat) = rooms.seat(&caller.identity)
     {
         let held = watch::Sender::new(None);

@@ -54,10 +54,7 @@ impl Claims {
 
     /// Who came, and what is said of them.
     pub(super) fn testimony(&self, settings: &IssuerSettings) -> Result<Testimony, TokenError> {
-        let client = match (self.0.get("client_id"), self.0.get("azp")) {
-            (None, None) => String::new(),
-            (Some(client), _) | (None, Some(client)) => named(client, "client_id")?,
-        };
+        let client = self.client()?;
         let subject = match self.0.get("sub") {
             Some(subject) => named(subject, "sub")?,
             // What some issuers leave out of a client's own token.
@@ -82,6 +79,17 @@ impl Claims {
             subject,
             client,
         })
+    }
+
+    /// The client that the token was given to, by whatever name issuers have for it; empty where it does not say. Names that
+    /// contradict each other are refused: one may be of an agent that acts, and the other not.
+    fn client(&self) -> Result<String, TokenError> {
+        let mut said = CLIENT_CLAIMS.iter().filter_map(|claim| self.0.get(*claim));
+        let Some(client) = said.next() else { return Ok(String::new()) };
+        if said.any(|other| other != client) {
+            return Err(TokenError::Claim("client_id"));
+        }
+        named(client, "client_id")
     }
 
     /// Who acts for the subject (RFC 8693 section 4.1). What is there and can't be read is no token of nobody's: it is
@@ -160,6 +168,8 @@ fn canonical(text: &str) -> String {
 }
 
 const MOST_AUDIENCES: usize = 16;
+/// RFC 9068, OpenID Connect, Okta, and Microsoft's older tokens.
+const CLIENT_CLAIMS: [&str; 4] = ["client_id", "azp", "cid", "appid"];
 const MOST_ACTORS: usize = 8;
 /// Bytes of a subject or client: OpenID Connect allows subjects 255.
 const LONGEST_NAME: usize = 255;
@@ -169,7 +179,21 @@ const LATEST: f64 = 8.64e12;
 
 #[cfg(test)]
 mod tests {
-    use super::canonical;
+    use serde_json::json;
+
+    use super::{Claims, canonical};
+
+    #[test]
+    fn a_client_is_found_by_whatever_name_an_issuer_has_for_it_and_never_by_two() {
+        let client = |claims: serde_json::Value| Claims::of(claims.as_object().cloned().unwrap()).client();
+        for claim in ["client_id", "azp", "cid", "appid"] {
+            assert_eq!(client(json!({claim: "bot"})).unwrap(), "bot");
+        }
+        assert_eq!(client(json!({"azp": "bot", "client_id": "bot"})).unwrap(), "bot");
+        assert!(client(json!({"azp": "desk", "cid": "bot"})).is_err());
+        assert!(client(json!({"appid": 7})).is_err());
+        assert_eq!(client(json!({"sub": "ana"})).unwrap(), "");
+    }
 
     #[test]
     fn resources_are_the_same_whatever_way_they_are_written_and_no_others_are() {

@@ -209,6 +209,11 @@ async fn planned(
 ) -> Result<Value, String> {
     let text = format!("EXPLAIN (FORMAT JSON) {}", sql.as_str());
     let sql = Statement::new(text.as_bytes(), Statement::AGENT_CAP).map_err(|error| error.to_string())?;
+    let call = Foreseen { tool: NAME, purpose: "", parameters: &parameters };
+    let foreseen = asker.rooms.gate.foresee(asker.who, asker.context, &sql, &call).await;
+    if foreseen.verdict == "escalate" {
+        return Err(HELD.to_owned());
+    }
     let act = Run {
         context: Arc::<Context>::clone(asker.context),
         sql,
@@ -282,4 +287,6 @@ fn tables(facts: &[Facts]) -> Vec<Value> {
 }
 
 const ONE_ROW: RunMode = RunMode::Read { max_rows: 1 };
+/// Nobody is asked for a plan.
+const HELD: &str = "a person would have to approve it first";
 const UNPLANNED: &str = "the database gives no plan for it";

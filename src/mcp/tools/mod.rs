@@ -127,6 +127,10 @@ fn within(name: &str, value: u64, least: u64, most: u64) -> Result<u64, Refusal>
 }
 
 fn statement(sql: &str) -> Result<Statement, Refusal> {
+    if has_long_run(sql) {
+        let message = format!("the statement holds more than {LONGEST_RUN} operator characters in a row");
+        return Err(invalid(&message));
+    }
     if sql.trim().is_empty() {
         return Err(invalid("`sql` holds no statement"));
     }
@@ -137,4 +141,32 @@ fn invalid(message: &str) -> Refusal {
     Refusal::new(INVALID, clean(message, MESSAGE), "see the tool's input schema")
 }
 
+/// Whether PostgreSQL's lexer would have to go over a run of operator characters again and again: it takes the square of
+/// the run's length.
+fn has_long_run(sql: &str) -> bool {
+    let mut run = 0_usize;
+    sql.bytes().any(|byte| {
+        run = if b"~!@#^&|`?+-*/%<>=".contains(&byte) { run.saturating_add(1) } else { 0 };
+        run > LONGEST_RUN
+    })
+}
+
+/// No operator is longer than 63 bytes; lines of dashes in comments are.
+const LONGEST_RUN: usize = 512;
 const INVALID: &str = "invalid_argument";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_lexer_reads_again_and_again_is_refused_before_it_does() {
+        for text in ["+".repeat(60_000), "/*".repeat(10_000), "-".repeat(LONGEST_RUN + 1)] {
+            let refusal = statement(&format!("select {text}1")).unwrap_err();
+            assert_eq!(refusal.code, INVALID);
+            assert!(refusal.message.contains("operator characters"), "{}", refusal.message);
+        }
+        assert!(statement(&format!("select 1 {}", "- ".repeat(2000))).is_ok());
+        assert!(statement(&format!("{}\nselect 1", "-".repeat(LONGEST_RUN))).is_ok());
+    }
+}
