@@ -7,6 +7,7 @@ use portcullis::cli::demo::shop;
 
 use super::issuer::{Issuer, Key};
 use super::{gateway_with, initialize, post};
+use crate::faults::until;
 use crate::support::gateway::Stand;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,8 +34,10 @@ async fn who_has_made_a_minutes_requests_is_told_when_to_come_back() {
     }
     let other = post(&stand, &stand.secrets["priya"], &initialize()).await;
     assert_eq!(other.status(), StatusCode::OK, "everybody has their own");
-    let ledger = serde_json::to_string(&stand.ledger()).unwrap();
-    assert!(ledger.contains("too many requests in a minute"));
+    until("the ledger says why", async || {
+        serde_json::to_string(&stand.ledger()).unwrap().contains("too many requests in a minute")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
